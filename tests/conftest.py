@@ -1,0 +1,23 @@
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+"""Photos and recorded answers that lie beside the checkout where the product is developed."""
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session")
+def photos() -> list[Path]:
+    """Six real photos, 15-39 KB JPEGs of about 512x342."""
+    found = sorted((SHARED / "data/photos").glob("*.jpeg"))
+    if not found:
+        pytest.skip("no shared/data/photos beside this checkout")
+    return found
