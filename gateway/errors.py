@@ -1,0 +1,164 @@
+"""Everything that can go wrong, by name.
+
+Two families. A `GatewayError` becomes an answer: its class holds the status, the slug of the problem type
+and what the reader of `/problems/SLUG` should know; `detail` is one sentence for the sender of this request.
+A `ReplicaError` is one failed attempt: `replicas.dispatch` decides whether another replica gets a turn.
+"""
+
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """Becomes a problem+json answer (RFC 9457) in `problems`, and nowhere else."""
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "The gateway failed"
+    advice: ClassVar[str] = (
+        "A defect on our side. It has been logged under the request id; quote the id when you report it."
+    )
+
+    def __init__(self, detail: str, *, retry_after_s: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+
+# --- 400: the form of the request ---------------------------------------------------------------------------
+
+
+class InvalidParameterError(GatewayError):
+    status, slug, title = 400, "invalid-parameter", "A query parameter is wrong"
+    advice = "The detail names the parameter and the values it takes; /docs lists them all."
+
+
+class InvalidMultipartError(GatewayError):
+    status, slug, title = 400, "invalid-multipart", "The form could not be read"
+    advice = (
+        "The multipart body is malformed or was cut off. Let your HTTP library build the form and set the "
+        "Content-Type with its boundary; do not write that header by hand."
+    )
+
+
+class MissingImageError(GatewayError):
+    status, slug, title = 400, "missing-image", "There is no picture in the form"
+    advice = "Send the picture as the multipart file field `image`, as in `curl -F image=@photo.jpg`."
+
+
+class NotAFileError(GatewayError):
+    status, slug, title = 400, "not-a-file", "The field `image` is not a file"
+    advice = (
+        "The field `image` holds text. Send a file part, that is one with a filename: with curl write "
+        "`-F image=@photo.jpg` (mind the @), in a page append a File or Blob to the FormData."
+    )
+
+
+class UnknownFieldError(GatewayError):
+    status, slug, title = 400, "unknown-field", "The form has a field we do not know"
+    advice = "The only form field is `image`. Options such as `top_k` go into the query string."
+
+
+class DuplicateFieldError(GatewayError):
+    status, slug, title = 400, "duplicate-field", "The form has the field `image` twice"
+    advice = "/v1/classify takes one picture. Send several to /v1/classify/batch."
+
+
+# --- 404, 405, 413, 415: what was asked for, and how ----------------------------------------------------------
+
+
+class NotFoundError(GatewayError):
+    status, slug, title = 404, "not-found", "There is nothing at this address"
+    advice = "/docs lists every address."
+
+
+class MethodNotAllowedError(GatewayError):
+    status, slug, title = 405, "method-not-allowed", "This address does not take that method"
+    advice = "The header Allow names the methods it takes."
+
+
+class BodyTooLargeError(GatewayError):
+    status, slug, title = 413, "body-too-large", "The upload is too large"
+    advice = "The detail states the limit. Scale the picture down before you send it: 512 pixels a side is plenty."
+
+
+class TooManyImagesError(GatewayError):
+    status, slug, title = 413, "too-many-images", "There are too many pictures in one request"
+    advice = "The detail states the limit. Split the batch."
+
+
+class UnsupportedMediaTypeError(GatewayError):
+    status, slug, title = 415, "unsupported-media-type", "The body is of a type we do not read"
+    advice = (
+        "Send multipart/form-data with a file field `image`, or the bytes of the picture as the body with its "
+        "own Content-Type, such as image/jpeg; uncompressed, so without a Content-Encoding."
+    )
+
+
+# --- 502, 503, 504: the replicas --------------------------------------------------------------------------------
+
+
+class UpstreamError(GatewayError):
+    status, slug, title = 502, "upstream-failed", "The model server failed"
+    advice = "The model servers answered, but not with a usable prediction. The operator finds the reason in the log."
+
+
+class NoReplicaError(GatewayError):
+    status, slug, title = 503, "no-replica-available", "No model server is available"
+    advice = "Try again after the seconds in Retry-After. Operators see the reason at /v1/models."
+
+
+class OverloadedError(GatewayError):
+    status, slug, title = 503, "overloaded", "The gateway is full"
+    advice = "More requests are in flight than the gateway is set to hold. Try again after Retry-After seconds."
+
+
+class DeadlineError(GatewayError):
+    status, slug, title = 504, "deadline-exceeded", "The answer did not come in time"
+    advice = "The model servers took longer than the operator's deadline. Try again; it is safe."
+
+
+# --- One attempt at one replica -----------------------------------------------------------------------------------
+
+
+class ReplicaError(Exception):
+    """One attempt at one replica failed. `retriable`: another replica may well do better."""
+
+    retriable: ClassVar[bool] = True
+
+
+class ReplicaUnreachableError(ReplicaError):
+    """No connection could be made: nothing was sent."""
+
+
+class ConnectionLostError(ReplicaError):
+    """The connection broke before the whole answer had come; often a keep-alive connection gone stale."""
+
+
+class AttemptTimeoutError(ReplicaError):
+    """The replica took the request and did not answer in time."""
+
+
+class VersionGoneError(ReplicaError):
+    """404: the version that the URL pins has just been unloaded there."""
+
+
+class ReplicaBusyError(ReplicaError):
+    """429 or 503: it refused the work without doing it."""
+
+
+class ReplicaFailedError(ReplicaError):
+    """500 and the like: it tried and failed."""
+
+
+class BadAnswerError(ReplicaError):
+    """200 with something that is not a prediction: wrong JSON, width or numbers."""
+
+
+class ReplicaRejectedError(ReplicaError):
+    """400: it will not take this request, and nor would any other replica."""
+
+    retriable = False
+
+
+class ContractError(Exception):
+    """This version cannot be served; the message says why, for the operator."""
