@@ -162,3 +162,37 @@ class ReplicaRejectedError(ReplicaError):
 
 class ContractError(Exception):
     """This version cannot be served; the message says why, for the operator."""
+
+
+# --- The picture itself: raised by `imaging`, nowhere else -------------------------------------------------------
+
+
+class ImageEmptyError(GatewayError):
+    status, slug, title = 422, "image-empty", "The picture is an empty file"
+    advice = "The file has no bytes. Look at how it was made or read: often the upload started before it was written."
+
+
+class UnsupportedImageTypeError(GatewayError):
+    status, slug, title = 415, "unsupported-image-type", "This is not a type of picture that is accepted"
+    advice = (
+        "The detail says what was sent and what is accepted; the bytes decide, not the file name. Convert the "
+        "picture, for example with `magick photo.heic photo.jpg`; in a page, draw it on a canvas and use toBlob()."
+    )
+
+
+class ImageTruncatedError(GatewayError):
+    status, slug, title = 422, "image-truncated", "The picture ends too early"
+    advice = "Part of the file is missing, as after an interrupted download. Send the whole file."
+
+
+class ImageDecodeError(GatewayError):
+    status, slug, title = 422, "image-not-decodable", "The picture is damaged"
+    advice = "The file starts like a picture, but cannot be decoded. Save it anew with an image program and send that."
+
+
+class ImageTooLargeError(GatewayError):
+    status, slug, title = 422, "image-too-large", "The picture has too many pixels"
+    advice = (
+        "Decoding it would take more memory than the operator allows (GATEWAY_MAX_DECODED_BYTES); the detail says "
+        "how many pixels would do. Scale it down before you send it: 512 pixels a side is plenty."
+    )

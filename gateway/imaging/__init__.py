@@ -1,0 +1,19 @@
+"""File bytes -> pixels: the only such road in the repository. `docs/preprocessing.md` tells it in words."""
+
+from gateway.imaging.fingerprint import fingerprint
+from gateway.imaging.formats import ALL_FORMATS, WEB_FORMATS, Format, check_formats
+from gateway.imaging.picture import MAX_DECODED_BYTES, SIDE_PX, Picture, Pixels, preprocess, read_picture
+
+__all__ = [
+    "ALL_FORMATS",
+    "MAX_DECODED_BYTES",
+    "SIDE_PX",
+    "WEB_FORMATS",
+    "Format",
+    "Picture",
+    "Pixels",
+    "check_formats",
+    "fingerprint",
+    "preprocess",
+    "read_picture",
+]

@@ -1,0 +1,108 @@
+"""Any mode that a decoder yields -> 8-bit sRGB without alpha, around the one resize.
+
+The resize comes as early as it may: everything after it touches 50,000 pixels and not twelve million.
+"""
+
+from functools import lru_cache
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageCms
+from PIL.Image import Resampling
+
+SIDE_PX = 224
+"""The model's input is a square of this side."""
+REDUCING_GAP = 3.0
+"""Above 3 x 2 x 224 pixels a box filter goes first: mean difference 0.16/255, at most 1."""
+MAX_PROFILE_BYTES = 2 * 1024 * 1024
+"""Printers' CMYK profiles are the largest in use, 0.5-1.8 MB."""
+PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
+"""Colour space of an ICC profile -> the mode it fits."""
+
+AVERAGING_MODES = {"L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
+"""Modes whose values may be averaged. Palette indices, hues and Lab's signed channels may not."""
+Box = tuple[float, float, float, float]
+
+
+def fit(image: Image.Image, box: Box | None) -> Image.Image:
+    """One picture as sRGB, 224 x 224, aspect squashed, transparency over white.
+
+    `box` is the part to take, in fractions of a pixel, where scaled decoding has rounded the size up.
+    Source: Pillow's BILINEAR is a triangle filter as wide as the reduction: it averages when shrinking.
+    """
+    small = averageable(image).resize((SIDE_PX, SIDE_PX), Resampling.BILINEAR, box, REDUCING_GAP)
+    return to_srgb(over_white(small), image.info.get("icc_profile"))
+
+
+def averageable(image: Image.Image) -> Image.Image:
+    """The picture in a mode that may be resized, its transparency as an alpha channel."""
+    if image.mode.startswith(("I", "F")):
+        return from_deep(image)
+    if image.mode in ("P", "PA"):
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if "transparency" in image.info and image.mode in ("1", "L", "RGB"):
+        return from_keyed(image)
+    if image.mode in AVERAGING_MODES:
+        return image
+    return image.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(image.mode, "RGB"))
+
+
+def from_keyed(image: Image.Image) -> Image.Image:
+    """One colour stands for transparent: PNG's tRNS without a palette."""
+    return image.convert("RGBA" if image.mode == "RGB" else "LA")
+
+
+def from_deep(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits or more. Pillow's own conversion clips at 255, so that nearly everything turns white.
+
+    Integers are taken as 16 bits. Floats have no agreed white: 1 if none is above 1, else 255.
+    """
+    values = np.asarray(image)
+    if image.mode == "F":
+        levels = np.nan_to_num(values) * (255 if np.nanmax(values) <= 1 else 1)
+        return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
+    grey = Image.fromarray((np.clip(values, 0, 0xFFFF) >> 8).astype(np.uint8))
+    if "transparency" in image.info:
+        grey.putalpha(
+            Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8))
+        )
+    return grey
+
+
+def over_white(image: Image.Image) -> Image.Image:
+    """The alpha channel gone: what was transparent is white, as on a page, whatever colour lay beneath."""
+    if image.mode not in ("LA", "RGBA"):
+        return image
+    opaque = image.convert(image.mode[:-1])
+    page = Image.new(opaque.mode, image.size, "white")
+    page.paste(opaque, mask=image.getchannel("A"))
+    return page
+
+
+def to_srgb(image: Image.Image, profile: object) -> Image.Image:
+    """By the embedded ICC profile if it is sound, fits the mode and is not sRGB itself; else plainly."""
+    if image.mode in ("YCbCr", "RGBX"):
+        image = image.convert("RGB")
+    transform = None
+    if isinstance(profile, bytes) and len(profile) <= MAX_PROFILE_BYTES:
+        transform = srgb_transform(profile, image.mode)
+    return transform.apply(image) if transform else image.convert("RGB")
+
+
+@lru_cache(maxsize=8)
+def srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From `mode` under `profile` to sRGB; None where there is nothing to do or the profile is no good."""
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        if PROFILE_MODES.get(source.profile.xcolor_space) != mode:
+            return None
+        if (source.profile.profile_description or "").startswith("sRGB"):
+            return None
+        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    except (
+        ImageCms.PyCMSError,
+        OSError,
+        ValueError,
+        TypeError,
+    ):  # damaged profiles are common and matter little
+        return None

@@ -1,0 +1,88 @@
+"""One picture, from the bytes of its file to the model's input: the steps in their order."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.errors import GatewayError, ImageDecodeError, ImageTooLargeError, ImageTruncatedError
+from gateway.imaging.colour import SIDE_PX, fit
+from gateway.imaging.formats import WEB_FORMATS, Format, identify, parse
+from gateway.imaging.header import check_header, check_size, damaged, ends_early, truncated
+from gateway.imaging.orientation import orientation_of, upright
+
+__all__ = ["MAX_DECODED_BYTES", "SIDE_PX", "Picture", "Pixels", "preprocess", "read_picture"]
+
+Pixels = NDArray[np.uint8]
+"""The model's input: uint8, shape (224, 224, 3), RGB, rows top to bottom, 0-255. The graph scales it."""
+
+MAX_DECODED_BYTES = 256 * 1024 * 1024
+"""Default of what one picture may take to decode: 100 megapixels of plain JPEG, 16 of WebP."""
+SCALED_SIDE_PX = SIDE_PX * 3 // 2
+"""JPEG's scaled decoding may go down to this. Measured: docs/decisions/0002-preprocessing.md."""
+
+
+class Picture(NamedTuple):
+    """What one file holds."""
+
+    pixels: Pixels
+    format: Format
+    width: int
+    """In pixels, as displayed: after the turn that EXIF asks for."""
+    height: int
+
+
+def preprocess(
+    data: bytes, *, formats: Collection[Format] = WEB_FORMATS, max_decoded_bytes: int = MAX_DECODED_BYTES
+) -> Pixels:
+    """`read_picture`, for those who want the model's input only."""
+    return read_picture(data, formats=formats, max_decoded_bytes=max_decoded_bytes).pixels
+
+
+def read_picture(
+    data: bytes, *, formats: Collection[Format] = WEB_FORMATS, max_decoded_bytes: int = MAX_DECODED_BYTES
+) -> Picture:
+    """Decode one picture and fit it to the model's input. Pure: any thread, any process.
+
+    Of an animation, the first frame. The first bytes of `data` decide on the format.
+
+    Args:
+        data: the whole file.
+        formats: those to accept.
+        max_decoded_bytes: estimated peak of memory; checked before any pixel is decoded.
+
+    Raises:
+        ImageEmptyError: no bytes.
+        UnsupportedImageTypeError: none of `formats`.
+        ImageTooLargeError: the header announces more than `max_decoded_bytes` would hold.
+        ImageTruncatedError: the file ends too early.
+        ImageDecodeError: the file is damaged in some other way.
+    """
+    kind = identify(data, formats)
+    try:
+        check_header(data, kind, max_decoded_bytes)
+        return decode(data, kind, max_decoded_bytes)
+    except (GatewayError, ModuleNotFoundError):
+        raise
+    except MemoryError as cause:
+        raise ImageTooLargeError(
+            f"This {kind} needs more memory than there is: send a smaller version."
+        ) from cause
+    except Exception as cause:  # Pillow's parsers raise a dozen types when fuzzed, with no list to rely on
+        if ends_early(data, kind):
+            raise ImageTruncatedError(truncated(kind)) from cause
+        raise ImageDecodeError(damaged(kind)) from cause
+
+
+def decode(data: bytes, kind: Format, max_decoded_bytes: int) -> Picture:
+    """Parse, check, decode, resize, colour, turn. Whatever the parsers raise comes out as it is."""
+    image = parse(data, kind)
+    size = image.size
+    scaled = image.draft(None, (SCALED_SIDE_PX, SCALED_SIDE_PX))  # None but for JPEG
+    check_size(image, kind, size, max_decoded_bytes)
+    image.load()
+    orientation = orientation_of(image.info.get("exif"))  # PNG may have it behind the pixels
+    square = upright(fit(image, scaled[1] if scaled else None), orientation)
+    width, height = reversed(size) if orientation >= 5 else size
+    return Picture(np.array(square), kind, width, height)
