@@ -121,9 +121,12 @@ class DeadlineError(GatewayError):
 
 
 class ReplicaError(Exception):
-    """One attempt at one replica failed. `retriable`: another replica may well do better."""
+    """One attempt at one replica failed."""
 
     retriable: ClassVar[bool] = True
+    """Another replica may well do better."""
+    counts: ClassVar[bool] = True
+    """Held against the replica: enough of these in a row and it is ejected."""
 
 
 class ReplicaUnreachableError(ReplicaError):
@@ -141,9 +144,13 @@ class AttemptTimeoutError(ReplicaError):
 class VersionGoneError(ReplicaError):
     """404: the version that the URL pins has just been unloaded there."""
 
+    counts = False
+
 
 class ReplicaBusyError(ReplicaError):
     """429 or 503: it refused the work without doing it."""
+
+    counts = False
 
 
 class ReplicaFailedError(ReplicaError):
@@ -155,9 +162,10 @@ class BadAnswerError(ReplicaError):
 
 
 class ReplicaRejectedError(ReplicaError):
-    """400: it will not take this request, and nor would any other replica."""
+    """400: no replica would take this request. 504: it may still be at work on it, so nobody else shall."""
 
     retriable = False
+    counts = False
 
 
 class ContractError(Exception):

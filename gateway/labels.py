@@ -5,7 +5,7 @@ which `training.export` writes and the gateway reads, both through `Description`
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,14 @@ class Description(BaseModel):
     preprocessing: Preprocessing
     temperature: float = Field(1.0, gt=0, description="calibration folded into the graph: logits / temperature")
     metrics: dict[str, float] = Field(default_factory=dict, description="on pictures training never saw, 0..1")
-    training_data: dict[str, str | int] = Field(default_factory=dict, description="what it was taught on: digest, counts")
+    training_data: dict[str, str | int] = Field(
+        default_factory=dict, description="what it was taught on: digest, counts"
+    )
     code_version: str = Field("", description="version of the code that trained it")
 
 
-class Ranked(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Ranked:
     """One line of an answer."""
 
     label: str
@@ -45,9 +48,7 @@ class Ranked(NamedTuple):
     index: int
 
 
-def top_k(
-    probabilities: Probabilities, labels: Sequence[str], k: int, *, min_confidence: float = 0.0
-) -> list[Ranked]:
+def top_k(probabilities: Probabilities, labels: Sequence[str], k: int, *, min_confidence: float = 0.0) -> list[Ranked]:
     """The `k` most probable labels, best first; equals in label order. Fewer where `min_confidence` cuts."""
     best = np.argsort(-probabilities, kind="stable")[:k]
     return [

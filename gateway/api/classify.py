@@ -1,0 +1,205 @@
+"""The upload, a straight line: the body to bytes, to pixels, to probabilities, to names."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import BaseModel, Field
+
+from gateway import metrics, problems, uploads
+from gateway.api.documentation import (
+    PICTURE_PROBLEMS,
+    REPLICA_PROBLEMS,
+    form_of_pictures,
+    one_picture,
+    problems_of,
+)
+from gateway.contract import ServedModel
+from gateway.errors import (
+    BodyTooLargeError,
+    DuplicateFieldError,
+    GatewayError,
+    InvalidMultipartError,
+    InvalidParameterError,
+    MissingImageError,
+    NotAFileError,
+    OverloadedError,
+    TooManyImagesError,
+    UnknownFieldError,
+    UnsupportedMediaTypeError,
+)
+from gateway.imaging import Picture
+from gateway.labels import top_k
+from gateway.replicas.dispatch import Prediction
+from gateway.services import Running, Services
+
+router = APIRouter(tags=["Classification"])
+
+TopK = Annotated[int, Query(ge=1, le=100_000, description="How many names to give, best first.")]
+MinConfidence = Annotated[float, Query(ge=0, le=1, description="Leave out names below this confidence.")]
+
+FORM_PROBLEMS = (
+    InvalidParameterError,
+    InvalidMultipartError,
+    MissingImageError,
+    NotAFileError,
+    UnknownFieldError,
+    BodyTooLargeError,
+    UnsupportedMediaTypeError,
+    OverloadedError,
+)
+
+
+class Label(BaseModel):
+    """One name for what is in the picture."""
+
+    label: str = Field(description="Class name.", examples=["Actiniaria"])
+    confidence: float = Field(ge=0, le=1, description="Calibrated probability.", examples=[0.759])
+    index: int = Field(ge=0, description="Place of the class in the model's output, and in /v1/labels.", examples=[0])
+
+
+class ModelVersion(BaseModel):
+    """Which model answered."""
+
+    name: str = Field(examples=["my_model"])
+    version: str = Field(examples=["1602685044"])
+
+
+class ImageFacts(BaseModel):
+    """The picture as it was received."""
+
+    format: str = Field(description="By its bytes, whatever its name or Content-Type says.", examples=["JPEG"])
+    width: int = Field(ge=1, description="Pixels, as displayed: after the turn that EXIF asks for.", examples=[512])
+    height: int = Field(ge=1, description="Pixels, as displayed.", examples=[342])
+
+
+class Classification(BaseModel):
+    """Names for one picture, best first."""
+
+    predictions: list[Label]
+    model: ModelVersion
+    image: ImageFacts
+    request_id: str
+
+
+class BatchItem(BaseModel):
+    """One picture of a batch: either names, or the problem with it."""
+
+    predictions: list[Label] | None = None
+    model: ModelVersion | None = None
+    image: ImageFacts | None = None
+    problem: problems.Problem | None = None
+
+
+class Batch(BaseModel):
+    """An item for each picture, in the order they were sent."""
+
+    results: list[BatchItem]
+    request_id: str
+
+
+def only_known_parameters(request: Request) -> None:
+    """A misspelt `topk` would otherwise be taken for the default."""
+    if unknown := sorted(set(request.query_params) - {"top_k", "min_confidence"}):
+        raise InvalidParameterError(
+            f"There is no query parameter {unknown[0][:40]!r}; there are top_k and min_confidence."
+        )
+
+
+@router.post(
+    "/v1/classify",
+    summary="Name what is in one picture",
+    dependencies=[Depends(only_known_parameters)],
+    openapi_extra=one_picture(),
+    responses=problems_of(*FORM_PROBLEMS, DuplicateFieldError, *PICTURE_PROBLEMS, *REPLICA_PROBLEMS),
+)
+async def classify(
+    request: Request, services: Running, top_k: TopK = 5, min_confidence: MinConfidence = 0
+) -> Classification:
+    """Send the picture as the multipart file field `image`, or as the body with its own `image/*` type."""
+    with services.in_flight.one():
+        with metrics.stage("read"):
+            data = await uploads.read_picture_bytes(request, max_bytes=services.settings.max_upload_bytes)
+        picture, prediction = await predict(services, data)
+    return Classification(
+        predictions=names(prediction, top_k, min_confidence),
+        model=version_of(prediction.model),
+        image=facts(picture),
+        request_id=request.state.request_id,
+    )
+
+
+@router.post(
+    "/v1/classify/batch",
+    summary="Name what is in several pictures",
+    dependencies=[Depends(only_known_parameters)],
+    openapi_extra=form_of_pictures(),
+    response_model_exclude_none=True,
+    responses=problems_of(*FORM_PROBLEMS, TooManyImagesError, *REPLICA_PROBLEMS),
+)
+async def classify_batch(
+    request: Request, services: Running, top_k: TopK = 5, min_confidence: MinConfidence = 0
+) -> Batch:
+    """Send each picture as a multipart file field `image`. One that is bad carries its own problem."""
+    settings = services.settings
+    request_id = request.state.request_id
+    with services.in_flight.one():
+        with metrics.stage("read"):
+            pictures = await uploads.read_batch(
+                request, max_bytes=settings.max_batch_bytes, max_images=settings.max_batch_images
+            )
+        outcomes = await asyncio.gather(*(outcome(services, data) for data in pictures))
+    failures = [failure for failure in outcomes if isinstance(failure, GatewayError)]
+    if len(failures) == len(outcomes) and all(f.status >= HTTPStatus.INTERNAL_SERVER_ERROR for f in failures):
+        raise failures[0]  # not one was answered, through no fault of theirs: the batch may be sent again
+    return Batch(
+        results=[item(result, top_k, min_confidence, request_id) for result in outcomes],
+        request_id=request_id,
+    )
+
+
+async def predict(services: Services, data: bytes) -> tuple[Picture, Prediction]:
+    """One picture's way from file bytes to probabilities."""
+    picture = await services.preprocess(data)
+    with metrics.stage("predict"):
+        prediction = await services.dispatcher.predict(picture.pixels, deadline=services.deadline())
+    return picture, prediction
+
+
+async def outcome(services: Services, data: bytes) -> tuple[Picture, Prediction] | GatewayError:
+    """The same, where a failure must not end its neighbours."""
+    try:
+        return await predict(services, data)
+    except GatewayError as problem:
+        return problem
+
+
+def item(
+    result: tuple[Picture, Prediction] | GatewayError, k: int, min_confidence: float, request_id: str
+) -> BatchItem:
+    """One line of a batch's answer."""
+    if isinstance(result, GatewayError):
+        return BatchItem(problem=problems.to_problem(result, request_id))
+    picture, prediction = result
+    return BatchItem(
+        predictions=names(prediction, k, min_confidence),
+        model=version_of(prediction.model),
+        image=facts(picture),
+    )
+
+
+def names(prediction: Prediction, k: int, min_confidence: float) -> list[Label]:
+    """The best `k`, as the API spells them."""
+    ranked = top_k(prediction.probabilities, prediction.model.labels, k, min_confidence=min_confidence)
+    return [Label(label=line.label, confidence=line.confidence, index=line.index) for line in ranked]
+
+
+def version_of(model: ServedModel) -> ModelVersion:
+    """The model, as the API spells it."""
+    return ModelVersion(name=model.name, version=model.version)
+
+
+def facts(picture: Picture) -> ImageFacts:
+    """The picture, as the API spells it."""
+    return ImageFacts(format=picture.format, width=picture.width, height=picture.height)

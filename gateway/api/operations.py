@@ -1,0 +1,120 @@
+"""What an operator, a load balancer and a curious client ask: health, metrics, replicas, labels."""
+
+from collections import Counter
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+
+from gateway import metrics
+from gateway.api.classify import ModelVersion, version_of
+from gateway.api.documentation import problems_of
+from gateway.errors import NoReplicaError
+from gateway.services import Running
+
+router = APIRouter(tags=["Operation"])
+
+
+class Health(BaseModel):
+    """A plain yes."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Labels(BaseModel):
+    """The class names in the order of the model's output."""
+
+    labels: list[str] = Field(examples=[["Actiniaria", "Actinoptilum_molle"]])
+    model: ModelVersion
+    title: str = Field(description="What the model calls itself.")
+    summary: str = Field(description="What it knows and what it is not for.")
+    demo: bool = Field(description="True: taught on drawn pictures; its names mean nothing on photos.")
+
+
+class ReplicaState(BaseModel):
+    """One model server as the gateway sees it."""
+
+    address: str = Field(examples=["10.0.1.7:8501"])
+    state: Literal["available", "ejected", "not ready"] = Field(
+        description="Only an available replica gets requests; an ejected one has failed and waits."
+    )
+    serving: str | None = Field(description="The version it is asked for.")
+    versions: dict[str, str] = Field(
+        description="All it told of, with their states.", examples=[{"1602685044": "AVAILABLE"}]
+    )
+    reason: str = Field(description="Why it is not ready, or why a newer version is refused.")
+    in_flight: int = Field(ge=0)
+    attempts: int = Field(ge=0, description="Since the gateway knows it.")
+
+
+class Models(BaseModel):
+    """The model and the replicas that serve it."""
+
+    name: str
+    serving: str | None = Field(description="The newest version that any replica serves.")
+    replicas: list[ReplicaState]
+
+
+@router.get("/healthz", summary="Is the gateway alive?", responses=problems_of())
+async def healthz() -> Health:
+    """Answers as long as the process does; says nothing about replicas."""
+    return Health()
+
+
+@router.get("/readyz", summary="Can it classify?", responses=problems_of(NoReplicaError))
+async def readyz(services: Running) -> Health:
+    """Answers 200 when some replica serves a version that this gateway accepts."""
+    services.current_model()
+    return Health()
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems_of()},
+)
+async def prometheus(services: Running) -> Response:
+    """Every instrument is described in docs/metrics.md."""
+    states = Counter(replica.state(services.clock()) for replica in services.pool.replicas)
+    for state in ("available", "ejected", "not ready"):
+        metrics.REPLICAS.labels(state).set(states[state])
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/v1/labels", summary="The class names", responses=problems_of(NoReplicaError))
+async def labels(services: Running) -> Labels:
+    """All names in output order, with the version they belong to."""
+    model = services.current_model()
+    described = model.description
+    return Labels(
+        labels=list(model.labels),
+        model=version_of(model),
+        title=described.title,
+        summary=described.summary,
+        demo=described.demo,
+    )
+
+
+@router.get("/v1/models", summary="The replicas and their versions", responses=problems_of())
+async def models(services: Running) -> Models:
+    """What an operator wants to see first."""
+    now = services.clock()
+    model = services.pool.model
+    return Models(
+        name=services.settings.model_name,
+        serving=model.version if model else None,
+        replicas=[
+            ReplicaState(
+                address=replica.address,
+                state=replica.state(now),
+                serving=replica.model.version if replica.model else None,
+                versions={str(version): state for version, state in replica.versions.items()},
+                reason=replica.reason,
+                in_flight=replica.in_flight,
+                attempts=replica.attempts,
+            )
+            for replica in services.pool.replicas
+        ],
+    )

@@ -1,0 +1,160 @@
+"""TensorFlow Serving's own REST surface, spread over the replicas: its clients change only the host.
+
+A call goes on as it came and its answer comes back as it was (spec §2 to §8). Only the configured model is
+reachable: names that clients choose must not become metric labels on the replicas (spec §9.4).
+"""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.responses import JSONResponse
+
+from gateway.limits import read_body
+from gateway.services import Running
+from gateway.tfserving import Call
+
+router = APIRouter(tags=["TensorFlow Serving"])
+
+VERBS = ("predict", "classify", "regress")
+WHICH = ("", "/versions/{version:tf_digits}", "/labels/{label:tf_name}")
+PASSED_ON = ("content-type", "content-encoding")
+
+
+class NameConvertor(Convertor[str]):
+    """NAME and LABEL of the grammar: neither a slash nor a colon (spec §2)."""
+
+    regex = "[^/:]+"
+
+    def convert(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+class DigitsConvertor(NameConvertor):
+    """DIGITS of the grammar."""
+
+    regex = "[0-9]+"
+
+
+register_url_convertor("tf_name", NameConvertor())
+register_url_convertor("tf_digits", DigitsConvertor())
+
+
+async def predict(name: str, request: Request, services: Running) -> Response:
+    """Answered by the replica whose turn it is, in TensorFlow Serving's own words."""
+    if name != services.settings.model_name:
+        return not_served(f"Servable not found for request: Latest({name})")
+    with services.in_flight.one():
+        body = await read_body(request, max_bytes=services.settings.max_predict_bytes)
+        return await forward(request, services, body)
+
+
+async def metadata(name: str, request: Request, services: Running) -> Response:
+    """Signatures and tensors of the version, as the replica whose turn it is tells them."""
+    if name != services.settings.model_name:
+        return not_served(f"Servable not found for request: Latest({name})")
+    return await forward(request, services, b"")
+
+
+async def status(name: str, request: Request, services: Running) -> Response:
+    """Versions and states, as the replica whose turn it is tells them. All replicas: GET /v1/models."""
+    if name != services.settings.model_name:
+        return not_served(f"Could not find any versions of model {name}")
+    return await forward(request, services, b"")
+
+
+async def forward(request: Request, services: Running, body: bytes) -> Response:
+    """The request to a replica and its answer back."""
+    reply = await services.dispatcher.forward(_call(request, body), deadline=services.deadline())
+    return Response(reply.body, reply.status, media_type=reply.content_type)
+
+
+def _call(request: Request, body: bytes) -> Call:
+    target = request.scope["raw_path"].decode("ascii")
+    if query := request.scope["query_string"]:
+        target += "?" + query.decode("latin-1")
+    headers = {name: value for name, value in request.headers.items() if name in PASSED_ON}
+    return Call(request.method, target, headers, body)
+
+
+def not_served(message: str) -> JSONResponse:
+    """A model that is not ours, refused in the words of the real server."""
+    return JSONResponse({"error": message}, 404)
+
+
+def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    schema = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
+    return {
+        code: {"description": MEANINGS[code], "content": {"application/json": {"schema": schema}}} for code in statuses
+    }
+
+
+MEANINGS = {
+    400: "The replica does not take this request: its JSON, shape, signature or label.",
+    404: "No such model or version is loaded.",
+    413: "The body is larger than GATEWAY_MAX_PREDICT_BYTES.",
+    429: "Every replica that was asked is busy.",
+    500: "The replica failed.",
+    501: "The model's types have no JSON form.",
+    502: "No replica that was asked gave an answer.",
+    503: "No replica is available, or the gateway is full; see Retry-After.",
+    504: "The deadline passed.",
+}
+
+_OBJECT = {"type": "object", "additionalProperties": True}
+_PREDICT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "description": "Exactly one of instances (a list, row format) and inputs (column format).",
+                    "properties": {
+                        "signature_name": {"type": "string", "default": "serving_default"},
+                        "instances": {"type": "array", "minItems": 1, "items": {}},
+                        "inputs": {},
+                    },
+                },
+                "examples": {
+                    "bytes": {
+                        "summary": "One picture, 224 x 224 x 3 raw bytes in base64 (cut short here)",
+                        "value": {"signature_name": "serving_bytes", "instances": [{"b64": "iYuMiYuM..."}]},
+                    },
+                },
+            }
+        },
+    }
+}
+_ANSWER: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "As TensorFlow Serving answers.",
+        "content": {"application/json": {"schema": _OBJECT}},
+    }
+}
+
+for _which in WHICH:
+    for _verb in VERBS:
+        router.add_api_route(
+            f"/v1/models/{{name:tf_name}}{_which}:{_verb}",
+            predict,
+            methods=["POST"],
+            summary=f"TensorFlow Serving's {_verb}",
+            openapi_extra=_PREDICT_BODY,
+            responses=_ANSWER | _errors(*MEANINGS),
+            response_class=Response,
+        )
+    for _suffix, _route in (("", status), ("/metadata", metadata)):
+        router.add_api_route(
+            f"/v1/models/{{name:tf_name}}{_which}{_suffix}",
+            _route,
+            methods=["GET"],
+            summary=f"TensorFlow Serving's {_route.__name__}",
+            responses=_ANSWER | _errors(400, 404, 500, 502, 503, 504),
+            response_class=Response,
+        )

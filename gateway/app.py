@@ -1,0 +1,65 @@
+"""The application: what is mounted where, and in which order a request passes the layers. Nothing else."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from gateway import limits, logs, problems
+from gateway.api import classify, operations, pages, tfserving
+from gateway.services import running
+from gateway.settings import Settings
+
+VERSION = "0.1.0"
+DESCRIPTION = """
+Photos in, class names out. Send a picture to `POST /v1/classify`:
+
+    curl -F image=@photo.jpg http://localhost:8080/v1/classify
+
+Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problem documents; their `type` is a page that
+explains them. Every answer carries `X-Request-ID`; quote it when you report a fault.
+"""
+
+
+def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
+    """The gateway as an ASGI application; its replicas live as long as its lifespan.
+
+    Args:
+        transport: the wire to the replicas; tests put scripted replicas there.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with running(settings, transport) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="Specimen",
+        version=VERSION,
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.include_router(classify.router)
+    app.include_router(operations.router)
+    app.include_router(tfserving.router)
+    pages.mount(app)
+    problems.install(app)
+    app.add_middleware(limits.CloseUnreadBodies)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Content-Type", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+            max_age=3600,
+        )
+    app.add_middleware(logs.RequestLog)  # added last, stands outermost
+    return app

@@ -1,0 +1,98 @@
+"""One line a request, with its id; text on a terminal, JSON elsewhere. Never picture bytes, file names or keys."""
+
+import logging
+import re
+import sys
+import time
+import uuid
+from typing import Literal
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway import metrics
+
+REQUEST_ID = b"x-request-id"
+_ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+UNROUTED = "unmatched"
+"""Route label where no route matched: paths are the client's and without bound."""
+
+log = structlog.get_logger()
+
+
+def configure(style: Literal["auto", "json", "text"], level: str) -> None:
+    """Send every log line, uvicorn's included, to standard error in one form. Called once, in `__main__`."""
+    text = style == "text" or (style == "auto" and sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if text else "iso", utc=not text),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    final: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if text
+        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    )
+    numeric = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[*shared, *final],
+        wrapper_class=structlog.make_filtering_bound_logger(numeric),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=max(numeric, logging.WARNING), force=True)
+
+
+class RequestLog:
+    """Gives every request an id, and counts, times and logs it. The outermost layer, so that nothing escapes it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        started = time.perf_counter()
+        request_id = _request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 499  # the client left before an answer began
+
+        async def observed_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (REQUEST_ID, request_id.encode())]
+            await send(message)
+
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            await self._app(scope, receive, observed_send)
+        finally:
+            _record(scope, status, time.perf_counter() - started)
+            structlog.contextvars.clear_contextvars()
+
+
+def _record(scope: Scope, status: int, seconds: float) -> None:
+    route = getattr(scope.get("route"), "path_format", UNROUTED)
+    metrics.REQUESTS.labels(route, status).inc()
+    metrics.REQUEST_SECONDS.labels(route).observe(seconds)
+    quiet = route in ("/healthz", "/readyz", "/metrics")
+    (log.debug if quiet else log.info)(
+        "request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1)
+    )
+
+
+def _request_id(scope: Scope) -> str:
+    """The caller's own where it is a plain word, else a fresh one: nobody writes our log lines for us."""
+    for name, value in scope["headers"]:
+        if name == REQUEST_ID and _ACCEPTABLE_ID.fullmatch(value):
+            return str(value, "ascii")
+    return uuid.uuid4().hex

@@ -1,0 +1,48 @@
+"""Every instrument, declared once. Names carry the unit; label values come from closed sets.
+
+`docs/metrics.md` says what each is for.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+REQUESTS = Counter("gateway_requests_total", "Requests answered, by route template and status", ["route", "status"])
+REQUEST_SECONDS = Histogram(
+    "gateway_request_seconds", "From the request's head to the end of its answer", ["route"], buckets=_SECONDS
+)
+STAGE_SECONDS = Histogram(
+    "gateway_stage_seconds",
+    "Time one upload spends in a stage: read, preprocess, predict",
+    ["stage"],
+    buckets=_SECONDS,
+)
+PICTURES = Counter("gateway_pictures_total", "Pictures decoded, by format", ["format"])
+PROBLEMS = Counter("gateway_problems_total", "Requests answered with a problem, by its type", ["type"])
+ATTEMPT_SECONDS = Histogram(
+    "gateway_attempt_seconds",
+    "One attempt at one replica, by outcome",
+    ["replica", "outcome"],
+    buckets=_SECONDS,
+)
+REPLICAS = Gauge("gateway_replicas", "Replicas, by state", ["state"])
+IN_FLIGHT = Gauge("gateway_in_flight", "Classify and predict requests at work")
+
+
+def attempt_finished(replica: str, outcome: str, seconds: float) -> None:
+    """Count one attempt."""
+    ATTEMPT_SECONDS.labels(replica, outcome).observe(seconds)
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Time one stage of an upload."""
+    started = perf_counter()
+    try:
+        yield
+    finally:
+        STAGE_SECONDS.labels(name).observe(perf_counter() - started)

@@ -1,0 +1,120 @@
+"""What was raised becomes what is answered: problem+json (RFC 9457), or TensorFlow Serving's form on its paths."""
+
+from http import HTTPStatus
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway import metrics
+from gateway.errors import GatewayError, InvalidParameterError, MethodNotAllowedError, NotFoundError
+
+MEDIA_TYPE = "application/problem+json"
+TF_SERVING_PATHS = "/v1/models/"
+
+log = structlog.get_logger()
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    type: str = Field(description="Stable; a path that describes the problem.", examples=["/problems/missing-image"])
+    title: str = Field(description="The same for every problem of the type.")
+    status: int = Field(description="The HTTP status, once more.")
+    detail: str = Field(description="What is wrong with this request and what to do, in a sentence.")
+    request_id: str = Field(description="Also in the header X-Request-ID and in our log.")
+
+
+def install(app: FastAPI) -> None:
+    """Every failure of the app leaves by this door."""
+    app.add_exception_handler(GatewayError, answer)
+    app.add_exception_handler(RequestValidationError, answer)
+    app.add_exception_handler(HTTPException, answer)
+    app.add_exception_handler(ClientDisconnect, _nobody_there)
+    app.add_middleware(CatchUnforeseen)
+
+
+class CatchUnforeseen:
+    """A failure that no handler knows. Starlette's own catch stands outside the log and prints a second traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noting_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting_send)
+        except Exception as failure:  # whatever it is: the client gets a 500 and the log the traceback
+            response = await answer(Request(scope), failure)
+            if started:
+                raise  # half an answer is out; the server must break the connection
+            await response(scope, receive, send)
+
+
+async def answer(request: Request, exc: Exception) -> Response:
+    """The problem that `exc` means."""
+    error = _as_gateway_error(exc)
+    metrics.PROBLEMS.labels(error.slug).inc()
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.error("problem", type=error.slug, detail=error.detail, cause=_cause(error), exc_info=_unknown(exc))
+    headers = dict(getattr(exc, "headers", None) or {})
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    if request.url.path.startswith(TF_SERVING_PATHS):
+        return JSONResponse({"error": error.detail}, error.status, headers)
+    return JSONResponse(to_problem(error, request.state.request_id).model_dump(), error.status, headers, MEDIA_TYPE)
+
+
+def to_problem(error: GatewayError, request_id: str) -> Problem:
+    """The document that describes `error`."""
+    return Problem(
+        type=f"/problems/{error.slug}",
+        title=error.title,
+        status=error.status,
+        detail=error.detail,
+        request_id=request_id,
+    )
+
+
+async def _nobody_there(request: Request, exc: Exception) -> Response:
+    """The client left; nothing will be sent, but a handler must return something."""
+    return Response(status_code=499)
+
+
+def _as_gateway_error(exc: Exception) -> GatewayError:
+    if isinstance(exc, GatewayError):
+        return exc
+    if isinstance(exc, RequestValidationError):
+        return InvalidParameterError(_first_mistake(exc))
+    if isinstance(exc, HTTPException) and exc.status_code == HTTPStatus.NOT_FOUND:
+        return NotFoundError("There is nothing at this address; /docs lists what there is.")
+    if isinstance(exc, HTTPException) and exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return MethodNotAllowedError("This address does not take that method; see the header Allow.")
+    return GatewayError("The failure has been logged under this request id.")
+
+
+def _first_mistake(exc: RequestValidationError) -> str:
+    mistake = exc.errors()[0]
+    return f"{mistake['loc'][-1]}: {mistake['msg']}."
+
+
+def _unknown(exc: Exception) -> Exception | None:
+    """Only what nobody foresaw is logged with its traceback."""
+    return None if isinstance(exc, GatewayError) else exc
+
+
+def _cause(error: GatewayError) -> str | None:
+    return str(error.__cause__) if error.__cause__ else None

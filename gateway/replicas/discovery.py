@@ -1,0 +1,60 @@
+"""Where the replicas are: a fixed list, or every address of one DNS name."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+log = structlog.get_logger()
+
+
+class Discovery(Protocol):
+    """Asked before each round of probes."""
+
+    async def addresses(self) -> Sequence[str]:
+        """host:port of each replica, in a stable order."""
+
+
+class Listed:
+    """The addresses that the settings list."""
+
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._addresses = addresses
+
+    async def addresses(self) -> Sequence[str]:
+        """As listed."""
+        return self._addresses
+
+
+class Resolved:
+    """Every A and AAAA record of one name is a replica: a Compose service, Swarm's `tasks.NAME`, a headless Service."""
+
+    def __init__(self, target: str, *, refresh_s: float, clock: Callable[[], float]) -> None:
+        """`target`: NAME:PORT."""
+        self._name, _, self._port = target.rpartition(":")
+        self._refresh_s = refresh_s
+        self._clock = clock
+        self._found: Sequence[str] = ()
+        self._due = float("-inf")
+
+    async def addresses(self) -> Sequence[str]:
+        """The last good answer; looked up anew when it is older than `refresh_s`."""
+        if self._clock() >= self._due:
+            self._due = self._clock() + self._refresh_s
+            self._found = await self._look_up() or self._found
+        return self._found
+
+    async def _look_up(self) -> Sequence[str]:
+        loop = asyncio.get_running_loop()
+        try:
+            records = await loop.getaddrinfo(self._name, int(self._port), type=socket.SOCK_STREAM)
+        except OSError as error:  # the resolver's trouble is no reason to drop replicas that work
+            log.warning("replicas not looked up", name=self._name, reason=str(error), kept=len(self._found))
+            return ()
+        return sorted({_host_port(str(sockaddr[0]), self._port) for *_, sockaddr in records})
+
+
+def _host_port(host: str, port: str) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,137 @@
+"""Model servers as child processes, for a machine without Docker: started, restarted and stopped by the gateway.
+
+It is `tensorflow_model_server` where that is on the path, else the stand-in of this repository; both take the
+same flags. A child that dies is started again, after a second at first and twice as long each further time.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from gateway.settings import CORES
+
+FIRST_PAUSE_S = 1.0
+LONGEST_PAUSE_S = 30.0
+STOP_WITHIN_S = 10.0
+LONGEST_LINE_BYTES = 1024 * 1024
+PROJECT = Path(__file__).resolve().parents[2]
+PR_SET_PDEATHSIG = 1
+
+log = structlog.get_logger()
+
+
+class Embedded:
+    """`count` model servers on ports of their own; a `Discovery` of where they are."""
+
+    def __init__(self, count: int, *, models_dir: Path, model_name: str) -> None:
+        free = _free_ports(2 * count)
+        self._ports = dict(zip(free[:count], free[count:], strict=True))
+        """REST port -> gRPC port of each child; it keeps both when it is started again."""
+        self._models_dir = models_dir.resolve()
+        self._model_name = model_name
+        self._intra_op_threads = max(1, CORES // count)
+        self._keepers: list[asyncio.Task[None]] = []
+
+    async def addresses(self) -> Sequence[str]:
+        """Known before the children are up: a probe tells when they are."""
+        return [f"127.0.0.1:{port}" for port in self._ports]
+
+    async def __aenter__(self) -> "Embedded":
+        self._keepers = [asyncio.create_task(self._keep(port)) for port in self._ports]
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        for keeper in self._keepers:
+            keeper.cancel()
+        await asyncio.gather(*self._keepers, return_exceptions=True)
+
+    def command(self, port: int) -> list[str]:
+        """How one model server is started; see TensorFlow Serving's flags (spec §9)."""
+        server = shutil.which("tensorflow_model_server")
+        return [
+            *([server] if server else [sys.executable, "-m", "serving.standin"]),
+            f"--port={self._ports[port]}",
+            f"--rest_api_port={port}",
+            f"--model_name={self._model_name}",
+            f"--model_base_path={self._models_dir / self._model_name}",
+            f"--tensorflow_intra_op_parallelism={self._intra_op_threads}",
+            f"--tensorflow_inter_op_parallelism={self._intra_op_threads}",
+        ]
+
+    async def _keep(self, port: int) -> None:
+        """One model server, for as long as the gateway runs."""
+        pause_s = FIRST_PAUSE_S
+        while True:
+            started = asyncio.get_running_loop().time()
+            code, said = await self._run_once(port)
+            if asyncio.get_running_loop().time() - started > LONGEST_PAUSE_S:
+                pause_s = FIRST_PAUSE_S
+            log.error("model server died", port=port, exit_code=code, again_in_s=pause_s, last_words=said)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+
+    async def _run_once(self, port: int) -> tuple[int, str]:
+        child = await asyncio.create_subprocess_exec(
+            *self.command(port),
+            cwd=PROJECT,
+            env=_environment(os.environ),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            limit=LONGEST_LINE_BYTES,
+            start_new_session=True,  # Ctrl-C in the terminal is for the gateway, which lets requests finish first
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+        log.info("model server started", port=port, pid=child.pid)
+        last: deque[str] = deque(maxlen=5)
+        try:
+            assert child.stdout is not None
+            async for line in child.stdout:
+                last.append(line.decode(errors="replace").rstrip())
+                log.debug("model server says", port=port, line=last[-1])
+            return await child.wait(), " | ".join(last)
+        finally:
+            await _stop(child)
+
+
+async def _stop(child: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        child.terminate()
+    try:
+        async with asyncio.timeout(STOP_WITHIN_S):
+            await child.wait()
+    except TimeoutError:
+        child.kill()
+        await child.wait()
+
+
+def _environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """One thread a replica and TensorFlow's own allocator: 20 against 28 ms a picture; an operator's setting wins."""
+    return {"TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPP_MIN_LOG_LEVEL": "1", "PYTHONUNBUFFERED": "1", **ours}
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [int(listener.getsockname()[1]) for listener in sockets]
+
+
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def _die_with_parent() -> None:
+    """In the child: be killed when the gateway is, so that none is left behind holding memory and a port."""
+    assert _libc is not None
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

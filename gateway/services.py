@@ -1,0 +1,135 @@
+"""What a running gateway owns, opened and closed here, in order."""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Annotated
+
+import httpx
+from fastapi import Depends, Request
+
+from gateway import imaging, metrics
+from gateway.contract import ServedModel, Terms
+from gateway.errors import NoReplicaError
+from gateway.limits import InFlight
+from gateway.replicas.catalog import Catalog
+from gateway.replicas.discovery import Discovery, Listed, Resolved
+from gateway.replicas.dispatch import RETRY_AFTER_S, Dispatcher
+from gateway.replicas.embedded import Embedded
+from gateway.replicas.health import Health
+from gateway.replicas.pool import Pool
+from gateway.settings import Settings
+from gateway.tfserving import TFServing
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a route may use."""
+
+    settings: Settings
+    pool: Pool
+    dispatcher: Dispatcher
+    in_flight: InFlight
+    _decoders: ThreadPoolExecutor
+
+    def clock(self) -> float:
+        """Monotonic, in seconds: the event loop's, which deadlines are measured on."""
+        return asyncio.get_running_loop().time()
+
+    def deadline(self) -> float:
+        """When a request whose upload is in now must be answered."""
+        return self.clock() + self.settings.deadline_s
+
+    async def preprocess(self, data: bytes) -> imaging.Picture:
+        """File bytes to the model's input, off the event loop; see `imaging.read_picture`."""
+        settings = self.settings
+        read = functools.partial(
+            imaging.read_picture, formats=settings.image_formats, max_decoded_bytes=settings.max_decoded_bytes
+        )
+        with metrics.stage("preprocess"):
+            picture = await asyncio.get_running_loop().run_in_executor(self._decoders, read, data)
+        metrics.PICTURES.labels(picture.format).inc()
+        return picture
+
+    def current_model(self) -> ServedModel:
+        """The newest version that any replica serves.
+
+        Raises:
+            NoReplicaError: none does.
+        """
+        if (model := self.pool.model) is None:
+            raise NoReplicaError("No replica serves this model at the moment.", retry_after_s=RETRY_AFTER_S)
+        return model
+
+
+@asynccontextmanager
+async def running(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> AsyncIterator[Services]:
+    """A gateway's services, for as long as the block runs.
+
+    Args:
+        transport: the wire to the replicas; tests put scripted replicas there.
+    """
+    async with AsyncExitStack() as stack:
+        discovery = await _discovery(settings, stack)
+        client = await stack.enter_async_context(TFServing(transport, connect_timeout_s=settings.connect_timeout_s))
+        pool = Pool(max_in_flight=settings.replica_max_in_flight)
+        health = Health(
+            pool,
+            client,
+            Catalog(client, _terms(settings)),
+            discovery,
+            model_name=settings.model_name,
+            interval_s=settings.probe_interval_s,
+            timeout_s=settings.probe_timeout_s,
+        )
+        dispatcher = Dispatcher(
+            pool,
+            client,
+            clock=asyncio.get_running_loop().time,
+            attempt_timeout_s=settings.attempt_timeout_s,
+            refresh=health.probe,
+        )
+        decoders = stack.enter_context(ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"))
+        watch = asyncio.create_task(health.run())
+        stack.push_async_callback(_cancelled, watch)
+        yield Services(settings, pool, dispatcher, InFlight(settings.max_in_flight), decoders)
+
+
+async def _discovery(settings: Settings, stack: AsyncExitStack) -> Discovery:
+    if settings.upstream_is_dns:
+        clock = asyncio.get_running_loop().time
+        return Resolved(settings.upstream_addresses[0], refresh_s=settings.dns_refresh_s, clock=clock)
+    if settings.upstream_addresses:
+        return Listed(settings.upstream_addresses)
+    embedded = Embedded(settings.embedded_replicas, models_dir=settings.models_dir, model_name=settings.model_name)
+    return await stack.enter_async_context(embedded)
+
+
+def _terms(settings: Settings) -> Terms:
+    names = settings.labels_file.read_text(encoding="utf-8").splitlines() if settings.labels_file else []
+    return Terms(
+        model_name=settings.model_name,
+        fingerprint=imaging.fingerprint(),
+        foreign_labels=tuple(name.strip() for name in names if name.strip()),
+        foreign_range=settings.input_range,
+        signature=settings.signature,
+    )
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def get_services(request: Request) -> Services:
+    """The services of the app that this request came to; the one place that reads the framework's untyped state."""
+    services = request.app.state.services
+    assert isinstance(services, Services)
+    return services
+
+
+Running = Annotated[Services, Depends(get_services)]

@@ -1,0 +1,171 @@
+"""What an operator may set: one frozen object, read once in `__main__` and passed by hand after that.
+
+Every field is an environment variable (`GATEWAY_PORT`) and a flag (`--port`); the flag wins.
+`docs/settings.md` is generated from the descriptions below.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, FilePath, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+InputRange = Literal["0..1", "-1..1", "0..255"]
+ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIC", "TIFF", "BMP"]
+Comma = NoDecode  # lists are written a,b,c; pydantic-settings would want JSON
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+"""CPU cores this process may use; a container's cpuset counts, its CFS quota does not."""
+
+
+class Settings(BaseSettings):
+    """Specimen's gateway: photos in over HTTP, TensorFlow Serving behind it, class names out."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_",
+        frozen=True,
+        extra="forbid",
+        cli_kebab_case=True,
+        cli_prog_name="python -m gateway",
+        validate_default=True,
+    )
+
+    # --- Where it listens ---
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every interface.")
+    port: int = Field(8080, ge=1, le=65535, description="TCP port to listen on.")
+    cors_origins: Annotated[tuple[str, ...], Comma] = Field(
+        (),
+        description="Origins whose pages may call the API, with commas between: https://www.example.org; * for any.",
+    )
+
+    # --- Model servers ---
+    upstream: str = Field(
+        "",
+        description="Where the TensorFlow Serving replicas are: HOST:PORT with commas between, or dns://NAME:PORT "
+        "where every address of NAME is a replica. Empty: the gateway starts replicas itself.",
+    )
+    embedded_replicas: int = Field(
+        2, ge=1, le=64, description="Model servers that the gateway starts when no upstream is set."
+    )
+    models_dir: Path = Field(
+        Path("models"), description="Folder of the embedded replicas' models, NAME/VERSION/ inside."
+    )
+    model_name: str = Field(
+        "my_model",
+        pattern=r"^[^/:%?#\s]+$",
+        description="Name of the model on the replicas, as in their /v1/models/NAME.",
+    )
+
+    # --- A model that does not describe itself ---
+    labels_file: FilePath | None = Field(
+        None,
+        description="Class names, one a line in output order, for a model without a `describe` signature.",
+    )
+    input_range: InputRange = Field(
+        "0..1", description="What such a model expects a colour channel to span: 0..1, -1..1 or 0..255."
+    )
+    signature: str = Field(
+        "",
+        description="Signature to call. Empty: serving_bytes where the model has it, else serving_default.",
+    )
+
+    # --- Time, in seconds ---
+    deadline_s: float = Field(
+        10,
+        gt=0,
+        le=300,
+        description="Longest a prediction may take once the upload is in, retries included. Seconds.",
+    )
+    attempt_timeout_s: float = Field(
+        5, gt=0, le=300, description="Longest one replica may take before another is asked. Seconds."
+    )
+    connect_timeout_s: float = Field(1, gt=0, le=60, description="Longest a connection may take to open. Seconds.")
+    probe_interval_s: float = Field(
+        1, ge=0.05, le=300, description="Pause between two looks at a replica's state. Seconds."
+    )
+    probe_timeout_s: float = Field(3, gt=0, le=60, description="Longest one such look may take. Seconds.")
+    dns_refresh_s: float = Field(
+        5, ge=0.05, le=3600, description="Pause between two look-ups of a dns:// upstream. Seconds."
+    )
+
+    # --- Size ---
+    max_upload_bytes: int = Field(
+        10 * MIB, ge=1024, description="Largest picture, as uploaded, form around it included. Bytes."
+    )
+    max_batch_images: int = Field(16, ge=1, le=1000, description="Most pictures in one batch.")
+    max_batch_bytes: int = Field(40 * MIB, ge=1024, description="Largest body of a batch. Bytes.")
+    max_predict_bytes: int = Field(
+        32 * MIB, ge=1024, description="Largest body on TensorFlow Serving's own paths. Bytes."
+    )
+    max_decoded_bytes: int = Field(
+        256 * MIB,
+        ge=MIB,
+        description="Most memory that decoding one picture may need, judged by its header. Bytes.",
+    )
+    image_formats: Annotated[tuple[ImageFormat, ...], Comma] = Field(
+        ("JPEG", "PNG", "WEBP", "GIF"),
+        min_length=1,
+        description="Picture formats to accept, commas between; also known: AVIF, HEIC (needs pi-heif), TIFF, BMP. "
+        "Every parser more is a door more.",
+    )
+    max_in_flight: int = Field(
+        64,
+        ge=1,
+        description="Most classify and predict requests at work at once; more are turned away with 503.",
+    )
+    replica_max_in_flight: int = Field(32, ge=1, description="Most attempts at work at once on one replica.")
+    decode_threads: int = Field(CORES, ge=1, le=256, description="Pictures decoded at once. Default: one a core.")
+
+    # --- Logs ---
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="json, text for reading, or auto: text on a terminal and json elsewhere."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line to log.")
+
+    @field_validator("cors_origins", "image_formats", mode="before")
+    @classmethod
+    def split_commas(cls, value: object) -> object:
+        """`a, b` -> ("a", "b")."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("image_formats", mode="before")
+    @classmethod
+    def upper_case(cls, value: object) -> object:
+        """Formats in any case."""
+        return tuple(name.upper() for name in value) if isinstance(value, tuple) else value
+
+    @model_validator(mode="after")
+    def upstream_is_an_address(self) -> Self:
+        """Fail at the start, not at the first request."""
+        for address in self.upstream_addresses:
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdecimal() or "/" in host:
+                raise ValueError(f"upstream: {address!r} is not HOST:PORT (nor dns://NAME:PORT)")
+        if self.upstream_is_dns and len(self.upstream_addresses) != 1:
+            raise ValueError("upstream: dns:// takes exactly one NAME:PORT")
+        return self
+
+    @model_validator(mode="after")
+    def embedded_replicas_have_a_model(self) -> Self:
+        """They would otherwise wait for it for ever."""
+        folder = self.models_dir / self.model_name
+        if not self.upstream and not any(path.name.isdecimal() for path in folder.glob("*/")):
+            raise ValueError(
+                f"there is no model in {folder}; make the demo model with `python -m training demo`, "
+                "or name running TensorFlow Serving replicas with GATEWAY_UPSTREAM"
+            )
+        return self
+
+    @property
+    def upstream_is_dns(self) -> bool:
+        """Every address of one name is a replica."""
+        return self.upstream.startswith("dns://")
+
+    @property
+    def upstream_addresses(self) -> tuple[str, ...]:
+        """HOST:PORT each; for dns:// the one name to look up. Empty when embedded."""
+        listed = self.upstream.removeprefix("dns://").split(",")
+        return tuple(address.strip().removeprefix("http://").rstrip("/") for address in listed if address.strip())

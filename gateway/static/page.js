@@ -1,0 +1,83 @@
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+
+/** Show the text, or hide the element where there is none. */
+function say(id, text) {
+  $(id).textContent = text;
+  $(id).hidden = !text;
+}
+
+async function introduceModel() {
+  const answer = await fetch("/v1/labels").catch(() => null);
+  if (!answer || !answer.ok) {
+    $("model").textContent = "The model is starting…";
+    setTimeout(introduceModel, 2000);
+    return;
+  }
+  const { labels, title, summary, demo, model } = await answer.json();
+  $("model").textContent = `${title}: ${labels.length} classes, version ${model.version}`;
+  say("demo", demo ? summary : "");
+}
+
+function bar(prediction) {
+  const line = document.createElement("li");
+  for (const kind of ["bar", "name", "confidence"]) {
+    line.appendChild(document.createElement("span")).className = kind;
+  }
+  const percent = (prediction.confidence * 100).toFixed(1) + " %";
+  line.querySelector(".bar").style.width = percent.replace(" ", "");
+  line.querySelector(".name").textContent = prediction.label.replaceAll("_", " ");
+  line.querySelector(".confidence").textContent = percent;
+  return line;
+}
+
+function show(photo) {
+  URL.revokeObjectURL($("preview").src);
+  $("preview").src = URL.createObjectURL(photo);
+  $("preview").hidden = false;
+  $("invite").hidden = true;
+}
+
+let latest = 0; // an answer to an earlier photo must not replace a later one's
+
+async function classify(photo) {
+  const turn = ++latest;
+  show(photo);
+  say("problem", "");
+  $("predictions").replaceChildren();
+  say("state", "Looking…");
+  $("answer").setAttribute("aria-busy", "true");
+  const outcome = await ask(photo);
+  if (turn !== latest) return;
+  $("answer").setAttribute("aria-busy", "false");
+  say("state", "");
+  if (outcome.problem) return say("problem", outcome.problem);
+  $("predictions").replaceChildren(...outcome.predictions.map(bar));
+}
+
+/** The predictions, or the problem in a sentence. */
+async function ask(photo) {
+  const form = new FormData();
+  form.append("image", photo);
+  try {
+    const answer = await fetch("/v1/classify", { method: "POST", body: form });
+    const document = await answer.json();
+    return answer.ok ? document : { problem: document.detail };
+  } catch {
+    return { problem: "The gateway did not answer. The photo may be too large, or the connection is down." };
+  }
+}
+
+$("preview").addEventListener("error", () => ($("preview").hidden = true)); // not every format shows everywhere
+$("file").addEventListener("change", (event) => event.target.files[0] && classify(event.target.files[0]));
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  $("drop").addEventListener(kind, (event) => {
+    event.preventDefault();
+    $("drop").classList.toggle("over", kind === "dragover");
+  });
+}
+$("drop").addEventListener("drop", (event) => event.dataTransfer.files[0] && classify(event.dataTransfer.files[0]));
+document.addEventListener("paste", (event) => event.clipboardData.files[0] && classify(event.clipboardData.files[0]));
+
+introduceModel();

@@ -1,0 +1,179 @@
+"""One replica, one call, over TensorFlow Serving's REST API. Only this file imports httpx.
+
+The transport is httpx-aiohttp: httpx's own leaks pool slots when calls are cancelled, and deadlines cancel
+all the time (docs/decisions/0003). Whoever calls sets the time limit, with `asyncio.timeout`; httpx's are per
+read and would let a slow replica take several times as long.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import quote
+
+import httpx
+import orjson
+from httpx_aiohttp import AiohttpTransport
+from pydantic import ValidationError
+
+from gateway import wire
+from gateway.contract import ServedModel, Signature, Tensor
+from gateway.errors import (
+    BadAnswerError,
+    ConnectionLostError,
+    ReplicaBusyError,
+    ReplicaError,
+    ReplicaFailedError,
+    ReplicaRejectedError,
+    ReplicaUnreachableError,
+    VersionGoneError,
+)
+from gateway.imaging import Pixels
+from gateway.labels import Description, Probabilities
+
+MAX_REPLY_BYTES = 4 * 1024 * 1024
+"""Of our own calls: a thousand probabilities are 20 KB."""
+MAX_FORWARDED_REPLY_BYTES = 64 * 1024 * 1024
+"""Of a TensorFlow Serving client's: its model may answer with whole feature maps."""
+
+_JSON = {"Content-Type": "application/json"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request on TensorFlow Serving's own paths, to be passed on as it came."""
+
+    method: str
+    target: str
+    """Path as sent by the client, still percent-encoded."""
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a replica answered."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+    def body_if_200(self) -> bytes:
+        """The body; any other status becomes the `ReplicaError` it means."""
+        if self.status != 200:
+            raise _FAILURES.get(self.status, ReplicaFailedError)(f"status {self.status}: {self.body[:200]!r}")
+        return self.body
+
+
+class TFServing:
+    """Speaks to every replica through one pool of keep-alive connections."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None, *, connect_timeout_s: float = 1) -> None:
+        """`transport`: tests put a scripted replica here."""
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60)
+        self._http = httpx.AsyncClient(
+            transport=transport or AiohttpTransport(limits=limits, trust_env=False),
+            timeout=httpx.Timeout(None, connect=connect_timeout_s),
+            trust_env=False,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self._http.aclose()
+
+    async def status(self, address: str, model: str) -> dict[int, str]:
+        """State of each version the replica knows, e.g. `{2: "AVAILABLE"}`; 200 alone does not mean ready (spec §8)."""
+        reply = await self._get(address, f"/v1/models/{quote(model)}")
+        try:
+            return {int(v["version"]): str(v["state"]) for v in orjson.loads(reply)["model_version_status"]}
+        except (ValueError, KeyError, TypeError) as cause:
+            raise BadAnswerError("the status is not as TensorFlow Serving writes it") from cause
+
+    async def signatures(self, address: str, model: str, version: int) -> dict[str, Signature]:
+        """The signatures of one version with their tensors, from its metadata (spec §8)."""
+        reply = await self._get(address, f"/v1/models/{quote(model)}/versions/{version}/metadata")
+        try:
+            listed = orjson.loads(reply)["metadata"]["signature_def"]["signature_def"]
+            return {name: Signature(_tensors(s["inputs"]), _tensors(s["outputs"])) for name, s in listed.items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as cause:
+            raise BadAnswerError("the metadata is not as TensorFlow Serving writes it") from cause
+
+    async def describe(self, address: str, model: str, version: int) -> Description:
+        """What one version says of itself: labels, fingerprint, metrics."""
+        target = f"/v1/models/{quote(model)}/versions/{version}:predict"
+        reply = await self._send("POST", address, target, _JSON, wire.describe_body())
+        try:
+            return Description.model_validate_json(wire.description_text(reply.body_if_200()))
+        except ValidationError as cause:
+            raise BadAnswerError("describe answers with another document than this gateway knows") from cause
+
+    async def predict(self, address: str, model: ServedModel, pixels: Pixels) -> Probabilities:
+        """Probabilities of one picture; uint8 (224, 224, 3) -> float32 (classes,)."""
+        target = f"/v1/models/{quote(model.name)}/versions/{model.version}:predict"
+        reply = await self._send("POST", address, target, _JSON, wire.predict_body(model, pixels))
+        return wire.probabilities(model, reply.body_if_200())
+
+    async def forward(self, address: str, call: Call) -> Reply:
+        """A client's own call, and whatever the replica answers to it."""
+        return await self._send(
+            call.method, address, call.target, call.headers, call.body, limit=MAX_FORWARDED_REPLY_BYTES
+        )
+
+    async def _get(self, address: str, target: str) -> bytes:
+        return (await self._send("GET", address, target, {}, b"")).body_if_200()
+
+    async def _send(
+        self,
+        method: str,
+        address: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        limit: int = MAX_REPLY_BYTES,
+    ) -> Reply:
+        request = self._http.build_request(method, f"http://{address}{target}", headers=headers, content=body or None)
+        try:
+            response = await self._http.send(request, stream=True)
+            try:
+                content = await _read(response.aiter_raw(), limit)
+            finally:
+                await response.aclose()
+        except (httpx.ConnectError, httpx.ConnectTimeout) as cause:
+            raise ReplicaUnreachableError(f"no connection to {address}") from cause
+        except httpx.HTTPError as cause:
+            raise ConnectionLostError(f"the connection to {address} broke") from cause
+        return Reply(response.status_code, response.headers.get("Content-Type", "application/json"), content)
+
+
+async def _read(chunks: AsyncIterator[bytes], limit: int) -> bytes:
+    content = bytearray()
+    async for chunk in chunks:
+        content += chunk
+        if len(content) > limit:
+            raise BadAnswerError(f"the answer is larger than {limit} bytes")
+    return bytes(content)
+
+
+def _tensors(listed: Mapping[str, Mapping[str, object]]) -> dict[str, Tensor]:
+    return {name: Tensor(str(tensor["dtype"]), _shape(tensor["tensor_shape"])) for name, tensor in listed.items()}
+
+
+def _shape(told: object) -> tuple[int, ...] | None:
+    assert isinstance(told, dict)
+    if told.get("unknown_rank"):
+        return None
+    return tuple(int(dim["size"]) for dim in told.get("dim", ()))
+
+
+_FAILURES: Mapping[int, type[ReplicaError]] = {
+    400: ReplicaRejectedError,
+    404: VersionGoneError,
+    429: ReplicaBusyError,
+    500: ReplicaFailedError,
+    502: ReplicaFailedError,
+    503: ReplicaBusyError,
+    504: ReplicaRejectedError,  # its own time-out: the work may still run, so no other replica shall take it up
+}
