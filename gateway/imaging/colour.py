@@ -63,9 +63,7 @@ def from_deep(image: Image.Image) -> Image.Image:
         return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
     grey = Image.fromarray((np.clip(values, 0, 0xFFFF) >> 8).astype(np.uint8))
     if "transparency" in image.info:
-        grey.putalpha(
-            Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8))
-        )
+        grey.putalpha(Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)))
     return grey
 
 

@@ -14,22 +14,13 @@ from PIL.JpegImagePlugin import JpegImageFile
 from gateway.errors import ImageDecodeError, ImageTooLargeError, ImageTruncatedError
 from gateway.imaging.formats import Format, spelling, with_article
 
-BYTES_PER_PIXEL = {"WEBP": 16.2, "AVIF": 9.3, "HEIC": 9.3}
-"""Peak, where the decoder rather than the mode decides. Measured: docs/decisions/0002-preprocessing.md."""
-BYTES_PER_PIXEL_BY_MODE = {
-    "1": 2,
-    "L": 1,
-    "P": 5,
-    "RGB": 4,
-    "RGBX": 4,
-    "CMYK": 4,
-    "YCbCr": 4,
-    "LAB": 8,
-    "RGBA": 8,
-    "LA": 8,
-}
+BYTES_PER_PIXEL = {"WEBP": 16.4, "AVIF": 12.2, "HEIC": 12.2}
+"""Peak of the formats whose decoder decides. Measured: docs/decisions/0002-preprocessing.md."""
+BYTES_PER_PIXEL_BY_MODE = {"1": 2.1, "L": 1.1, "P": 5.3, "LA": 8.3, "RGBA": 8.3, "LAB": 8.3} | dict.fromkeys(
+    ("RGB", "RGBX", "CMYK", "YCbCr"), 4.3
+)
 """Peak of the other formats. Pillow keeps three channels in four bytes; alpha is premultiplied in a copy."""
-OTHER_MODES = 9
+OTHER_MODES = 8.3
 """16 and 32 bits, which go by way of NumPy."""
 PNG_END = b"IEND\xaeB`\x82"
 BYTES_PER_ROW = 32
@@ -74,7 +65,9 @@ def check_size(image: ImageFile, kind: Format, size: tuple[int, int], max_decode
         scaled = (image.width * image.height) / (size[0] * size[1])
         per_pixel = per_pixel * scaled + coefficient_bytes_per_pixel(image)
     elif "transparency" in image.info:
-        per_pixel += 8
+        per_pixel += 4 if image.mode == "P" else 8
+    elif kind == "TIFF":
+        per_pixel *= 2  # its parser turns the picture itself, at full size
     check_budget(kind, size, per_pixel, max_decoded_bytes)
 
 

@@ -66,9 +66,7 @@ def read_picture(
     except (GatewayError, ModuleNotFoundError):
         raise
     except MemoryError as cause:
-        raise ImageTooLargeError(
-            f"This {kind} needs more memory than there is: send a smaller version."
-        ) from cause
+        raise ImageTooLargeError(f"This {kind} needs more memory than there is: send a smaller version.") from cause
     except Exception as cause:  # Pillow's parsers raise a dozen types when fuzzed, with no list to rely on
         if ends_early(data, kind):
             raise ImageTruncatedError(truncated(kind)) from cause
