@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import httpx
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
@@ -11,6 +10,7 @@ from gateway import limits, logs, problems
 from gateway.api import classify, operations, pages, tfserving
 from gateway.services import running
 from gateway.settings import Settings
+from gateway.tfserving import Transport
 
 VERSION = "0.1.0"
 DESCRIPTION = """
@@ -23,7 +23,7 @@ explains them. Every answer carries `X-Request-ID`; quote it when you report a f
 """
 
 
-def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
+def create_app(settings: Settings, transport: Transport | None = None) -> FastAPI:
     """The gateway as an ASGI application; its replicas live as long as its lifespan.
 
     Args:

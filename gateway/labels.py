@@ -52,7 +52,7 @@ def top_k(probabilities: Probabilities, labels: Sequence[str], k: int, *, min_co
     """The `k` most probable labels, best first; equals in label order. Fewer where `min_confidence` cuts."""
     best = np.argsort(-probabilities, kind="stable")[:k]
     return [
-        Ranked(labels[index], float(probabilities[index]), int(index))
+        Ranked(labels[index], float(f"{probabilities[index]:.7g}"), int(index))  # all that float32 holds, no more
         for index in best
         if probabilities[index] >= min_confidence
     ]

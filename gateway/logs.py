@@ -81,13 +81,18 @@ class RequestLog:
 
 
 def _record(scope: Scope, status: int, seconds: float) -> None:
-    route = getattr(scope.get("route"), "path_format", UNROUTED)
+    route = _template(scope.get("route"))
     metrics.REQUESTS.labels(route, status).inc()
     metrics.REQUEST_SECONDS.labels(route).observe(seconds)
     quiet = route in ("/healthz", "/readyz", "/metrics")
     (log.debug if quiet else log.info)(
         "request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1)
     )
+
+
+def _template(route: object) -> str:
+    """`/v1/models/{name}`: from a closed set, as a metric's label must be."""
+    return str(getattr(route, "path_format", None) or getattr(route, "path", None) or UNROUTED)
 
 
 def _request_id(scope: Scope) -> str:

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated
 
-import httpx
 from fastapi import Depends, Request
 
 from gateway import imaging, metrics
@@ -22,7 +21,7 @@ from gateway.replicas.embedded import Embedded
 from gateway.replicas.health import Health
 from gateway.replicas.pool import Pool
 from gateway.settings import Settings
-from gateway.tfserving import TFServing
+from gateway.tfserving import TFServing, Transport
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Services:
 
     settings: Settings
     pool: Pool
+    health: Health
     dispatcher: Dispatcher
     in_flight: InFlight
     _decoders: ThreadPoolExecutor
@@ -66,7 +66,7 @@ class Services:
 
 
 @asynccontextmanager
-async def running(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> AsyncIterator[Services]:
+async def running(settings: Settings, transport: Transport | None = None) -> AsyncIterator[Services]:
     """A gateway's services, for as long as the block runs.
 
     Args:
@@ -95,7 +95,7 @@ async def running(settings: Settings, transport: httpx.AsyncBaseTransport | None
         decoders = stack.enter_context(ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"))
         watch = asyncio.create_task(health.run())
         stack.push_async_callback(_cancelled, watch)
-        yield Services(settings, pool, dispatcher, InFlight(settings.max_in_flight), decoders)
+        yield Services(settings, pool, health, dispatcher, InFlight(settings.max_in_flight), decoders)
 
 
 async def _discovery(settings: Settings, stack: AsyncExitStack) -> Discovery:

@@ -30,6 +30,9 @@ from gateway.errors import (
 from gateway.imaging import Pixels
 from gateway.labels import Description, Probabilities
 
+Transport = httpx.AsyncBaseTransport
+"""The wire; tests put scripted replicas there."""
+
 MAX_REPLY_BYTES = 4 * 1024 * 1024
 """Of our own calls: a thousand probabilities are 20 KB."""
 MAX_FORWARDED_REPLY_BYTES = 64 * 1024 * 1024
@@ -67,8 +70,7 @@ class Reply:
 class TFServing:
     """Speaks to every replica through one pool of keep-alive connections."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None = None, *, connect_timeout_s: float = 1) -> None:
-        """`transport`: tests put a scripted replica here."""
+    def __init__(self, transport: Transport | None = None, *, connect_timeout_s: float = 1) -> None:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60)
         self._http = httpx.AsyncClient(
             transport=transport or AiohttpTransport(limits=limits, trust_env=False),
@@ -138,7 +140,7 @@ class TFServing:
         try:
             response = await self._http.send(request, stream=True)
             try:
-                content = await _read(response.aiter_raw(), limit)
+                content = await _read(response.aiter_bytes(), limit)
             finally:
                 await response.aclose()
         except (httpx.ConnectError, httpx.ConnectTimeout) as cause:

@@ -1,0 +1,66 @@
+# Specimen: `make run` serves, `make test` tests. Both set themselves up; `make help` lists the rest.
+
+SHELL := /bin/sh
+PYTHON ?=
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.installed
+MODELS := $(or $(GATEWAY_MODELS_DIR),models)
+NAME := $(or $(GATEWAY_MODEL_NAME),my_model)
+CODE := gateway serving training tests benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run demo test check lint fix bench lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make the virtual environment .venv from the lock file
+
+$(READY): requirements.lock
+	@python="$(PYTHON)"; \
+	for candidate in python3 python3.13 python3.12 python3.11; do \
+	  [ -n "$$python" ] && break; \
+	  $$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && python=$$candidate; \
+	done; \
+	[ -n "$$python" ] || { echo "Specimen needs Python 3.11, 3.12 or 3.13; name yours with make PYTHON=/path/to/python3" >&2; exit 1; }; \
+	echo "Making $(VENV) with $$($$python --version); the first time takes a minute or two" >&2; \
+	$$python -m venv --clear $(VENV) || { echo "No venv module: install your system's package for it, such as python3-venv" >&2; exit 1; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@touch $@
+
+run: $(READY) ## Serve on http://localhost:8080: gateway and model servers; Ctrl-C ends all of it
+ifeq ($(GATEWAY_UPSTREAM)$(wildcard $(MODELS)/$(NAME)/*/saved_model.pb),)
+	@$(PY) -m training demo --models $(MODELS) --name $(NAME)
+endif
+	@exec $(PY) -m gateway
+
+demo: $(READY) ## Make the demo model anew
+	@$(PY) -m training demo --models $(MODELS) --name $(NAME) --force
+
+test: $(READY) ## Run every test; what a machine cannot run skips with its reason
+	@$(PY) -m pytest
+
+check: lint ## Format, lint, types, layers and the fast tests: under a minute
+	@$(PY) -m pytest -q -m "not slow and not browser"
+
+lint: $(READY) ## Format, lint, types and layers
+	@$(PY) -m ruff format --check --quiet $(CODE) || { echo "not formatted: run make fix" >&2; exit 1; }
+	@$(PY) -m ruff check --quiet $(CODE)
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports --no-logo >/dev/null || $(VENV)/bin/lint-imports
+
+fix: $(READY) ## Format, mend what the linter can, write the generated docs
+	@$(PY) -m ruff check --quiet --fix-only $(CODE)
+	@$(PY) -m ruff format --quiet $(CODE)
+	@$(PY) -m tests.documents
+
+bench: $(READY) ## Measure one upload: CPU, latency, memory, start
+	@$(PY) -m benchmarks
+
+lock: $(READY) ## Write the lock file anew from pyproject.toml (needs uv)
+	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --fork-strategy fewest \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade -o requirements.lock
+
+clean: ## Remove what can be made again: .venv, models, caches
+	@rm -rf $(VENV) models runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,127 @@
+"""A replica at the wire: TensorFlow Serving's answers, with faults on request. `contract/` holds it to the real ones."""
+
+import base64
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import numpy as np
+
+from gateway.imaging import fingerprint
+
+LABELS = ("anemone", "brittle_star", "crab", "sea_urchin")
+Fault = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
+
+
+def answer(status: int, document: Any) -> httpx.Response:
+    """As TensorFlow Serving sends it."""
+    return httpx.Response(status, content=json.dumps(document), headers={"Content-Type": "application/json"})
+
+
+def tensor(dtype: str, *shape: int) -> dict[str, Any]:
+    """One tensor of a signature, as metadata tells it."""
+    dims = [{"size": str(size), "name": ""} for size in shape]
+    return {"dtype": dtype, "tensor_shape": {"dim": dims, "unknown_rank": False}, "name": "x:0"}
+
+
+@dataclass
+class FakeModel:
+    """One version. Its probabilities are the same for every picture, so that a wrong label order shows."""
+
+    labels: Sequence[str] = LABELS
+    probabilities: Sequence[float] = (0.1, 0.2, 0.6, 0.1)
+    fingerprint: str = field(default_factory=fingerprint)
+    describes: bool = True
+    float_input: str = "image"
+    width: int | None = None
+    """Of the output as metadata tells it; None: as many as probabilities."""
+
+    def signatures(self) -> dict[str, Any]:
+        output = {"probabilities": tensor("DT_FLOAT", -1, self.width or len(self.probabilities))}
+        listed = {
+            "serving_default": {"inputs": {self.float_input: tensor("DT_FLOAT", -1, 224, 224, 3)}, "outputs": output}
+        }
+        if self.describes:
+            text = {"text": tensor("DT_STRING", -1)}
+            listed["serving_bytes"] = {"inputs": {"image": tensor("DT_STRING", -1)}, "outputs": output}
+            listed["describe"] = {"inputs": {"ignored": tensor("DT_STRING", -1)}, "outputs": text}
+        return listed
+
+    def description(self) -> str:
+        return json.dumps({"title": "Fake", "labels": self.labels, "preprocessing": {"fingerprint": self.fingerprint}})
+
+
+@dataclass
+class FakeReplica:
+    """One model server that the gateway reaches at `address`."""
+
+    address: str
+    versions: dict[int, FakeModel] = field(default_factory=lambda: {1: FakeModel()})
+    states: dict[int, str] = field(default_factory=dict)
+    """Where a version is not AVAILABLE."""
+    faults: deque[Fault] = field(default_factory=deque)
+    """Each is the answer to one predict call; afterwards the replica is well again."""
+    reachable: bool = True
+    predictions: int = 0
+    seen: list[httpx.Request] = field(default_factory=list)
+    """Every call, probes left out."""
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if not self.reachable:
+            raise httpx.ConnectError("refused", request=request)
+        path = request.url.path
+        if path == "/v1/models/my_model":
+            return self._status()
+        version = (
+            int(path.split("/versions/")[1].split(":")[0].split("/")[0]) if "/versions/" in path else max(self.versions)
+        )
+        if version not in self.versions:
+            return answer(404, {"error": f"Servable not found for request: Specific(my_model, {version})"})
+        if path.endswith("/metadata"):
+            listed = {"signature_def": self.versions[version].signatures()}
+            return answer(200, {"model_spec": {}, "metadata": {"signature_def": listed}})
+        return self._predict(request, self.versions[version])
+
+    def _status(self) -> httpx.Response:
+        told = [
+            {"version": str(version), "state": self.states.get(version, "AVAILABLE"), "status": {}}
+            for version in sorted({*self.versions, *self.states}, reverse=True)
+        ]
+        return answer(200, {"model_version_status": told})
+
+    def _predict(self, request: httpx.Request, model: FakeModel) -> httpx.Response:
+        body = json.loads(request.content)
+        if body.get("signature_name") == "describe":
+            return answer(200, {"predictions": [model.description()]})
+        self.seen.append(request)
+        if self.faults:
+            fault = self.faults.popleft()
+            if isinstance(fault, Exception):
+                raise fault
+            return fault(request) if callable(fault) else fault
+        self.predictions += 1
+        return answer(200, {"predictions": [list(model.probabilities)] * len(body["instances"])})
+
+
+def network(*replicas: FakeReplica) -> httpx.MockTransport:
+    """The wire to these replicas; any other address refuses the connection."""
+    by_address = {replica.address: replica for replica in replicas}
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        replica = by_address.get(request.url.netloc.decode())
+        if replica is None:
+            raise httpx.ConnectError("refused", request=request)
+        return replica(request)
+
+    return httpx.MockTransport(handle)
+
+
+def pixels_sent(request: httpx.Request) -> np.ndarray[Any, Any]:
+    """The picture inside a predict call: uint8 from bytes, float from nested lists; shape (224, 224, 3)."""
+    (instance,) = json.loads(request.content)["instances"]
+    if isinstance(instance, dict):
+        return np.frombuffer(base64.b64decode(instance["b64"]), np.uint8).reshape(224, 224, 3)
+    return np.asarray(instance, np.float32)

@@ -1,0 +1,41 @@
+"""A gateway in front of fake replicas, and a client that calls it without a network."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.app import create_app
+from gateway.settings import Settings
+from tests.fakes import FakeReplica, network
+
+Start = Callable[..., Awaitable[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def replica() -> FakeReplica:
+    return FakeReplica("a:1")
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """`await start(replica, ..., setting=value)`: a gateway that has looked at these replicas, and its client."""
+    async with AsyncExitStack() as stack:
+
+        async def started(*replicas: FakeReplica, **settings: Any) -> httpx.AsyncClient:
+            upstream = ",".join(replica.address for replica in replicas)
+            app = create_app(Settings(**{"upstream": upstream, **settings}), network(*replicas))
+            await stack.enter_async_context(app.router.lifespan_context(app))
+            await app.state.services.health.look()
+            wire = httpx.ASGITransport(app, raise_app_exceptions=False)
+            return await stack.enter_async_context(httpx.AsyncClient(transport=wire, base_url="http://gateway"))
+
+        yield started
+
+
+@pytest.fixture
+async def client(start: Start, replica: FakeReplica) -> httpx.AsyncClient:
+    """A gateway in front of one healthy replica."""
+    return await start(replica)
