@@ -1,13 +1,10 @@
 """The model contract: a trained Keras model becomes `models/NAME/VERSION/`, whole or not at all.
 
 Three signatures over one frozen network (variables folded into constants: 43 -> 32 ms of CPU a request
-through TensorFlow Serving, answers equal to 3e-7). A version is written aside under a name that no server
-takes for a version, read back as a replica would, compared with Keras, and only then renamed into place.
+through TensorFlow Serving, answers equal to 3e-7). What was written is read back as a replica would and compared
+with Keras before `versions` lets anyone see it.
 """
 
-import os
-import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +16,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from gateway.labels import Description
 from training import model as network
-from training import warmup
+from training import versions, warmup
 from training.errors import ExportError
 
 Pictures = NDArray[np.uint8]
@@ -60,33 +57,14 @@ def export(
         ExportError: labels and outputs differ in number, or the version does not answer as Keras does.
     """
     if len(description.labels) != model.output_shape[-1]:
-        raise ExportError(
-            f"{len(description.labels)} labels for {model.output_shape[-1]} outputs: fix the label map"
-        )
-    number = _free(base, int(time.time()) if version is None else version)
-    aside = base / f"exporting-{number}-{os.getpid()}"
-    try:
-        _write(aside, model, description)
-        _verify(aside, model, description, _noise() if pictures is None else pictures)
-        _flush(aside)
-        return _publish(aside, base / str(number))
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def versions(base: Path) -> list[int]:
-    """Finished versions under `models/NAME`, oldest first."""
-    return sorted(int(child.name) for child in base.glob("*") if child.name.isdigit() and child.is_dir())
-
-
-def _free(base: Path, number: int) -> int:
-    while (base / str(number)).exists():
-        number += 1
-    return number
+        raise ExportError(f"{len(description.labels)} labels for {model.output_shape[-1]} outputs: fix the label map")
+    with versions.adding(base, version) as new:
+        _write(new.aside, model, description)
+        _verify(new.aside, model, description, _noise() if pictures is None else pictures)
+    return new.path
 
 
 def _write(directory: Path, model: Any, description: Description) -> None:
-    directory.parent.mkdir(parents=True, exist_ok=True)
     frozen = _frozen(model, description.temperature)
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         signatures = _signatures(frozen, description)
@@ -131,9 +109,7 @@ def _signatures(frozen: Any, description: Description) -> dict[str, Signature]:
 def _pixels(encoded: Any) -> Any:
     """Strings [N] of raw RGB bytes to uint8 [N,224,224,3]; any other length is an error of the request."""
     right = tf.reduce_all(tf.equal(tf.strings.length(encoded), PICTURE_BYTES))
-    message = (
-        f"each element of 'image' must be {PICTURE_BYTES} bytes: 224 rows of 224 RGB pixels, uint8, top first"
-    )
+    message = f"each element of 'image' must be {PICTURE_BYTES} bytes: 224 rows of 224 RGB pixels, uint8, top first"
     with tf.control_dependencies([tf.debugging.Assert(right, [message])]):
         flat = tf.io.decode_raw(encoded, tf.uint8)
     return tf.reshape(flat, (-1, network.SIDE_PX, network.SIDE_PX, 3))
@@ -141,14 +117,8 @@ def _pixels(encoded: Any) -> Any:
 
 def _definition(signature: Signature) -> Any:
     return tf.compat.v1.saved_model.signature_def_utils.build_signature_def(
-        {
-            name: tf.compat.v1.saved_model.utils.build_tensor_info(tensor)
-            for name, tensor in signature.inputs.items()
-        },
-        {
-            name: tf.compat.v1.saved_model.utils.build_tensor_info(tensor)
-            for name, tensor in signature.outputs.items()
-        },
+        {name: tf.compat.v1.saved_model.utils.build_tensor_info(tensor) for name, tensor in signature.inputs.items()},
+        {name: tf.compat.v1.saved_model.utils.build_tensor_info(tensor) for name, tensor in signature.outputs.items()},
         tf.saved_model.PREDICT_METHOD_NAME,
     )
 
@@ -174,9 +144,7 @@ def _verify(directory: Path, model: Any, description: Description, pictures: Pic
     for signature, value in (("serving_default", floats), ("serving_bytes", raw)):
         off = float(np.abs(ask(signature, {IMAGE: value})[PROBABILITIES] - wanted).max())
         if not off < TOLERANCE:
-            raise ExportError(
-                f"{signature} differs from Keras by {off:.1e}, more than {TOLERANCE}: nothing exported"
-            )
+            raise ExportError(f"{signature} differs from Keras by {off:.1e}, more than {TOLERANCE}: nothing exported")
     document = ask("describe", {IGNORED: np.array([b""], dtype=object)})[DESCRIPTION][0]
     if Description.model_validate_json(document) != description:
         raise ExportError("the description does not read back as it was written: nothing exported")
@@ -203,23 +171,3 @@ def load(directory: Path) -> Ask:
 
 def _noise() -> Pictures:
     return np.random.default_rng(0).integers(0, 256, (2, network.SIDE_PX, network.SIDE_PX, 3), np.uint8)
-
-
-def _flush(directory: Path) -> None:
-    """Onto the disk, files before the folders that name them: what survives a power cut is whole."""
-    for path in [*sorted(directory.rglob("*"), reverse=True), directory]:
-        _fsync(path)
-
-
-def _publish(aside: Path, final: Path) -> Path:
-    aside.rename(final)
-    _fsync(final.parent)
-    return final
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

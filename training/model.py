@@ -67,11 +67,7 @@ def settle(model: Any, batches: Iterable[Any]) -> None:
 
     After a change of picture size, or with random weights, the running ones are far off.
     """
-    norms = [
-        layer
-        for layer in model.get_layer("body").layers
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
+    norms = [layer for layer in model.get_layer("body").layers if isinstance(layer, keras.layers.BatchNormalization)]
     for norm in norms:
         norm.moving_mean.assign(tf.zeros_like(norm.moving_mean))
         norm.moving_variance.assign(tf.zeros_like(norm.moving_variance))
@@ -98,12 +94,8 @@ def _body(alpha: float, weights: str | Path | None, side_px: int | None) -> Any:
 
 def _load(body: Any, file: Path) -> None:
     if not file.is_file():
-        raise TrainingError(
-            f"no weights file at {file}: give a MobileNetV2 .h5 without its top, 'imagenet' or none"
-        )
+        raise TrainingError(f"no weights file at {file}: give a MobileNetV2 .h5 without its top, 'imagenet' or none")
     try:
         body.load_weights(file)
     except (ValueError, OSError, KeyError) as error:
-        raise TrainingError(
-            f"{file} does not hold the weights of a MobileNetV2 of this width: {error}"
-        ) from error
+        raise TrainingError(f"{file} does not hold the weights of a MobileNetV2 of this width: {error}") from error

@@ -22,9 +22,9 @@ def build(classes: int, *, alpha: float = 0.35, seed: int = 0) -> Any:
 
 def description(labels: Sequence[str], **more: Any) -> Description:
     """What an untrained version says of itself; the fingerprint is that of the preprocessing here and now."""
-    from gateway import imaging  # decoders are not needed by who brings a description of their own
+    from gateway.imaging import fingerprint  # no decoders for those who bring their own description
 
-    preprocessing = Preprocessing(fingerprint=imaging.fingerprint())
+    preprocessing = Preprocessing(fingerprint=fingerprint())
     facts = {
         "title": "Untrained",
         "summary": "Random weights: for tests and benchmarks.",

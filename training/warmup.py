@@ -33,8 +33,7 @@ def prediction_log(signature: str, inputs: Mapping[str, TensorProto]) -> bytes:
     """One serialized PredictionLog. The model's name is left out: the server ignores it."""
     model_spec = _field(3, signature.encode())
     entries = [
-        _field(2, _field(1, name.encode()) + _field(2, tensor.SerializeToString()))
-        for name, tensor in inputs.items()
+        _field(2, _field(1, name.encode()) + _field(2, tensor.SerializeToString())) for name, tensor in inputs.items()
     ]
     request = _field(1, model_spec) + b"".join(entries)
     return _field(6, _field(1, request))

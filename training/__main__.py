@@ -1,0 +1,68 @@
+"""`python -m training VERB`: everything that happens to a model before a replica serves it."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.errors import TrainingError
+
+app = typer.Typer(
+    help="Make models for Specimen, from pictures to a version that replicas serve.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def training() -> None:
+    """Quiet TensorFlow before any verb imports it; each verb imports what it needs, so that --help is quick."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@app.command()
+def demo(
+    models: Annotated[Path, typer.Option(help="Folder of served models; made where it is missing.")] = Path("models"),
+    name: Annotated[str, typer.Option(help="The model's name, as replicas and clients call it.")] = "my_model",
+    force: Annotated[bool, typer.Option("--force", help="Export even if the model has a version already.")] = False,
+    retrain: Annotated[
+        bool,
+        typer.Option("--retrain", help="Draw and train anew instead (half an hour on 2 cores): rewrites the weights."),
+    ] = False,
+) -> None:
+    """Put a small model into models/NAME, so that there is something to serve. Takes seconds.
+
+    It knows drawn pictures of 137 specimens. It is there to show the whole line from upload to answer and to test
+    it; on real photos its names mean nothing. See its pictures with:
+
+        python -c "from training.drawings import draw; draw(14, seed=1).show()"
+
+    With --retrain the weights are made again, by the recipe in training/demo/retrain.py, and nothing is exported.
+    """
+    if retrain:
+        from training.demo.retrain import retrain as run
+
+        run(say=_say)
+    else:
+        from training.demo.provide import provide
+
+        provide(models / name, force=force, say=_say)
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def main() -> None:
+    try:
+        app()
+    except (TrainingError, OSError) as error:
+        _say(f"training: {error}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

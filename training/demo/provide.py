@@ -1,0 +1,68 @@
+"""Put the demo model where replicas look for it. TensorFlow is imported only when there is something to export."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from gateway.imaging import Pixels, fingerprint, preprocess
+from gateway.labels import Description, Preprocessing
+from training import drawings, versions
+from training.demo import record as records
+
+Say = Callable[[str], None]
+"""Takes one line for whoever waits."""
+
+TITLE = "Specimen demo (drawn pictures)"
+WARNING = "This is a demo: drawn pictures taught it, and on real photos its names mean nothing."
+
+
+def provide(base: Path, *, force: bool = False, say: Say) -> Path | None:
+    """Export the committed weights as a new version under `base` (`models/NAME`), unless it has one already."""
+    found = versions.present(base)
+    if found and not force:
+        say(f"{base} already holds version {found[-1]}: nothing to do. --force adds the demo model as a newer one.")
+        return None
+    say("Starting TensorFlow")
+    from training import model as network
+    from training.demo import weights
+    from training.export import export
+
+    record = records.load()
+    say("Loading the committed weights")
+    model = network.build(len(drawings.specimens()), alpha=record.alpha)
+    weights.load(model)
+    say("Writing the version, then comparing its answers with Keras on drawn pictures")
+    path = export(model, description(record), base, pictures=_examples())
+    say(f"{path} is ready: top-1 {record.metrics['top1']:.3f} on drawings it has never seen. {WARNING}")
+    return path
+
+
+def description(record: records.Record) -> Description:
+    """What the demo says of itself, in front of people and to the gateway."""
+    kept = ("top1", "top5", "ece")
+    training = record.pictures["training"]
+    return Description(
+        title=TITLE,
+        summary=f"{WARNING} It tells {len(drawings.specimens())} procedurally drawn specimens apart "
+        f"and names {record.metrics['top1']:.1%} of unseen drawings rightly.",
+        demo=True,
+        labels=tuple(specimen.label for specimen in drawings.specimens()),
+        preprocessing=Preprocessing(fingerprint=fingerprint()),
+        temperature=record.temperature,
+        metrics={name: round(record.metrics[name], 4) for name in kept},
+        training_data={
+            "kind": "drawn",
+            "pictures": training["count"],
+            "classes": len(drawings.specimens()),
+            "digest": training["digest"],
+            "tested_on": record.pictures["test"]["count"],
+        },
+        code_version=record.code_version,
+    )
+
+
+def _examples() -> Pixels:
+    """Drawings from all over the classes, none of them seen in training: uint8 [4,224,224,3]."""
+    pixels = [preprocess(drawings.encoded(k, 3_000_000)) for k in (0, 45, 90, 135)]
+    return np.stack(pixels)
