@@ -49,6 +49,7 @@ RECIPE = Recipe(
 def retrain(recipe: Recipe = RECIPE, *, directory: Path = weights.FILE.parent, say: Say) -> records.Record:
     """Make the weights and the record of making them, in `directory`."""
     started, wall, cpu = datetime.now(UTC), time.monotonic(), _cpu_s()
+    code = _code_version()
     sets = _draw(recipe, say)
     model = network.build(
         len(drawings.specimens()), alpha=recipe.alpha, side_px=None, dropout=recipe.dropout, seed=recipe.seed
@@ -65,7 +66,7 @@ def retrain(recipe: Recipe = RECIPE, *, directory: Path = weights.FILE.parent, s
     record = records.Record(
         date=started.isoformat(timespec="seconds"),
         command="python -m training demo --retrain",
-        code_version=_code_version(),
+        code_version=code,
         seed=recipe.seed,
         alpha=recipe.alpha,
         stages=[records.as_numbers(stage) for stage in recipe.stages],
@@ -124,9 +125,14 @@ def _versions() -> dict[str, str]:
 
 
 def _code_version() -> str:
-    """The commit, "-dirty" where files differ from it; "unknown" outside a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    """The commit; "-dirty" where training/ differs from it; "unknown" outside a checkout."""
     try:
-        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        return commit + ("-dirty" if _git("status", "--porcelain", "--", "training") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _git(*words: str) -> str:
+    root = Path(__file__).parents[2]
+    return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S607
