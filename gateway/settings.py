@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, FilePath, field_validator, model_validator
+from pydantic import Field, FilePath, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -26,6 +26,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="GATEWAY_",
+        env_ignore_empty=True,  # a Compose file hands on what is not set as an empty string
         frozen=True,
         extra="forbid",
         cli_kebab_case=True,
@@ -127,15 +128,12 @@ class Settings(BaseSettings):
 
     @field_validator("cors_origins", "image_formats", mode="before")
     @classmethod
-    def split_commas(cls, value: object) -> object:
-        """`a, b` -> ("a", "b")."""
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-    @field_validator("image_formats", mode="before")
-    @classmethod
-    def upper_case(cls, value: object) -> object:
-        """Formats in any case."""
-        return tuple(name.upper() for name in value) if isinstance(value, tuple) else value
+    def split_commas(cls, value: object, field: ValidationInfo) -> object:
+        """`a, b` -> ("a", "b"); formats in any case."""
+        if not isinstance(value, str):
+            return value
+        listed = value.upper() if field.field_name == "image_formats" else value
+        return tuple(part.strip() for part in listed.split(",") if part.strip())
 
     @model_validator(mode="after")
     def upstream_is_an_address(self) -> Self:

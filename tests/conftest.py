@@ -3,10 +3,18 @@ from pathlib import Path
 
 import pytest
 
+from gateway import logs
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 """Photos and recorded answers that lie beside the checkout where the product is developed."""
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> None:
+    """As in production, and onto the stream that pytest captures for this test."""
+    logs.configure("json", "debug")
 
 
 @pytest.fixture(scope="session")

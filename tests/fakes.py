@@ -1,4 +1,4 @@
-"""A replica at the wire: TensorFlow Serving's answers, with faults on request. `contract/` holds it to the real ones."""
+"""A replica at the wire: TensorFlow Serving's answers, with faults on request."""
 
 import base64
 import json

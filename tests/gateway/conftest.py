@@ -1,11 +1,13 @@
 """A gateway in front of fake replicas, and a client that calls it without a network."""
 
+import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from gateway.app import create_app
 from gateway.settings import Settings
@@ -21,7 +23,7 @@ def replica() -> FakeReplica:
 
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
-    """`await start(replica, ..., setting=value)`: a gateway that has looked at these replicas, and its client."""
+    """Called with replicas and settings: a gateway that has looked at the replicas, and a client of it."""
     async with AsyncExitStack() as stack:
 
         async def started(*replicas: FakeReplica, **settings: Any) -> httpx.AsyncClient:
@@ -39,3 +41,11 @@ async def start() -> AsyncIterator[Start]:
 async def client(start: Start, replica: FakeReplica) -> httpx.AsyncClient:
     """A gateway in front of one healthy replica."""
     return await start(replica)
+
+
+@pytest.fixture(scope="session")
+def jpeg() -> bytes:
+    """A small picture, 320x240, nothing special about it."""
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize((320, 240)).convert("RGB").save(file, "JPEG")
+    return file.getvalue()

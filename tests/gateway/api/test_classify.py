@@ -1,0 +1,169 @@
+"""The upload, as a client sees it."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.imaging import preprocess
+from tests.fakes import FakeReplica, answer, pixels_sent
+from tests.gateway.conftest import Start
+
+ANSWER = [("crab", 0.6), ("brittle_star", 0.2), ("anemone", 0.1), ("sea_urchin", 0.1)]
+
+
+def form(*pictures: bytes, field: str = "image") -> list[tuple[str, tuple[str, bytes, str]]]:
+    return [(field, ("photo.jpg", picture, "image/jpeg")) for picture in pictures]
+
+
+def ranked(predictions: list[dict[str, Any]]) -> list[tuple[str, float]]:
+    return [(line["label"], line["confidence"]) for line in predictions]
+
+
+async def test_a_photo_becomes_class_names(client: httpx.AsyncClient, jpeg: bytes) -> None:
+    response = await client.post("/v1/classify", files=form(jpeg))
+    assert response.status_code == 200
+    assert response.json() == {
+        "predictions": [
+            {"label": "crab", "confidence": 0.6, "index": 2},
+            {"label": "brittle_star", "confidence": 0.2, "index": 1},
+            {"label": "anemone", "confidence": 0.1, "index": 0},
+            {"label": "sea_urchin", "confidence": 0.1, "index": 3},
+        ],
+        "model": {"name": "my_model", "version": "1"},
+        "image": {"format": "JPEG", "width": 320, "height": 240},
+        "request_id": response.headers["X-Request-ID"],
+    }
+
+
+async def test_the_raw_body_gives_the_same_as_the_form(
+    client: httpx.AsyncClient, replica: FakeReplica, jpeg: bytes
+) -> None:
+    await client.post("/v1/classify", files=form(jpeg))
+    raw = await client.post("/v1/classify", content=jpeg, headers={"Content-Type": "image/jpeg"})
+    assert raw.status_code == 200
+    assert replica.seen[0].content == replica.seen[1].content
+
+
+@pytest.mark.parametrize("signature", ["serving_bytes", "serving_default"])
+async def test_the_replica_gets_exactly_the_pixels_of_preprocess(
+    start: Start, replica: FakeReplica, jpeg: bytes, signature: str
+) -> None:
+    client = await start(replica, signature=signature)
+    await client.post("/v1/classify", files=form(jpeg))
+    sent = pixels_sent(replica.seen[0])
+    wanted = preprocess(jpeg) if signature == "serving_bytes" else (preprocess(jpeg) / 255).astype("float32")
+    assert (sent == wanted).all()
+
+
+async def test_top_k_and_min_confidence_shorten_the_answer(client: httpx.AsyncClient, jpeg: bytes) -> None:
+    two = await client.post("/v1/classify?top_k=2", files=form(jpeg))
+    assert ranked(two.json()["predictions"]) == ANSWER[:2]
+    sure = await client.post("/v1/classify?min_confidence=0.15", files=form(jpeg))
+    assert ranked(sure.json()["predictions"]) == ANSWER[:2]
+    every = await client.post("/v1/classify?top_k=1000", files=form(jpeg))
+    assert ranked(every.json()["predictions"]) == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("query", "complaint"),
+    [
+        ("top_k=0", "top_k: "),
+        ("top_k=many", "top_k: "),
+        ("min_confidence=1.5", "min_confidence: "),
+        ("topk=3", "There is no query parameter 'topk'; there are top_k and min_confidence."),
+    ],
+)
+async def test_a_wrong_parameter_is_named(client: httpx.AsyncClient, jpeg: bytes, query: str, complaint: str) -> None:
+    problem = (await client.post(f"/v1/classify?{query}", files=form(jpeg))).json()
+    assert problem["type"] == "/problems/invalid-parameter"
+    assert problem["detail"].startswith(complaint)
+
+
+async def test_a_picture_that_is_none_is_refused_in_words(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/classify", files=form(b"%PDF-1.7 something else"))
+    assert response.status_code == 415
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json()["type"] == "/problems/unsupported-image-type"
+    assert "JPEG" in response.json()["detail"]
+
+
+async def test_a_failing_replica_is_a_502_that_tells_nothing_of_it(
+    client: httpx.AsyncClient, replica: FakeReplica, jpeg: bytes
+) -> None:
+    replica.faults.append(answer(400, {"error": "/secret/path in {{node x}}"}))
+    response = await client.post("/v1/classify", files=form(jpeg))
+    assert response.status_code == 502
+    assert "secret" not in response.text
+    assert response.json()["type"] == "/problems/upstream-failed"
+
+
+async def test_without_a_replica_the_client_learns_when_to_come_back(start: Start, jpeg: bytes) -> None:
+    client = await start(FakeReplica("a:1", reachable=False))
+    response = await client.post("/v1/classify", files=form(jpeg))
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    assert response.json()["type"] == "/problems/no-replica-available"
+
+
+async def test_a_defect_of_ours_says_no_more_than_that_it_is_logged(
+    client: httpx.AsyncClient, replica: FakeReplica, jpeg: bytes
+) -> None:
+    replica.faults.append(ZeroDivisionError("our own secret"))
+    response = await client.post("/v1/classify", files=form(jpeg))
+    assert response.status_code == 500
+    assert response.json() == {
+        "type": "/problems/internal-error",
+        "title": "The gateway failed",
+        "status": 500,
+        "detail": "The failure has been logged under this request id.",
+        "request_id": response.headers["X-Request-ID"],
+    }
+
+
+async def test_more_requests_than_allowed_are_turned_away_before_their_body_is_read(
+    start: Start, replica: FakeReplica, jpeg: bytes
+) -> None:
+    client = await start(replica, max_in_flight=1)
+    reading, finish = asyncio.Event(), asyncio.Event()
+
+    async def slow_body() -> Any:
+        reading.set()
+        await finish.wait()
+        yield jpeg
+
+    headers = {"Content-Type": "image/jpeg"}
+    first = asyncio.create_task(client.post("/v1/classify", content=slow_body(), headers=headers))
+    await reading.wait()
+    second = await client.post("/v1/classify", content=jpeg, headers=headers)
+    assert (second.status_code, second.headers["Retry-After"]) == (503, "1")
+    assert second.json()["type"] == "/problems/overloaded"
+    finish.set()
+    assert (await first).status_code == 200
+
+
+async def test_a_batch_answers_each_picture_in_order_and_a_bad_one_spoils_nothing(
+    client: httpx.AsyncClient, jpeg: bytes
+) -> None:
+    response = await client.post("/v1/classify/batch?top_k=1", files=form(jpeg, b"", jpeg, b"GIF89a"))
+    assert response.status_code == 200
+    first, empty, third, cut = response.json()["results"]
+    assert first == third
+    assert first["predictions"] == [{"label": "crab", "confidence": 0.6, "index": 2}]
+    assert empty["problem"]["type"] == "/problems/image-empty"
+    assert cut["problem"]["status"] == 422
+    assert "predictions" not in empty
+
+
+async def test_a_batch_that_no_replica_can_answer_fails_as_a_whole(start: Start, jpeg: bytes) -> None:
+    client = await start(FakeReplica("a:1", reachable=False))
+    response = await client.post("/v1/classify/batch", files=form(jpeg, jpeg))
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+
+
+async def test_a_batch_has_a_limit_of_pictures(start: Start, replica: FakeReplica, jpeg: bytes) -> None:
+    client = await start(replica, max_batch_images=2)
+    assert (await client.post("/v1/classify/batch", files=form(jpeg, jpeg))).status_code == 200
+    response = await client.post("/v1/classify/batch", files=form(jpeg, jpeg, jpeg))
+    assert response.status_code == 413
+    assert response.json()["detail"] == "A batch may have at most 2 pictures; split it."

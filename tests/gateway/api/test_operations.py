@@ -1,0 +1,69 @@
+"""What operators and load balancers ask."""
+
+import httpx
+
+from tests.fakes import FakeModel, FakeReplica
+from tests.gateway.conftest import Start
+
+
+async def test_liveness_says_nothing_about_replicas_and_readiness_all(start: Start) -> None:
+    a = FakeReplica("a:1", reachable=False)
+    client = await start(a, probe_interval_s=0.05)
+    assert (await client.get("/healthz")).status_code == 200
+    unready = await client.get("/readyz")
+    assert (unready.status_code, unready.json()["type"]) == (503, "/problems/no-replica-available")
+
+
+async def test_labels_come_with_the_version_they_belong_to(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/v1/labels")).json() == {
+        "labels": ["anemone", "brittle_star", "crab", "sea_urchin"],
+        "model": {"name": "my_model", "version": "1"},
+        "title": "Fake",
+        "summary": "",
+        "demo": False,
+    }
+
+
+async def test_an_operator_sees_every_replica_and_why_it_is_out(start: Start) -> None:
+    a = FakeReplica("a:1", versions={1: FakeModel(), 2: FakeModel(labels=("only",))}, states={3: "LOADING"})
+    client = await start(a, FakeReplica("b:1", reachable=False))
+    shown = (await client.get("/v1/models")).json()
+    assert shown == {
+        "name": "my_model",
+        "serving": "1",
+        "replicas": [
+            {
+                "address": "a:1",
+                "state": "available",
+                "serving": "1",
+                "versions": {"3": "LOADING", "2": "AVAILABLE", "1": "AVAILABLE"},
+                "reason": "version 2 is refused: it has 1 labels for 4 outputs",
+                "in_flight": 0,
+                "attempts": 0,
+            },
+            {
+                "address": "b:1",
+                "state": "not ready",
+                "serving": None,
+                "versions": {},
+                "reason": "no connection to b:1",
+                "in_flight": 0,
+                "attempts": 0,
+            },
+        ],
+    }
+
+
+async def test_metrics_count_requests_attempts_and_replicas(client: httpx.AsyncClient, jpeg: bytes) -> None:
+    await client.post("/v1/classify", files={"image": ("a.jpg", jpeg)})
+    response = await client.get("/metrics")
+    assert response.headers["Content-Type"].startswith("text/plain")
+    for line in (
+        'gateway_requests_total{route="/v1/classify",status="200"}',
+        'gateway_stage_seconds_count{stage="preprocess"}',
+        'gateway_attempt_seconds_count{outcome="ok",replica="a:1"}',
+        'gateway_pictures_total{format="JPEG"}',
+        'gateway_replicas{state="available"} 1.0',
+        "gateway_in_flight 0.0",
+    ):
+        assert f"\n{line}" in response.text, line

@@ -1,0 +1,68 @@
+"""Pages, cross-origin calls and problem types, without a browser."""
+
+import re
+
+import httpx
+import pytest
+
+from gateway.api.pages import problem_types
+from tests.fakes import FakeReplica
+from tests.gateway.conftest import Start
+
+
+@pytest.mark.parametrize("page", ["/", "/docs"])
+async def test_a_page_loads_nothing_from_elsewhere(client: httpx.AsyncClient, page: str) -> None:
+    html = (await client.get(page)).text
+    needed = re.findall(r'(?:src|href)="([^"#]+)"', html) + re.findall(r"url: '([^']+)'", html)
+    assert len(needed) > 2
+    for address in needed:
+        assert address.startswith("/")
+        assert (await client.get(address)).status_code == 200, address
+
+
+async def test_every_problem_type_is_a_page_that_explains_it(client: httpx.AsyncClient) -> None:
+    for kind in problem_types():
+        page = await client.get(f"/problems/{kind.slug}")
+        assert page.status_code == 200
+        assert kind.title in page.text
+        assert kind.advice.split("`")[0].split("'")[0] in page.text
+    assert (await client.get("/problems/no-such")).status_code == 404
+
+
+def test_problem_types_are_distinct() -> None:
+    slugs = [kind.slug for kind in problem_types()]
+    assert len(slugs) == len(set(slugs))
+
+
+async def test_pages_of_the_listed_origins_may_call_and_others_may_not(start: Start, replica: FakeReplica) -> None:
+    client = await start(replica, cors_origins="https://www.example.org")
+    for origin, allowed in (("https://www.example.org", "https://www.example.org"), ("https://evil.example", None)):
+        response = await client.get("/v1/labels", headers={"Origin": origin})
+        assert response.headers.get("Access-Control-Allow-Origin") == allowed
+        assert response.headers.get("Access-Control-Allow-Credentials") is None
+    asked = {"Origin": "https://www.example.org", "Access-Control-Request-Method": "POST"}
+    assert (await client.options("/v1/classify", headers=asked)).status_code == 200
+
+
+async def test_a_problem_can_be_read_across_origins_too(start: Start, replica: FakeReplica) -> None:
+    client = await start(replica, cors_origins="https://www.example.org")
+    response = await client.post("/v1/classify", headers={"Origin": "https://www.example.org"})
+    assert response.status_code == 415
+    assert response.headers["Access-Control-Allow-Origin"] == "https://www.example.org"
+
+
+async def test_the_openapi_document_names_every_problem_of_an_upload(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+    responses = document["paths"]["/v1/classify"]["post"]["responses"]
+    examples = {
+        slug
+        for response in responses.values()
+        for slug in response["content"].get("application/problem+json", {}).get("examples", {})
+    }
+    elsewhere = {"not-found", "method-not-allowed", "too-many-images"}
+    assert examples == {kind.slug for kind in problem_types()} - elsewhere
+    assert "422" in responses
+    assert document["paths"]["/v1/classify"]["post"]["requestBody"]["content"].keys() >= {
+        "multipart/form-data",
+        "image/jpeg",
+    }

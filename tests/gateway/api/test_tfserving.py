@@ -1,0 +1,98 @@
+"""TensorFlow Serving's own paths: its clients change only the host."""
+
+import json
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.fakes import FakeModel, FakeReplica, answer
+from tests.gateway.conftest import Start
+
+IMAGE = (np.arange(224 * 224 * 3).reshape(1, 224, 224, 3) % 256 / 255).tolist()
+
+
+async def test_a_plain_client_of_tensorflow_serving_works_unchanged(
+    client: httpx.AsyncClient, replica: FakeReplica
+) -> None:
+    body = json.dumps({"signature_name": "serving_default", "instances": IMAGE})
+    response = await client.post(
+        "/v1/models/my_model:predict", content=body, headers={"content-type": "application/json"}
+    )
+    assert np.argmax(response.json()["predictions"][0]) == 2
+    assert replica.seen[0].content.decode() == body
+
+
+@pytest.mark.parametrize("path", ["", "/versions/1", "/labels/stable"])
+@pytest.mark.parametrize("verb", ["predict", "classify", "regress"])
+async def test_every_form_of_the_address_is_passed_on_as_it_came(
+    client: httpx.AsyncClient, replica: FakeReplica, path: str, verb: str
+) -> None:
+    target = f"/v1/models/my_model{path}:{verb}"
+    response = await client.post(target, json={"instances": [1]})
+    assert response.status_code == 200
+    assert replica.seen[0].url.raw_path.decode() == target
+
+
+async def test_status_and_metadata_are_the_replicas_own(client: httpx.AsyncClient) -> None:
+    status = await client.get("/v1/models/my_model")
+    assert status.json()["model_version_status"][0]["state"] == "AVAILABLE"
+    metadata = await client.get("/v1/models/my_model/versions/1/metadata")
+    assert "serving_bytes" in metadata.json()["metadata"]["signature_def"]["signature_def"]
+
+
+async def test_the_replicas_own_error_comes_back_as_it_was(client: httpx.AsyncClient, replica: FakeReplica) -> None:
+    error = {"error": "Missing 'inputs' or 'instances' key"}
+    replica.faults.append(answer(400, error))
+    response = await client.post("/v1/models/my_model:predict", json={"instances": [1]})
+    assert (response.status_code, response.json()) == (400, error)
+
+
+async def test_a_version_that_one_replica_lacks_is_found_on_another(start: Start) -> None:
+    a = FakeReplica("a:1", versions={1: FakeModel()})
+    b = FakeReplica("b:1", versions={1: FakeModel(), 2: FakeModel()})
+    client = await start(a, b)
+    for _ in range(3):
+        assert (await client.post("/v1/models/my_model/versions/2:predict", json={"instances": [1]})).status_code == 200
+
+
+async def test_a_version_that_nobody_has_is_the_real_servers_404(start: Start) -> None:
+    client = await start(FakeReplica("a:1"), FakeReplica("b:1"))
+    for _ in range(6):  # asking for what is not there is nobody's failure: no replica is ejected for it
+        response = await client.post("/v1/models/my_model/versions/9:predict", json={"instances": [1]})
+        assert response.status_code == 404
+        assert response.json() == {"error": "Servable not found for request: Specific(my_model, 9)"}
+    assert [r["state"] for r in (await client.get("/v1/models")).json()["replicas"]] == ["available"] * 2
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "error"),
+    [
+        ("POST", "/v1/models/other:predict", "Servable not found for request: Latest(other)"),
+        ("GET", "/v1/models/other", "Could not find any versions of model other"),
+        ("GET", "/v1/models/other/metadata", "Servable not found for request: Latest(other)"),
+    ],
+)
+async def test_another_model_is_refused_without_asking_a_replica(
+    client: httpx.AsyncClient, replica: FakeReplica, method: str, target: str, error: str
+) -> None:
+    response = await client.request(method, target, json={"instances": [1]})
+    assert (response.status_code, response.json()) == (404, {"error": error})
+    assert replica.seen == []
+
+
+async def test_our_own_errors_take_tensorflow_servings_form_here(start: Start) -> None:
+    client = await start(FakeReplica("a:1", reachable=False), max_predict_bytes=1024)
+    gone = await client.post("/v1/models/my_model:predict", json={"instances": [1]})
+    assert (gone.status_code, list(gone.json()), gone.headers["Retry-After"]) == (503, ["error"], "1")
+    large = await client.post("/v1/models/my_model:predict", content=b"x" * 2000)
+    assert (large.status_code, list(large.json())) == (413, ["error"])
+
+
+async def test_only_the_bodys_own_headers_are_passed_on(client: httpx.AsyncClient, replica: FakeReplica) -> None:
+    headers = {"Authorization": "Bearer secret", "Cookie": "a=b", "Content-Type": "application/json"}
+    await client.post("/v1/models/my_model:predict", content=b'{"instances": [1]}', headers=headers)
+    sent = replica.seen[0].headers
+    assert sent["content-type"] == "application/json"
+    assert "authorization" not in sent
+    assert "cookie" not in sent

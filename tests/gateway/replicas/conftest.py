@@ -1,0 +1,35 @@
+"""Running services in front of fake replicas."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gateway.replicas.dispatch import Prediction
+from gateway.services import Services, running
+from gateway.settings import Settings
+from tests.fakes import FakeReplica, network
+
+PIXELS = np.zeros((224, 224, 3), np.uint8)
+Run = Callable[..., Awaitable[Services]]
+
+
+@pytest.fixture
+async def run() -> AsyncIterator[Run]:
+    """Called with replicas and settings: running services that have looked at the replicas once."""
+    async with AsyncExitStack() as stack:
+
+        async def started(*replicas: FakeReplica, **settings: Any) -> Services:
+            upstream = ",".join(replica.address for replica in replicas)
+            chosen = Settings(**{"upstream": upstream, "probe_interval_s": 300, **settings})
+            services = await stack.enter_async_context(running(chosen, network(*replicas)))
+            await services.health.look()
+            return services
+
+        yield started
+
+
+async def predict(services: Services) -> Prediction:
+    return await services.dispatcher.predict(PIXELS, deadline=services.deadline())

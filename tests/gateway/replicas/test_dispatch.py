@@ -1,0 +1,186 @@
+"""Attempts: which replica, whose failure, who is asked next. The wire is a fake; everything above it is real."""
+
+import asyncio
+
+import httpx
+import pytest
+
+from gateway.errors import DeadlineError, NoReplicaError, OverloadedError, UpstreamError
+from gateway.services import running
+from gateway.settings import Settings
+from tests.fakes import FakeModel, FakeReplica, answer, network
+from tests.gateway.replicas.conftest import Run, predict
+
+
+def answered(*replicas: FakeReplica) -> list[int]:
+    return [replica.predictions for replica in replicas]
+
+
+async def test_requests_are_spread_exactly_evenly(run: Run) -> None:
+    replicas = [FakeReplica(name) for name in ("a:1", "b:1", "c:1", "d:1")]
+    services = await run(*replicas)
+    for _ in range(40):
+        await predict(services)
+    assert answered(*replicas) == [10, 10, 10, 10]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        httpx.ConnectError("refused"),
+        httpx.ConnectTimeout("black hole"),
+        httpx.ReadError("reset"),
+        httpx.RemoteProtocolError("closed without an answer"),
+        answer(500, {"error": "internal"}),
+        answer(503, {"error": "batching queue full"}),
+        answer(429, {"error": "out of memory"}),
+        httpx.Response(200, content=b"\x00garbage"),
+        httpx.Response(200, html="<p>a proxy's page</p>"),
+        answer(200, {"predictions": [[0.5, 0.5]]}),
+        httpx.Response(200, content=b'{"predictions": [[NaN, 0, 0, 1]]}'),
+        httpx.Response(200, content=b"x" * (4 * 1024 * 1024 + 1)),
+    ],
+)
+async def test_what_another_replica_may_do_better_goes_there(run: Run, fault: httpx.Response | Exception) -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1")
+    services = await run(a, b)
+    a.faults.append(fault)
+    prediction = await predict(services)
+    assert prediction.probabilities.argmax() == 2
+    assert answered(a, b) == [0, 1]
+
+
+@pytest.mark.parametrize("status", [400, 504])
+async def test_what_no_other_replica_would_do_better_fails_at_once(run: Run, status: int) -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1")
+    services = await run(a, b)
+    a.faults.append(answer(status, {"error": "a secret of the replica"}))
+    with pytest.raises(UpstreamError) as failure:
+        await predict(services)
+    assert "secret" not in failure.value.detail
+    assert len(b.seen) == 0
+    assert services.pool.replicas[0].failures == 0
+
+
+async def test_a_stale_connection_to_the_only_replica_is_tried_once_more(run: Run) -> None:
+    a = FakeReplica("a:1")
+    services = await run(a)
+    a.faults.append(httpx.ReadError("reset"))
+    await predict(services)
+    a.faults.extend([httpx.ReadError("reset")] * 2)
+    with pytest.raises(UpstreamError):
+        await predict(services)
+
+
+async def test_at_most_three_replicas_are_asked(run: Run) -> None:
+    replicas = [FakeReplica(name) for name in ("a:1", "b:1", "c:1", "d:1")]
+    services = await run(*replicas)
+    for replica in replicas:
+        replica.faults.append(answer(500, {"error": "poison"}))
+    with pytest.raises(UpstreamError):
+        await predict(services)
+    assert [len(replica.seen) for replica in replicas] == [1, 1, 1, 0]
+
+
+async def test_a_replica_that_keeps_failing_is_ejected_and_nobody_outside_notices(run: Run) -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1")
+    services = await run(a, b)
+    a.faults.extend(answer(500, {"error": "sick"}) for _ in range(50))
+    for _ in range(20):
+        await predict(services)
+    assert len(a.seen) == 2
+    assert services.pool.replicas[0].state(services.clock()) == "ejected"
+
+
+async def test_a_version_that_was_just_unloaded_is_replaced_without_anybody_noticing(run: Run) -> None:
+    a = FakeReplica("a:1", versions={1: FakeModel()})
+    services = await run(a)
+    a.versions = {2: FakeModel(labels=("w", "x", "y", "z"), probabilities=(0.7, 0.1, 0.1, 0.1))}
+    prediction = await predict(services)
+    assert prediction.model.version == "2"
+    assert prediction.model.labels[int(prediction.probabilities.argmax())] == "w"
+
+
+async def test_a_model_that_vanished_everywhere_is_no_replica_available(run: Run) -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1")
+    services = await run(a, b)
+    a.versions = b.versions = {}
+    with pytest.raises(NoReplicaError):
+        await predict(services)
+
+
+async def test_all_busy_is_overloaded_with_a_time_to_come_back(run: Run) -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1")
+    services = await run(a, b)
+    for replica in (a, b):
+        replica.faults.append(answer(503, {"error": "full"}))
+    with pytest.raises(OverloadedError) as failure:
+        await predict(services)
+    assert failure.value.retry_after_s == 1
+    assert [r.failures for r in services.pool.replicas] == [0, 0]
+
+
+async def test_without_any_replica_the_answer_comes_at_once(run: Run) -> None:
+    services = await run(FakeReplica("a:1", reachable=False))
+    with pytest.raises(NoReplicaError) as failure:
+        await predict(services)
+    assert failure.value.retry_after_s == 1
+
+
+class Slow(httpx.AsyncBaseTransport):
+    """Replicas whose predict calls wait until they are let go."""
+
+    def __init__(self, *replicas: FakeReplica) -> None:
+        self.inner = network(*replicas)
+        self.go = asyncio.Event()
+        self.waiting = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if b'"b64"' in await request.aread():
+            self.waiting.set()
+            await self.go.wait()
+        return await self.inner.handle_async_request(request)
+
+
+async def test_nothing_outlives_its_deadline() -> None:
+    wire = Slow(FakeReplica("a:1"))
+    async with running(Settings(upstream="a:1", deadline_s=0.05), wire) as services:
+        await services.health.look()
+        with pytest.raises(DeadlineError):
+            await predict(services)
+        assert services.pool.replicas[0].in_flight == 0
+        assert services.pool.replicas[0].failures == 0  # the deadline is ours, not the replica's
+
+
+async def test_an_attempt_that_takes_too_long_is_the_replicas_failure() -> None:
+    wire = Slow(FakeReplica("a:1"))
+    async with running(Settings(upstream="a:1", attempt_timeout_s=0.05), wire) as services:
+        await services.health.look()
+        with pytest.raises(UpstreamError):
+            await predict(services)
+        assert services.pool.replicas[0].failures == 1
+
+
+async def test_a_request_that_is_given_up_frees_its_place() -> None:
+    wire = Slow(FakeReplica("a:1"))
+    async with running(Settings(upstream="a:1"), wire) as services:
+        await services.health.look()
+        request = asyncio.create_task(predict(services))
+        await wire.waiting.wait()
+        assert services.pool.replicas[0].in_flight == 1
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        assert services.pool.replicas[0].in_flight == 0
+
+
+async def test_a_full_replica_sheds() -> None:
+    wire = Slow(FakeReplica("a:1"))
+    async with running(Settings(upstream="a:1", replica_max_in_flight=1), wire) as services:
+        await services.health.look()
+        first = asyncio.create_task(predict(services))
+        await wire.waiting.wait()
+        with pytest.raises(OverloadedError):
+            await predict(services)
+        wire.go.set()
+        await first

@@ -1,0 +1,73 @@
+"""What an operator may set, and what is said when it is wrong."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        cwd=ROOT,
+        env={"PATH": "", **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+def test_lists_are_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_UPSTREAM", "a:1, http://b:2/")
+    monkeypatch.setenv("GATEWAY_CORS_ORIGINS", "https://one.example, https://two.example")
+    monkeypatch.setenv("GATEWAY_IMAGE_FORMATS", "jpeg,Png")
+    settings = Settings()
+    assert settings.upstream_addresses == ("a:1", "b:2")
+    assert settings.cors_origins == ("https://one.example", "https://two.example")
+    assert settings.image_formats == ("JPEG", "PNG")
+
+
+def test_a_dns_name_is_one_name() -> None:
+    settings = Settings(upstream="dns://tasks.tf_model_serving:8501")
+    assert settings.upstream_is_dns
+    assert settings.upstream_addresses == ("tasks.tf_model_serving:8501",)
+    with pytest.raises(ValidationError, match="exactly one NAME:PORT"):
+        Settings(upstream="dns://a:1,b:1")
+
+
+@pytest.mark.parametrize("upstream", ["a", "a:b", ":1", "a:1/path", "https://a:1"])
+def test_an_upstream_that_is_no_address_stops_the_start(upstream: str) -> None:
+    with pytest.raises(ValidationError, match="is not HOST:PORT"):
+        Settings(upstream=upstream)
+
+
+def test_a_wrong_setting_is_one_line_and_a_failed_start() -> None:
+    ended = run(GATEWAY_PORT="0", GATEWAY_UPSTREAM="a:1")
+    assert ended.returncode == 1
+    assert ended.stderr == "GATEWAY_PORT: Input should be greater than or equal to 1\n"
+
+
+def test_a_start_without_a_model_says_how_to_get_one(tmp_path: Path) -> None:
+    ended = run("--models-dir", str(tmp_path))
+    assert ended.returncode == 1
+    assert "python -m training demo" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_labels_that_are_not_there_stop_the_start() -> None:
+    ended = run("--upstream", "a:1", "--labels-file", "/nowhere/labels.txt")
+    assert (ended.returncode, ended.stderr) == (1, "GATEWAY_LABELS_FILE: Path does not point to a file\n")
+
+
+def test_help_describes_every_setting() -> None:
+    ended = run("--help")
+    assert ended.returncode == 0
+    for name in Settings.model_fields:
+        assert f"--{name.replace('_', '-')} " in ended.stdout

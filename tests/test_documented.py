@@ -1,0 +1,41 @@
+"""The documents say what the code does."""
+
+import re
+import tomllib
+
+import pytest
+
+from gateway.app import VERSION
+from tests.documents import DOCUMENTS, ROOT, with_table
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+def test_a_generated_table_is_what_the_code_would_write(path: str) -> None:
+    name, table = DOCUMENTS[path]
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert text == with_table(text, name, table()), "run make fix"
+
+
+def test_the_version_is_told_once() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["version"] == VERSION
+    assert f"## {VERSION}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_every_relative_link_leads_to_a_file() -> None:
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_lock_file_names_no_package_host() -> None:
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "://" not in lock
+    assert "--index" not in lock
+    assert "--find-links" not in lock
+
+
+def test_every_make_target_in_the_readme_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"`?make ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert named <= targets
