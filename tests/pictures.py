@@ -208,9 +208,7 @@ def webp_bomb(side_px: int = 9400) -> bytes:
 
 def png_bomb(width: int = 9400, height: int = 9400, *, bits: int = 1) -> bytes:
     """Grey, all black, 10 KB at 88 megapixels of one bit."""
-    pack = zlib.compressobj(9)
-    row = bytes(1 + (width * bits + 7) // 8)
-    pixels = b"".join(pack.compress(row) for _ in range(height)) + pack.flush()
+    pixels = zlib.compress(bytes((1 + (width * bits + 7) // 8) * height))
     header = struct.pack(">2L5B", width, height, bits, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", pixels) + png_chunk(b"IEND", b"")
 
