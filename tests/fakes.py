@@ -78,7 +78,7 @@ class FakeReplica:
         version = (
             int(path.split("/versions/")[1].split(":")[0].split("/")[0]) if "/versions/" in path else max(self.versions)
         )
-        if version not in self.versions:
+        if version not in self.versions or request.url.query:
             return answer(404, {"error": f"Servable not found for request: Specific(my_model, {version})"})
         if path.endswith("/metadata"):
             listed = {"signature_def": self.versions[version].signatures()}
@@ -93,7 +93,11 @@ class FakeReplica:
         return answer(200, {"model_version_status": told})
 
     def _predict(self, request: httpx.Request, model: FakeModel) -> httpx.Response:
-        body = json.loads(request.content)
+        try:
+            body = json.loads(request.content)
+            count = len(body["instances"])
+        except (ValueError, KeyError, TypeError):
+            return answer(400, {"error": "Missing 'inputs' or 'instances' key"})
         if body.get("signature_name") == "describe":
             return answer(200, {"predictions": [model.description()]})
         self.seen.append(request)
@@ -103,7 +107,7 @@ class FakeReplica:
                 raise fault
             return fault(request) if callable(fault) else fault
         self.predictions += 1
-        return answer(200, {"predictions": [list(model.probabilities)] * len(body["instances"])})
+        return answer(200, {"predictions": [list(model.probabilities)] * count})
 
 
 def network(*replicas: FakeReplica) -> httpx.MockTransport:

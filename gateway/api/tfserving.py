@@ -4,9 +4,9 @@ A call goes on as it came and its answer comes back as it was (spec §2 to §8).
 reachable: names that clients choose must not become metric labels on the replicas (spec §9.4).
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import JSONResponse
 
@@ -17,7 +17,8 @@ from gateway.tfserving import Call
 router = APIRouter(tags=["TensorFlow Serving"])
 
 VERBS = ("predict", "classify", "regress")
-WHICH = ("", "/versions/{version:tf_digits}", "/labels/{label:tf_name}")
+WHICH: dict[str, str | None] = {"": None, "/versions/{version:tf_digits}": "version", "/labels/{label:tf_name}": "label"}
+"""How the version is chosen, and the path parameter that says it."""
 PASSED_ON = ("content-type", "content-encoding")
 
 
@@ -41,11 +42,13 @@ class DigitsConvertor(NameConvertor):
     regex = "[0-9]+"
 
 
+Name = Annotated[str, Path(description="The model, GATEWAY_MODEL_NAME.", examples=["my_model"])]
+
 register_url_convertor("tf_name", NameConvertor())
 register_url_convertor("tf_digits", DigitsConvertor())
 
 
-async def predict(name: str, request: Request, services: Running) -> Response:
+async def predict(name: Name, request: Request, services: Running) -> Response:
     """Answered by the replica whose turn it is, in TensorFlow Serving's own words."""
     if name != services.settings.model_name:
         return not_served(f"Servable not found for request: Latest({name})")
@@ -54,14 +57,14 @@ async def predict(name: str, request: Request, services: Running) -> Response:
         return await forward(request, services, body)
 
 
-async def metadata(name: str, request: Request, services: Running) -> Response:
+async def metadata(name: Name, request: Request, services: Running) -> Response:
     """Signatures and tensors of the version, as the replica whose turn it is tells them."""
     if name != services.settings.model_name:
         return not_served(f"Servable not found for request: Latest({name})")
     return await forward(request, services, b"")
 
 
-async def status(name: str, request: Request, services: Running) -> Response:
+async def status(name: Name, request: Request, services: Running) -> Response:
     """Versions and states, as the replica whose turn it is tells them. All replicas: GET /v1/models."""
     if name != services.settings.model_name:
         return not_served(f"Could not find any versions of model {name}")
@@ -106,6 +109,14 @@ MEANINGS = {
     504: "The deadline passed.",
 }
 
+PATH_PARAMETERS = {
+    name: {"name": name, "in": "path", "required": True, "description": text, "schema": schema}
+    for name, text, schema in (
+        ("version", "A loaded version.", {"type": "string", "pattern": "^[0-9]+$", "examples": ["1602685044"]}),
+        ("label", "A version label that the replicas are configured with.", {"type": "string", "pattern": "^[^/:]+$"}),
+    )
+}
+
 _OBJECT = {"type": "object", "additionalProperties": True}
 _PREDICT_BODY = {
     "requestBody": {
@@ -120,6 +131,7 @@ _PREDICT_BODY = {
                         "instances": {"type": "array", "minItems": 1, "items": {}},
                         "inputs": {},
                     },
+                    "oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}],
                 },
                 "examples": {
                     "bytes": {
@@ -138,14 +150,15 @@ _ANSWER: dict[int | str, dict[str, Any]] = {
     }
 }
 
-for _which in WHICH:
+for _which, _parameter in WHICH.items():
+    _parameters = {"parameters": [PATH_PARAMETERS[_parameter]]} if _parameter else {}
     for _verb in VERBS:
         router.add_api_route(
             f"/v1/models/{{name:tf_name}}{_which}:{_verb}",
             predict,
             methods=["POST"],
             summary=f"TensorFlow Serving's {_verb}",
-            openapi_extra=_PREDICT_BODY,
+            openapi_extra=_PREDICT_BODY | _parameters,
             responses=_ANSWER | _errors(*MEANINGS),
             response_class=Response,
         )
@@ -155,6 +168,7 @@ for _which in WHICH:
             _route,
             methods=["GET"],
             summary=f"TensorFlow Serving's {_route.__name__}",
+            openapi_extra=_parameters,
             responses=_ANSWER | _errors(400, 404, 500, 502, 503, 504),
             response_class=Response,
         )

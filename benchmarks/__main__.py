@@ -1,0 +1,112 @@
+"""`make bench`: what one upload costs and how long it takes, all in one run, with a full-width MobileNetV2.
+
+CPU figures are medians over rounds in which the line and the bare model take turns, since machines are noisy;
+the clients run in a process of their own that is not counted.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from benchmarks import pictures
+from benchmarks.line import Cpu, Line, running
+from benchmarks.load import Load
+
+CLIENTS = 8
+CLASSES = 137
+
+
+def main() -> None:
+    """Measure and print a Markdown table."""
+    arguments = _arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder) / "models"
+        version = _export(models)
+        small, phone = Path(folder) / "small.jpg", Path(folder) / "phone.jpg"
+        small.write_bytes(pictures.photo(pictures.WEBSITE, kilobytes=30))
+        phone.write_bytes(pictures.photo(pictures.PHONE, kilobytes=2100))
+        with running(models, small.read_bytes()) as line:
+            rows = _measure(line, version, small, phone, arguments.requests, arguments.rounds)
+    print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}, {CLIENTS} clients, MobileNetV2 1.0\n")
+    print("| what | measured |\n|---|--:|")
+    for what, figure in rows:
+        print(f"| {what} | {figure} |")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    parser.add_argument("--requests", type=int, default=10_000, help="small uploads in all, for the memory figures")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of line and bare model")
+    return parser.parse_args()
+
+
+def _export(models: Path) -> Path:
+    """In a process of its own: TensorFlow's threads and memory shall not stay with the benchmark."""
+    code = (
+        "import sys; from pathlib import Path; from training.untrained import export_untrained; "
+        f"print(export_untrained(Path(sys.argv[1]), ['class %d' % i for i in range({CLASSES})], alpha=1.0))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(models / "my_model")], stdout=subprocess.PIPE, check=True, text=True
+    )
+    return Path(done.stdout.strip().splitlines()[-1])
+
+
+def _measure(line: Line, version: Path, small: Path, phone: Path, requests: int, rounds: int) -> list[tuple[str, str]]:
+    line.load(small, count=100, clients=CLIENTS)  # warm
+    count = max(100, min(400, requests // (2 * rounds)))
+    loads, costs, bare = [], [], []
+    for _ in range(rounds):
+        load, cost = _costed(line, small, count, CLIENTS)
+        loads.append(load)
+        costs.append(cost)
+        bare.append(_bare(version))
+    _, phone_cost = _costed(line, phone, 60, CLIENTS)
+    early, _ = line.memory_mib()
+    rest = line.load(small, count=max(0, requests - 100 - rounds * count - 60), clients=CLIENTS)
+    late, peak = line.memory_mib()
+    whole = median((cost.gateway_s + cost.replicas_s) / count * 1000 for cost in costs)
+    p50, p99 = (median(load.percentile(share) for load in loads) for share in (0.5, 0.99))
+    return [
+        (
+            "gateway alone, 512x384 JPEG of 30 KB, CPU a request",
+            f"{median(c.gateway_s for c in costs) / count * 1000:.1f} ms",
+        ),
+        ("gateway alone, 12-megapixel JPEG of 2.1 MB, CPU a request", f"{phone_cost.gateway_s / 60 * 1000:.1f} ms"),
+        ("whole line (gateway and replicas), small JPEG, CPU a request", f"{whole:.1f} ms"),
+        ("bare model in one process, CPU a picture", f"{median(bare):.1f} ms"),
+        ("whole line / bare model", f"{whole / median(bare):.2f}"),
+        ("requests a second", f"{median(load.per_second for load in loads):.0f}"),
+        ("latency p50", f"{p50:.0f} ms"),
+        ("latency p99", f"{p99:.0f} ms"),
+        ("p99 / p50", f"{p99 / p50:.2f}"),
+        ("failed requests", f"{sum(load.failures for load in (*loads, rest))} of {requests}"),
+        (f"gateway memory after {requests:,} requests (peak)", f"{late:.0f} ({peak:.0f}) MiB"),
+        ("growth over the last half of them", f"{late - early:+.1f} MiB"),
+        ("memory of a replica", f"{median(line.replica_memory_mib()):.0f} MiB"),
+        ("start to first answer, model at hand", f"{line.first_answer_s:.1f} s"),
+    ]
+
+
+def _costed(line: Line, picture: Path, count: int, clients: int) -> tuple[Load, Cpu]:
+    before = line.cpu()
+    load = line.load(picture, count=count, clients=clients)
+    return load, line.cpu() - before
+
+
+def _bare(version: Path) -> float:
+    environment = os.environ | {"TF_CPU_ALLOCATOR_USE_BFC": "true", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-m", "benchmarks.bare", str(version), "150"]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
+    return float(json.loads(done.stdout))
+
+
+if __name__ == "__main__":
+    main()

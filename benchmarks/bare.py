@@ -1,0 +1,34 @@
+"""The model and nothing else, in one process: CPU milliseconds a picture. Folder, count -> JSON.
+
+One thread and TensorFlow's own allocator, as the replicas run: the floor that the whole line is measured against.
+"""
+
+import json
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+WARM_UP = 20
+
+
+def cpu_ms_per_picture(directory: str, count: int) -> float:
+    """Numpy in, numpy out, one picture a call, through the float signature of the SavedModel."""
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    model: Any = tf.saved_model.load(directory)  # kept: its signatures die with it
+    signature = model.signatures["serving_default"]
+    (name,) = signature.structured_input_signature[1]
+    (output,) = signature.structured_outputs
+    pictures = np.random.default_rng(0).random((8, 1, 224, 224, 3), np.float32)
+    for turn in range(WARM_UP + count):
+        if turn == WARM_UP:
+            started = time.process_time()
+        signature(**{name: tf.constant(pictures[turn % 8])})[output].numpy()
+    return (time.process_time() - started) / count * 1000
+
+
+if __name__ == "__main__":
+    json.dump(cpu_ms_per_picture(sys.argv[1], int(sys.argv[2])), sys.stdout)

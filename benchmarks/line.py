@@ -1,0 +1,99 @@
+"""The gateway with its embedded replicas, as `make run` starts it, and what its processes use."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from benchmarks.load import Load
+
+START_WITHIN_S = 120
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """CPU seconds, user and system, since each process began."""
+
+    gateway_s: float
+    replicas_s: float
+
+    def __sub__(self, earlier: "Cpu") -> "Cpu":
+        return Cpu(self.gateway_s - earlier.gateway_s, self.replicas_s - earlier.replicas_s)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A running gateway."""
+
+    port: int
+    process: psutil.Process
+    first_answer_s: float
+
+    def cpu(self) -> Cpu:
+        """Used so far by the gateway, and by everything it started."""
+        return Cpu(_cpu_s(self.process), sum(_cpu_s(child) for child in self.process.children(recursive=True)))
+
+    def memory_mib(self) -> tuple[float, float]:
+        """The gateway's own resident memory: now, and at its peak."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        now, peak = (int(status.split(f"{name}:")[1].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
+        return now, peak
+
+    def replica_memory_mib(self) -> list[float]:
+        """Resident memory of each replica."""
+        return [child.memory_info().rss / 2**20 for child in self.process.children()]
+
+    def load(self, picture: Path, *, count: int, clients: int) -> Load:
+        """Uploads from a process of their own."""
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.load", str(self.port), str(picture), str(count), str(clients)],
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        return Load(**json.loads(done.stdout))
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+@contextlib.contextmanager
+def running(models: Path, picture: bytes, **settings: str) -> Iterator[Line]:
+    """The line, from its start until its first answer to `picture` and on; stopped at the end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    environment = {f"GATEWAY_{name.upper()}": value for name, value in settings.items()}
+    environment |= {"GATEWAY_PORT": str(port), "GATEWAY_MODELS_DIR": str(models), "GATEWAY_LOG_LEVEL": "warning"}
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as log:
+        gateway = subprocess.Popen([sys.executable, "-m", "gateway"], env=os.environ | environment, stderr=log)
+        try:
+            _await_answer(port, picture, gateway)
+            yield Line(port, psutil.Process(gateway.pid), time.monotonic() - started)
+        finally:
+            gateway.send_signal(signal.SIGTERM)
+            gateway.wait(timeout=30)
+
+
+def _await_answer(port: int, picture: bytes, gateway: "subprocess.Popen[bytes]") -> None:
+    until = time.monotonic() + START_WITHIN_S
+    while time.monotonic() < until and gateway.poll() is None:
+        with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
+            client.request("POST", "/v1/classify", picture, {"Content-Type": "image/jpeg"})
+            if client.getresponse().status == 200:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("the gateway gave no answer; run `python -m gateway` to see why")
