@@ -273,6 +273,13 @@ def test_a_wide_gamut_is_brought_to_srgb() -> None:
     assert flat((180, 100, 90), display_p3) == pytest.approx([193, 96, 85], abs=2)
 
 
+def test_a_wide_gamut_photo_comes_out_in_its_stronger_colours() -> None:
+    stored = preprocess((GOLDENS / "orientation-1.jpg").read_bytes())  # the same scene without a profile
+    shown = preprocess((GOLDENS / "wide-gamut.jpg").read_bytes())
+    assert stored[120, 100].tolist() == pytest.approx([221, 90, 34], abs=2)  # the starfish's middle
+    assert shown[120, 100].tolist() == pytest.approx([243, 74, 0], abs=2)
+
+
 def test_srgb_itself_is_left_alone() -> None:
     renamed = pictures.rgb_profile(name="sRGB IEC61966-2.1")
     assert flat((180, 100, 90), renamed) == [180, 100, 90]
