@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gateway.errors import GatewayError, ImageDecodeError, ImageTooLargeError, ImageTruncatedError
 from gateway.imaging.colour import SIDE_PX, fit
-from gateway.imaging.formats import WEB_FORMATS, Format, identify, parse
+from gateway.imaging.formats import WEB_FORMATS, Format, identify, parse, spelling
 from gateway.imaging.header import check_header, check_size, damaged, ends_early, truncated
 from gateway.imaging.orientation import orientation_of, upright
 
@@ -66,7 +66,9 @@ def read_picture(
     except (GatewayError, ModuleNotFoundError):
         raise
     except MemoryError as cause:
-        raise ImageTooLargeError(f"This {kind} needs more memory than there is: send a smaller version.") from cause
+        raise ImageTooLargeError(
+            f"This {spelling(kind)} needs more memory than there is: send a smaller version."
+        ) from cause
     except Exception as cause:  # Pillow's parsers raise a dozen types when fuzzed, with no list to rely on
         if ends_early(data, kind):
             raise ImageTruncatedError(truncated(kind)) from cause
