@@ -1,0 +1,12 @@
+"""A server of TensorFlow Serving's REST interface on TensorFlow itself, for machines without Docker or on arm64.
+
+`python -m serving.standin` takes the flags of tensorflow_model_server and answers as it does, down to the texts of its
+errors. What differs, on purpose:
+
+- There is no gRPC, and requests are not batched.
+- A port that cannot be had ends the process; the real server goes on without REST.
+- SIGTERM and SIGINT finish the requests under way and end the process; the real server drops them.
+- A model whose folder is missing, or whose load takes long or fails, holds up no other model.
+- Status, metadata and metrics are answered while all workers are busy.
+- HEAD is answered without a body, and every answer carries its length.
+"""

@@ -1,0 +1,144 @@
+"""Start: flags, then the port, then TensorFlow and the models, and only then the first connection (spec section 11)."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from serving.standin.catalogue import Catalogue
+from serving.standin.flags import NOT_IMPLEMENTED, FlagError, Flags, parse_flags, usage
+from serving.standin.http_server import HttpServer, bind
+from serving.standin.keeper import Habits, Keeper, StartError
+from serving.standin.model_config import ConfigError, read_metrics_path, read_models
+from serving.standin.monitoring import Metrics
+from serving.standin.rest import Rest
+from serving.standin.servable import Runtime, Servable
+from serving.standin.tensorflow_c import Library
+from serving.standin.version_policy import Retries
+from serving.standin.warmup import warm_up
+
+log = logging.getLogger("serving.standin")
+
+_FAILED = 255
+"""What the real server's `return -1` comes to."""
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s standin: %(message)s")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        flags, unknown = parse_flags(sys.argv[1:])
+        if unknown or flags.help:
+            print(usage("python -m serving.standin"))  # noqa: T201  # asked for, or needed
+        if flags.version:
+            print(f"TensorFlow ModelServer: stand-in\nTensorFlow Library: {Library().version}")  # noqa: T201
+        if flags.help or flags.version:
+            return 0
+        return _start(flags)
+    except (FlagError, ConfigError, StartError, ImportError) as error:
+        log.error("Failed to start server. Error: %s", error)
+    return _FAILED
+
+
+def _start(flags: Flags) -> int:
+    for name in NOT_IMPLEMENTED:
+        if getattr(flags, name):
+            log.warning("--%s has no effect: it is not implemented here", name)
+    try:
+        listener = bind(flags.rest_api_port)
+    except OSError as error:
+        log.error("Failed to start server. Error: port %d cannot be used: %s", flags.rest_api_port, error)
+        return _FAILED
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(flags, listener))
+    return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Uvloop where there is one: not on Windows."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+async def _serve(flags: Flags, listener: socket.socket) -> None:
+    loop, told_to_stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told_to_stop.set)
+    metrics, catalogue = Metrics(), Catalogue()
+    keeper = _keeper(flags, catalogue, metrics)
+    rest = Rest(
+        keeper,
+        catalogue,
+        metrics,
+        workers=flags.rest_api_num_threads or 4 * _cpus(),
+        cors=flags.rest_api_enable_cors_support,
+        metrics_path=read_metrics_path(flags),
+    )
+    server = HttpServer(rest.answer)
+    keeper.start()
+    stop = asyncio.create_task(told_to_stop.wait())
+    ready = asyncio.create_task(asyncio.to_thread(keeper.wait_until_serving))
+    await asyncio.wait({stop, ready}, return_when=asyncio.FIRST_COMPLETED)
+    if ready.done():
+        ready.result()
+        await server.start(listener)
+        log.info("Exporting HTTP/REST API at:localhost:%d ...", flags.rest_api_port)
+        await stop
+        log.info("Finishing %d connections", len(server.connections))
+        await server.stop()
+    _exit(0)
+
+
+def _keeper(flags: Flags, catalogue: Catalogue, metrics: Metrics) -> Keeper:
+    habits = Habits(
+        scan_every_s=flags.file_system_poll_wait_seconds,
+        reread_config_every_s=flags.model_config_file_poll_wait_seconds,
+        retries=Retries(flags.max_num_load_retries, flags.load_retry_interval_micros / 1e6),
+        loads_at_once=flags.num_load_threads or 4 * _cpus(),
+        label_unavailable_versions=flags.allow_version_labels_for_unavailable_models,
+    )
+    load = partial(_load, flags, _runtime(flags), metrics)
+    return Keeper(catalogue, load, partial(read_models, flags), habits)
+
+
+def _runtime(flags: Flags) -> Runtime:
+    threads = flags.tensorflow_session_parallelism
+    return Runtime(
+        Library(),
+        intra_op_threads=flags.tensorflow_intra_op_parallelism or threads,
+        inter_op_threads=flags.tensorflow_inter_op_parallelism or threads,
+        timeout_ms=flags.rest_api_timeout_in_ms,
+        most_runs=max(2, _cpus()),
+    )
+
+
+def _load(flags: Flags, runtime: Runtime, metrics: Metrics, export: Path) -> Servable:
+    with metrics.timed(":tensorflow:cc:saved_model:load_latency", model_path=str(export)):
+        servable = Servable(runtime, export, flags.saved_model_tags.split(","))
+    if flags.enable_model_warmup:
+        warm_up(servable, export, flags.num_request_iterations_for_warmup)
+    return servable
+
+
+def _cpus() -> int:
+    """Those this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _exit(code: int) -> None:
+    """At once: TensorFlow's threads may still be at work, and taking things down under them can crash."""
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    _exit(main())

@@ -1,0 +1,138 @@
+"""The command line of tensorflow_model_server (spec section 9), so that either server can stand behind one.
+
+`--name=value` only, a bool also bare; the later of two wins. An unknown flag prints the usage and changes nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Flags:
+    """Named and defaulted as in the real server; the comment names what this one does with the rest."""
+
+    rest_api_port: int = 0
+    rest_api_num_threads: int = 0  # 0: four for each CPU
+    rest_api_timeout_in_ms: int = 30_000
+    rest_api_enable_cors_support: bool = False
+    model_name: str = "default"
+    model_base_path: str = ""
+    model_config_file: str = ""
+    model_config_file_poll_wait_seconds: int = 0
+    file_system_poll_wait_seconds: int = 1
+    allow_version_labels_for_unavailable_models: bool = False
+    num_load_threads: int = 0
+    max_num_load_retries: int = 5
+    load_retry_interval_micros: int = 60_000_000
+    enable_model_warmup: bool = True
+    num_request_iterations_for_warmup: int = 0
+    monitoring_config_file: str = ""
+    saved_model_tags: str = "serve"
+    tensorflow_session_parallelism: int = 0
+    tensorflow_intra_op_parallelism: int = 0
+    tensorflow_inter_op_parallelism: int = 0
+    version: bool = False
+    help: bool = False
+    # Accepted and without effect: there is no gRPC
+    port: int = 8500
+    grpc_socket_path: str = ""
+    grpc_channel_arguments: str = ""
+    grpc_max_threads: int = 0
+    ssl_config_file: str = ""
+    use_alts_credentials: bool = False
+    enable_grpc_healthcheck_service: bool = False
+    enable_profiler: bool = True
+    # Accepted and without effect: not implemented, said at the start where it is asked for
+    enable_batching: bool = False
+    batching_parameters_file: str = ""
+    enable_per_model_batching_parameters: bool = False
+    tensorflow_session_config_file: str = ""
+    platform_config_file: str = ""
+    per_process_gpu_memory_fraction: float = 0.0
+    prefer_tflite_model: bool = False
+    num_tflite_pools: int = 0
+    num_tflite_interpreters_per_pool: int = 1
+    xla_cpu_compilation_enabled: bool = False
+    xla_gpu_compilation_enabled: bool = False
+    mixed_precision: str = ""
+    enable_signature_method_name_check: bool = False
+    thread_pool_factory_config_file: str = ""
+    # Accepted and without effect: makes no difference here
+    num_unload_threads: int = 0
+    flush_filesystem_caches: bool = True
+    remove_unused_fields_from_bundle_metagraph: bool = True
+    enable_serialization_as_tensor_content: bool = False
+    skip_initialize_tpu: bool = False
+
+
+NOT_IMPLEMENTED = (
+    "enable_batching",
+    "enable_per_model_batching_parameters",
+    "tensorflow_session_config_file",
+    "platform_config_file",
+    "per_process_gpu_memory_fraction",
+    "prefer_tflite_model",
+    "xla_cpu_compilation_enabled",
+    "xla_gpu_compilation_enabled",
+    "mixed_precision",
+    "enable_signature_method_name_check",
+    "thread_pool_factory_config_file",
+)
+"""What changes answers or speed in the real server, and does not here."""
+
+
+class FlagError(ValueError):
+    """A value that its flag cannot take, or flags that exclude each other: the server does not start."""
+
+
+def parse_flags(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
+    """The flags, and the arguments that are none.
+
+    Raises:
+        FlagError: the message is for the operator.
+    """
+    found: dict[str, Any] = {}
+    unknown: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.removeprefix("--").partition("=")
+        kind = _KINDS.get(name)
+        if not argument.startswith("--") or kind is None or (not equals and kind is not bool):
+            unknown.append(argument)
+        else:
+            found[name] = _read(name, kind, value if equals else "true")
+    return _checked(Flags(**found)), unknown
+
+
+def _checked(flags: Flags) -> Flags:
+    if flags.version or flags.help:
+        return flags
+    if not flags.model_base_path and not flags.model_config_file:
+        raise FlagError("--model_base_path or --model_config_file must say what to serve")
+    if not 0 < flags.rest_api_port < 1 << 16:
+        raise FlagError("--rest_api_port must name a port: the REST API is all that this server offers")
+    if flags.batching_parameters_file and not flags.enable_batching:
+        raise FlagError("--batching_parameters_file is set without --enable_batching")
+    parallelism = (
+        flags.tensorflow_session_parallelism,
+        flags.tensorflow_intra_op_parallelism,
+        flags.tensorflow_inter_op_parallelism,
+    )
+    if all(threads > 0 for threads in parallelism):
+        raise FlagError("--tensorflow_session_parallelism excludes the flags for intra and inter op parallelism")
+    return flags
+
+
+def _read(name: str, kind: type, value: str) -> object:
+    try:
+        return {"true": True, "false": False, "1": True, "0": False}[value.lower()] if kind is bool else kind(value)
+    except (KeyError, ValueError) as cause:
+        raise FlagError(f"Couldn't interpret value {value} for flag {name}.") from cause
+
+
+_KINDS: dict[str, type] = {flag.name: type(flag.default) for flag in fields(Flags)}
+
+
+def usage(program: str) -> str:
+    flags = (f"\t--{flag.name}={flag.default!s:20}\t{type(flag.default).__name__}" for flag in fields(Flags))
+    return "\n".join([f"usage: {program}", "Flags:", *flags])

@@ -1,0 +1,86 @@
+"""One loaded version of a model: its signatures, and runs of them."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from serving.standin import protowire
+from serving.standin.dtypes import Tensor
+from serving.standin.errors import StatusError
+from serving.standin.signatures import Signature, read_signatures
+from serving.standin.tensorflow_c import Library, Session
+
+DEFAULT_SIGNATURE = "serving_default"
+
+# Field numbers of ConfigProto and RunOptions: tensorflow/core/protobuf/config.proto
+_INTRA_OP_THREADS, _INTER_OP_THREADS = 2, 5
+_TIMEOUT_MS = 2
+
+
+class Runtime:
+    """TensorFlow with the settings that all models share.
+
+    No more runs at once than `most_runs`: the others wait their turn, which shortens the average wait.
+    """
+
+    def __init__(
+        self, library: Library, *, intra_op_threads: int, inter_op_threads: int, timeout_ms: int, most_runs: int
+    ) -> None:
+        self.library = library
+        self.config = protowire.write_int(_INTRA_OP_THREADS, intra_op_threads)
+        self.config += protowire.write_int(_INTER_OP_THREADS, inter_op_threads)
+        self.run_options = protowire.write_int(_TIMEOUT_MS, timeout_ms) if timeout_ms > 0 else b""
+        self.turns = threading.Semaphore(most_runs)
+
+
+class Servable:
+    """Safe to run from several threads; closed once it is retired and the last run is over."""
+
+    def __init__(self, runtime: Runtime, export: Path, tags: Sequence[str]) -> None:
+        """Raises StatusError: TensorFlow cannot load what is there."""
+        self._runtime = runtime
+        self._session = Session(runtime.library, export, tags, runtime.config)
+        self._users = 0
+        self._unused = threading.Condition()
+        self.signatures: Mapping[str, Signature] = read_signatures(self._session.meta_graph)
+
+    def signature(self, name: str) -> Signature:
+        """Raises StatusError: INVALID_ARGUMENT, as REST words it."""
+        found = self.signatures.get(name or DEFAULT_SIGNATURE)
+        if found is None:
+            raise StatusError.invalid(
+                f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def'
+            )
+        return found
+
+    def run(
+        self, signature: Signature, feeds: Mapping[str, Tensor], fetch: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Outputs by alias: those of `fetch`, all without it.
+
+        Raises StatusError: what the graph had to object; DEADLINE_EXCEEDED beyond the time allowed.
+        """
+        aliases = list(signature.outputs) if fetch is None else fetch
+        by_tensor = {signature.inputs[alias].name: tensor for alias, tensor in feeds.items()}
+        names = [signature.outputs[alias].name for alias in aliases]
+        with self._runtime.turns:
+            results = self._session.run(by_tensor, names, self._runtime.run_options)
+        return dict(zip(aliases, results, strict=True))
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        with self._unused:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._unused:
+                self._users -= 1
+                self._unused.notify_all()
+
+    def close(self) -> None:
+        """Waits for the runs that are under way. Nobody may start another."""
+        with self._unused:
+            self._unused.wait_for(lambda: not self._users)
+        self._session.close()

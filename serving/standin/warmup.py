@@ -1,0 +1,147 @@
+"""Warm-up: the requests that a version brings along in assets.extra run before it is AVAILABLE (spec 9.3).
+
+The file is a TFRecord of tensorflow.serving.PredictionLog. Predict, classify and regress logs are run; others are
+passed over.
+"""
+
+import math
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.standin import protowire
+from serving.standin.dtypes import STRING, DataType, Tensor, data_type
+from serving.standin.errors import Code, StatusError
+from serving.standin.protowire import Fields
+from serving.standin.servable import Servable
+
+_FILE = Path("assets.extra/tf_serving_warmup_requests")
+_MOST_RECORDS = 1000
+
+# Field numbers: tensorflow_serving/apis/prediction_log.proto, predict.proto, model.proto, input.proto
+_CLASSIFY_LOG, _REGRESS_LOG, _PREDICT_LOG = 2, 3, 6
+_REQUEST = 1
+_MODEL_SPEC, _INPUTS = 1, 2
+_SIGNATURE_NAME = 3
+_EXAMPLE_LIST, _EXAMPLE_LIST_WITH_CONTEXT = 1, 2
+_EXAMPLES, _CONTEXT = 1, 2
+
+# tensorflow/core/framework/tensor.proto
+_DTYPE, _SHAPE, _CONTENT, _STRING_VAL = 1, 2, 4, 8
+_TYPED_VALUES = {"float": 5, "double": 6, "int64": 10, "bool": 11, "uint32": 16, "uint64": 17}
+_INT_VAL = 7
+"""Where the narrower integers are."""
+
+
+def warm_up(servable: Servable, export: Path, iterations: int) -> None:
+    """Does nothing where there is no such file.
+
+    Raises StatusError: not TFRecord, too many records, or a request that fails.
+    """
+    path = export / _FILE
+    if not path.is_file():
+        return
+    for count, record in enumerate(_records(path.read_bytes()), start=1):
+        if count > _MOST_RECORDS:
+            raise StatusError.invalid(f"Number of warmup records exceeds the maximum ({_MOST_RECORDS}) for {path}")
+        for _ in range(max(1, iterations)):
+            _replay(servable, protowire.read(record))
+
+
+def _records(data: bytes) -> Iterator[bytes]:
+    """TFRecord: length, its checksum, the data, its checksum. The one of the length tells files of another kind."""
+    at = 0
+    while at < len(data):
+        header, checksum = data[at : at + 8], data[at + 8 : at + 12]
+        size = int.from_bytes(header, "little")
+        if int.from_bytes(checksum, "little") != _masked_crc32c(header) or at + 16 + size > len(data):
+            raise StatusError(
+                Code.DATA_LOSS,
+                f"corrupted record at {at}. Please verify your warmup data is in TFRecord format.",
+            )
+        yield data[at + 12 : at + 12 + size]
+        at += 16 + size
+
+
+def _masked_crc32c(data: bytes) -> int:
+    crc = 0xFFFF_FFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F6_3B78 if crc & 1 else 0)
+    crc ^= 0xFFFF_FFFF
+    return ((crc >> 15 | crc << 17) + 0xA282_EAD8) & 0xFFFF_FFFF
+
+
+def _replay(servable: Servable, entry: Fields) -> None:
+    for log in protowire.messages(entry, _PREDICT_LOG):
+        for request in protowire.messages(log, _REQUEST):
+            signature = servable.signature(_signature_name(request))
+            tensors = protowire.map_items(request, _INPUTS)
+            if tensors.keys() != signature.inputs.keys():
+                raise StatusError.invalid("The inputs of a warmup request are not those of its signature")
+            servable.run(signature, {name: read_tensor(protowire.read(tensors[name])) for name in tensors})
+    for number in (_CLASSIFY_LOG, _REGRESS_LOG):
+        for log in protowire.messages(entry, number):
+            for request in protowire.messages(log, _REQUEST):
+                signature = servable.signature(_signature_name(request))
+                examples = _examples(protowire.read(protowire.last_bytes(request, _INPUTS)))
+                servable.run(signature, {"inputs": Tensor(STRING, (len(examples),), examples)})
+
+
+def _signature_name(request: Fields) -> str:
+    return protowire.text(protowire.read(protowire.last_bytes(request, _MODEL_SPEC)), _SIGNATURE_NAME)
+
+
+def _examples(source: Fields) -> list[bytes]:
+    """Serialized; a context stands before each, which merges it."""
+    plain = protowire.read(protowire.last_bytes(source, _EXAMPLE_LIST))
+    shared = protowire.read(protowire.last_bytes(source, _EXAMPLE_LIST_WITH_CONTEXT))
+    context = protowire.last_bytes(shared, _CONTEXT)
+    found = [context + example for example in shared.get(_EXAMPLES, []) if isinstance(example, bytes)]
+    return found or [example for example in plain.get(_EXAMPLES, []) if isinstance(example, bytes)]
+
+
+def read_tensor(message: Fields) -> Tensor:
+    """A TensorProto: the bytes of the whole, or values of which the last one fills up what is missing.
+
+    Raises StatusError: a type that has no values here, or bytes that do not fit the shape.
+    """
+    dtype = data_type(protowire.last_int(message, _DTYPE))
+    dims = protowire.messages(protowire.read(protowire.last_bytes(message, _SHAPE)), 2)
+    shape = tuple(protowire.signed(protowire.last_int(dim, 1)) for dim in dims)
+    if dtype is STRING:
+        strings = [value for value in message.get(_STRING_VAL, []) if isinstance(value, bytes)]
+        return Tensor(dtype, shape, _filled(strings, b"", math.prod(shape)))
+    return Tensor(dtype, shape, _numbers(message, dtype, math.prod(shape)))
+
+
+def _numbers(message: Fields, dtype: DataType, count: int) -> NDArray[Any]:
+    if dtype.numpy is None:
+        raise StatusError(Code.UNIMPLEMENTED, f"Warmup data of type {dtype.text}")
+    content = protowire.last_bytes(message, _CONTENT)
+    if content:
+        if len(content) != count * dtype.numpy.itemsize:
+            raise StatusError.invalid("Warmup data does not fit the shape of its tensor")
+        return np.frombuffer(content, dtype.numpy)
+    values = message.get(_TYPED_VALUES.get(dtype.text, _INT_VAL), [])
+    return np.array(_filled(_decoded(values, dtype), 0, count)).astype(dtype.numpy)
+
+
+def _decoded(values: list[int | bytes], dtype: DataType) -> list[Any]:
+    """Packed or not: fixed-width numbers are bytes either way, integers are varints."""
+    if dtype.numpy is not None and dtype.numpy.kind == "f":
+        raw = b"".join(value for value in values if isinstance(value, bytes))
+        size = dtype.numpy.itemsize
+        return [number for (number,) in struct.iter_unpack("<f" if size == 4 else "<d", raw)]
+    integers = protowire.varints(values)
+    return list(integers) if dtype.text.startswith("u") else [protowire.signed(value) for value in integers]
+
+
+def _filled(values: list[Any], otherwise: Any, count: int) -> list[Any]:
+    missing = count - len(values)
+    return values[:count] if missing <= 0 else values + [values[-1] if values else otherwise] * missing
