@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from gateway.labels import Description
@@ -115,12 +116,16 @@ def _pixels(encoded: Any) -> Any:
     return tf.reshape(flat, (-1, network.SIDE_PX, network.SIDE_PX, 3))
 
 
-def _definition(signature: Signature) -> Any:
-    return tf.compat.v1.saved_model.signature_def_utils.build_signature_def(
-        {name: tf.compat.v1.saved_model.utils.build_tensor_info(tensor) for name, tensor in signature.inputs.items()},
-        {name: tf.compat.v1.saved_model.utils.build_tensor_info(tensor) for name, tensor in signature.outputs.items()},
-        tf.saved_model.PREDICT_METHOD_NAME,
+def _definition(signature: Signature) -> SignatureDef:
+    return SignatureDef(
+        inputs={name: _info(tensor) for name, tensor in signature.inputs.items()},
+        outputs={name: _info(tensor) for name, tensor in signature.outputs.items()},
+        method_name=tf.saved_model.PREDICT_METHOD_NAME,
     )
+
+
+def _info(tensor: Any) -> TensorInfo:
+    return TensorInfo(name=tensor.name, dtype=tensor.dtype.as_datatype_enum, tensor_shape=tensor.shape.as_proto())
 
 
 def _warmup_requests() -> list[warmup.Request]:
@@ -140,12 +145,12 @@ def _verify(directory: Path, model: Any, description: Description, pictures: Pic
     floats = np.asarray(network.unit(pictures))
     wanted = np.asarray(network.calibrated(model, description.temperature)(floats, training=False))
     ask = load(directory)
-    raw = np.array([picture.tobytes() for picture in pictures], dtype=object)
+    raw = [picture.tobytes() for picture in pictures]
     for signature, value in (("serving_default", floats), ("serving_bytes", raw)):
         off = float(np.abs(ask(signature, {IMAGE: value})[PROBABILITIES] - wanted).max())
         if not off < TOLERANCE:
             raise ExportError(f"{signature} differs from Keras by {off:.1e}, more than {TOLERANCE}: nothing exported")
-    document = ask("describe", {IGNORED: np.array([b""], dtype=object)})[DESCRIPTION][0]
+    document = ask("describe", {IGNORED: [b""]})[DESCRIPTION][0]
     if Description.model_validate_json(document) != description:
         raise ExportError("the description does not read back as it was written: nothing exported")
 
@@ -155,16 +160,12 @@ Ask = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
 def load(directory: Path) -> Ask:
-    """A version as a replica reads it: one session over the SavedModel."""
-    session = tf.compat.v1.Session(graph=tf.Graph())
-    with session.graph.as_default():
-        loaded = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], str(directory))
+    """A version as a replica reads it."""
+    loaded = tf.saved_model.load(str(directory))
 
     def ask(signature: str, inputs: dict[str, Any]) -> dict[str, Any]:
-        definition = loaded.signature_def[signature]
-        feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
-        answer: dict[str, Any] = session.run({n: info.name for n, info in definition.outputs.items()}, feeds)
-        return answer
+        outputs = loaded.signatures[signature](**{name: tf.constant(value) for name, value in inputs.items()})
+        return {name: np.asarray(value) for name, value in outputs.items()}
 
     return ask
 

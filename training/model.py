@@ -4,6 +4,7 @@ The only file that knows how pixels are scaled. Outside travel uint8 pixels 0..2
 their 255th part; what the body wants (-1..1) is made inside the graph.
 """
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ def _load(body: Any, file: Path) -> None:
     if not file.is_file():
         raise TrainingError(f"no weights file at {file}: give a MobileNetV2 .h5 without its top, 'imagenet' or none")
     try:
-        body.load_weights(file)
-    except (ValueError, OSError, KeyError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # Keras only warns of layers that it leaves as they were
+            body.load_weights(file)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
         raise TrainingError(f"{file} does not hold the weights of a MobileNetV2 of this width: {error}") from error

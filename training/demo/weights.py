@@ -18,7 +18,8 @@ def rounded(model: Any) -> None:
 
 
 def save(model: Any, file: Path = FILE) -> Weights:
-    np.savez_compressed(file, **{weight.path: _kept(np.asarray(weight)) for weight in model.weights})
+    kept = {weight.path: _kept(array) for weight, array in zip(model.weights, model.get_weights(), strict=True)}
+    np.savez_compressed(file, **kept)
     data = file.read_bytes()
     return Weights(file=file.name, sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
 
