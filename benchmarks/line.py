@@ -37,7 +37,9 @@ class Line:
     """A running gateway."""
 
     port: int
+    started: "subprocess.Popen[bytes]"
     process: psutil.Process
+    """The same, to look at what it uses."""
     first_answer_s: float
 
     def cpu(self) -> Cpu:
@@ -70,22 +72,29 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 @contextlib.contextmanager
-def running(models: Path, picture: bytes, **settings: str) -> Iterator[Line]:
-    """The line, from its start until its first answer to `picture` and on; stopped at the end."""
+def running(models: Path, picture: bytes, *, log: Path | None = None, **settings: str) -> Iterator[Line]:
+    """The line, from its start until its first answer to `picture` and on; stopped at the end.
+
+    Args:
+        models: the folder of the embedded replicas' models.
+        log: where the gateway's log lines go.
+        settings: the gateway's, by name.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
     environment = {f"GATEWAY_{name.upper()}": value for name, value in settings.items()}
-    environment |= {"GATEWAY_PORT": str(port), "GATEWAY_MODELS_DIR": str(models), "GATEWAY_LOG_LEVEL": "warning"}
+    environment |= {"GATEWAY_PORT": str(port), "GATEWAY_MODELS_DIR": str(models)}
     started = time.monotonic()
-    with tempfile.TemporaryFile() as log:
-        gateway = subprocess.Popen([sys.executable, "-m", "gateway"], env=os.environ | environment, stderr=log)
+    with log.open("wb") if log else tempfile.TemporaryFile() as lines:
+        gateway = subprocess.Popen([sys.executable, "-m", "gateway"], env=os.environ | environment, stderr=lines)
         try:
             _await_answer(port, picture, gateway)
-            yield Line(port, psutil.Process(gateway.pid), time.monotonic() - started)
+            yield Line(port, gateway, psutil.Process(gateway.pid), time.monotonic() - started)
         finally:
-            gateway.send_signal(signal.SIGTERM)
-            gateway.wait(timeout=30)
+            if gateway.poll() is None:
+                gateway.send_signal(signal.SIGTERM)
+                gateway.wait(timeout=30)
 
 
 def _await_answer(port: int, picture: bytes, gateway: "subprocess.Popen[bytes]") -> None:

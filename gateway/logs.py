@@ -32,7 +32,7 @@ def configure(style: Literal["auto", "json", "text"], level: str) -> None:
     # Tracebacks without the values of variables, which structlog would print by default: they hold pictures.
     plain = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
     final: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if text
         else [structlog.processors.ExceptionRenderer(plain), structlog.processors.JSONRenderer()]
     )
@@ -88,7 +88,12 @@ def _record(scope: Scope, status: int, seconds: float) -> None:
     metrics.REQUEST_SECONDS.labels(route).observe(seconds)
     quiet = route in ("/healthz", "/readyz", "/metrics")
     (log.debug if quiet else log.info)(
-        "request", method=scope["method"], route=route, status=status, ms=round(seconds * 1000, 1)
+        "request",
+        method=scope["method"],
+        route=route,
+        status=status,
+        ms=round(seconds * 1000, 1),
+        **scope["state"].get("why", {}),
     )
 
 

@@ -68,8 +68,9 @@ async def answer(request: Request, exc: Exception) -> Response:
     """The problem that `exc` means."""
     error = _as_gateway_error(exc)
     metrics.PROBLEMS.labels(error.slug).inc()
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("problem", type=error.slug, detail=error.detail, cause=_cause(error), exc_info=_unknown(exc))
+    if type(error) is GatewayError:  # nobody foresaw it: the one failure that is logged with its traceback
+        log.error("defect", exc_info=exc)
+    request.state.why = {"problem": error.slug} | ({"cause": str(error.__cause__)} if error.__cause__ else {})
     headers = dict(getattr(exc, "headers", None) or {})
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
@@ -109,12 +110,3 @@ def _as_gateway_error(exc: Exception) -> GatewayError:
 def _first_mistake(exc: RequestValidationError) -> str:
     mistake = exc.errors()[0]
     return f"{mistake['loc'][-1]}: {mistake['msg']}."
-
-
-def _unknown(exc: Exception) -> Exception | None:
-    """Only what nobody foresaw is logged with its traceback."""
-    return None if isinstance(exc, GatewayError) else exc
-
-
-def _cause(error: GatewayError) -> str | None:
-    return str(error.__cause__) if error.__cause__ else None

@@ -99,7 +99,7 @@ class Batch(BaseModel):
     request_id: str
 
 
-def only_known_parameters(request: Request) -> None:
+async def only_known_parameters(request: Request) -> None:
     """A misspelt `topk` would otherwise be taken for the default."""
     if unknown := sorted(set(request.query_params) - {"top_k", "min_confidence"}):
         raise InvalidParameterError(

@@ -17,7 +17,7 @@ from gateway.tfserving import Call
 router = APIRouter(tags=["TensorFlow Serving"])
 
 VERBS = ("predict", "classify", "regress")
-WHICH: dict[str, str | None] = {"": None, "/versions/{version:tf_digits}": "version", "/labels/{label:tf_name}": "label"}
+WHICH = {"": None, "/versions/{version:tf_digits}": "version", "/labels/{label:tf_name}": "label"}
 """How the version is chosen, and the path parameter that says it."""
 PASSED_ON = ("content-type", "content-encoding")
 

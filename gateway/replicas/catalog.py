@@ -1,5 +1,6 @@
 """The versions of the model, each asked once what it is: accepted as it will be served, or refused with a reason."""
 
+import asyncio
 from collections.abc import Collection
 
 import structlog
@@ -18,6 +19,7 @@ class Catalog:
         self._client = client
         self._terms = terms
         self._verdicts: dict[int, ServedModel | ContractError] = {}
+        self._asking = asyncio.Lock()
 
     async def verdict(self, address: str, version: int) -> ServedModel | ContractError:
         """What to make of one version; asks the replica only when nobody has been asked before.
@@ -25,19 +27,11 @@ class Catalog:
         Raises:
             ReplicaError: the replica could not be asked; nothing is remembered.
         """
-        if version not in self._verdicts:
-            self._verdicts[version] = verdict = await self._ask(address, version)
-            if isinstance(verdict, ContractError):
-                log.error("model version refused", version=version, reason=str(verdict))
-            else:
-                log.info(
-                    "model version accepted",
-                    version=version,
-                    title=verdict.description.title,
-                    classes=len(verdict.labels),
-                    signature=verdict.signature,
-                )
-        return self._verdicts[version]
+        async with self._asking:  # replicas are probed all at once, and find a new version together
+            if version not in self._verdicts:
+                self._verdicts[version] = verdict = await self._ask(address, version)
+                _announce(version, verdict)
+            return self._verdicts[version]
 
     async def _ask(self, address: str, version: int) -> ServedModel | ContractError:
         name = self._terms.model_name
@@ -51,3 +45,11 @@ class Catalog:
     def keep(self, versions: Collection[int]) -> None:
         """Forget all other versions: should a number come back, it may hold another model."""
         self._verdicts = {version: verdict for version, verdict in self._verdicts.items() if version in versions}
+
+
+def _announce(version: int, verdict: ServedModel | ContractError) -> None:
+    if isinstance(verdict, ContractError):
+        log.error("model version refused", version=version, reason=str(verdict))
+    else:
+        title, classes = verdict.description.title, len(verdict.labels)
+        log.info("model version accepted", version=version, title=title, classes=classes, signature=verdict.signature)

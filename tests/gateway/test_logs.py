@@ -71,6 +71,7 @@ async def test_the_cause_of_a_failed_prediction_is_logged_and_not_answered(
     logs.configure("json", "info")
     replica.faults.extend([httpx.Response(200, text="gibberish")] * 2)
     response = await client.post("/v1/classify", files={"image": ("a.jpg", jpeg)})
-    problem = next(line for line in lines(capsys) if line["event"] == "problem")
-    assert problem["cause"] == "no predictions in the answer"
+    line = lines(capsys)[-1]
+    assert (line["event"], line["problem"]) == ("request", "upstream-failed")
+    assert line["cause"] == "no predictions in the answer"
     assert "predictions in the answer" not in response.text

@@ -1,0 +1,183 @@
+"""What a real socket may do to a call, and which error of ours it becomes."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+
+import pytest
+
+from gateway.errors import BadAnswerError, ConnectionLostError, ReplicaError, ReplicaUnreachableError
+from gateway.tfserving import MAX_REPLY_BYTES, Call, TFServing
+
+Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+STATUS = b'{"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}'
+
+
+def reply(body: bytes, *, length: int | None = None) -> bytes:
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        % (len(body) if length is None else length)
+        + body
+    )
+
+
+@asynccontextmanager
+async def listening(handler: Handler) -> AsyncIterator[str]:
+    """A server whose every connection is handled so; closed with the block, its connections too."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await handler(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[TFServing]:
+    async with TFServing(connect_timeout_s=0.2) as client:
+        yield client
+
+
+async def test_connections_are_kept_and_used_again(client: TFServing) -> None:
+    connections = 0
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while await reader.readuntil(b"\r\n\r\n"):
+            writer.write(reply(STATUS))
+
+    async with listening(handler) as address:
+        for _ in range(5):
+            assert await client.status(address, "my_model") == {1: "AVAILABLE"}
+    assert connections == 1
+
+
+async def test_nobody_listening_is_unreachable(client: TFServing) -> None:
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise AssertionError
+
+    async with listening(never) as address:
+        pass
+    with pytest.raises(ReplicaUnreachableError):
+        await client.status(address, "my_model")
+
+
+async def test_a_connection_that_is_not_taken_up_is_unreachable_within_the_connect_timeout(client: TFServing) -> None:
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):  # fill the backlog: the kernel drops whatever knocks next
+            knocking = stack.enter_context(socket.socket())
+            knocking.setblocking(False)
+            knocking.connect_ex(listener.getsockname())
+        async with asyncio.timeout(5):
+            with pytest.raises(ReplicaUnreachableError):
+                await client.status(f"127.0.0.1:{listener.getsockname()[1]}", "my_model")
+
+
+async def closes_at_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+
+
+async def breaks_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(reply(STATUS[:20], length=len(STATUS)))
+
+
+async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.transport.abort()
+
+
+async def speaks_no_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"SSH-2.0-OpenSSH\r\n\r\n")
+
+
+@pytest.mark.parametrize("handler", [closes_at_once, breaks_off, resets, speaks_no_http])
+async def test_a_connection_that_breaks_after_the_request_is_lost(client: TFServing, handler: Handler) -> None:
+    async with listening(handler) as address:
+        with pytest.raises(ConnectionLostError):
+            await client.forward(address, Call("POST", "/v1/models/my_model:predict", {}, b"{}"))
+
+
+async def test_a_stale_keep_alive_connection_is_lost_and_the_next_call_gets_a_new_one(client: TFServing) -> None:
+    served = 0
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served
+        await reader.readuntil(b"\r\n\r\n")
+        served += 1
+        writer.write(reply(STATUS))
+        await reader.readuntil(b"\r\n\r\n")  # the second request on this connection gets no answer
+
+    call = Call("POST", "/v1/models/my_model:predict", {}, b"{}")
+    async with listening(once) as address:
+        assert (await client.forward(address, call)).status == 200
+        with pytest.raises(ConnectionLostError):
+            await client.forward(address, call)
+        assert (await client.forward(address, call)).status == 200
+    assert served == 2
+
+
+async def test_reading_stops_at_the_limit_of_an_answer(client: TFServing) -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            writer.write(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+            await writer.drain()
+
+    async with listening(endless) as address:
+        with pytest.raises(BadAnswerError, match=str(MAX_REPLY_BYTES)):
+            await client.status(address, "my_model")
+
+
+async def test_ten_thousand_given_up_calls_leave_the_client_working(client: TFServing) -> None:
+    slow = asyncio.Event()
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            await slow.wait()
+            writer.write(reply(STATUS))
+
+    async with listening(handler) as address:
+        for turn in range(500):
+            calls = [asyncio.ensure_future(client.status(address, "my_model")) for _ in range(20)]
+            for _ in range(turn % 4):
+                await asyncio.sleep(0)
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+        slow.set()
+        assert await client.status(address, "my_model") == {1: "AVAILABLE"}
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"model_version_status": [{}]}', b"<html>"])
+async def test_a_status_that_is_none_is_a_bad_answer(client: TFServing, body: bytes) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(reply(body))
+
+    async with listening(handler) as address:
+        for ask in (client.status(address, "m"), client.signatures(address, "m", 1), client.describe(address, "m", 1)):
+            with pytest.raises(ReplicaError):
+                await ask
