@@ -45,7 +45,7 @@ def _classify_or_regress(question: Question, body: bytes, catalogue: Catalogue, 
         signature = servable.signatures.get(name)
         if signature is None:
             raise StatusError(Code.FAILED_PRECONDITION, f"No signature was found with the name: {name}")
-        aliases, write = results.form(question.what, signature)
+        aliases, write = results.outputs_and_writer(question.what, signature)
         feeds = {"inputs": Tensor(STRING, (len(serialized),), serialized)}
         api = question.what.capitalize()
         with metrics.timed(_RUN_LATENCY, model_name=question.address.model, API=api, runtime="TF1"):

@@ -15,7 +15,7 @@ Write = Callable[[Outputs, int], bytes]
 """From outputs and number of examples to the body of the answer."""
 
 
-def form(method: str, signature: Signature) -> tuple[list[str], Write]:
+def outputs_and_writer(method: str, signature: Signature) -> tuple[list[str], Write]:
     """Which outputs to fetch for classify or regress, and how to write them.
 
     Raises StatusError: the signature is of another kind.

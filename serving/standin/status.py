@@ -5,23 +5,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serving.standin.signatures import Signature, TensorInfo
-from serving.standin.version_policy import Version
+from serving.standin.version_policy import State, Version
 
 
 def write_status(versions: Sequence[Version]) -> bytes:
-    """Numbers of 64 bits are strings in the JSON form of protocol buffers."""
-    entries = [
-        {
-            "version": str(version.number),
-            "state": version.state.value,
-            "status": {
-                "error_code": version.error.code.name if version.error else "OK",
-                "error_message": version.error.message if version.error else "",
-            },
-        }
-        for version in versions
-    ]
-    return _dump({"model_version_status": entries})
+    return _dump({"model_version_status": [_version_status(version) for version in versions]})
+
+
+def _version_status(version: Version) -> dict[str, Any]:
+    """Numbers of 64 bits are strings. An error shows at the END: while attempts are left, all counts as well."""
+    error = version.error if version.state is State.END else None
+    status = {"error_code": error.code.name if error else "OK", "error_message": error.message if error else ""}
+    return {"version": str(version.number), "state": version.state.value, "status": status}
 
 
 def write_metadata(model: str, version: int, signatures: Mapping[str, Signature]) -> bytes:

@@ -4,20 +4,15 @@ The file is a TFRecord of tensorflow.serving.PredictionLog. Predict, classify an
 passed over.
 """
 
-import math
-import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from serving.standin import protowire
-from serving.standin.dtypes import STRING, DataType, Tensor, data_type
+from serving.standin.dtypes import STRING, Tensor
 from serving.standin.errors import Code, StatusError
 from serving.standin.protowire import Fields
 from serving.standin.servable import Servable
+from serving.standin.tensor_proto import read_tensor
 
 _FILE = Path("assets.extra/tf_serving_warmup_requests")
 _MOST_RECORDS = 1000
@@ -29,12 +24,6 @@ _MODEL_SPEC, _INPUTS = 1, 2
 _SIGNATURE_NAME = 3
 _EXAMPLE_LIST, _EXAMPLE_LIST_WITH_CONTEXT = 1, 2
 _EXAMPLES, _CONTEXT = 1, 2
-
-# tensorflow/core/framework/tensor.proto
-_DTYPE, _SHAPE, _CONTENT, _STRING_VAL = 1, 2, 4, 8
-_TYPED_VALUES = {"float": 5, "double": 6, "int64": 10, "bool": 11, "uint32": 16, "uint64": 17}
-_INT_VAL = 7
-"""Where the narrower integers are."""
 
 
 def warm_up(servable: Servable, export: Path, iterations: int) -> None:
@@ -89,6 +78,8 @@ def _replay(servable: Servable, entry: Fields) -> None:
         for log in protowire.messages(entry, number):
             for request in protowire.messages(log, _REQUEST):
                 signature = servable.signature(_signature_name(request))
+                if "inputs" not in signature.inputs:
+                    raise StatusError.invalid("A warmup request has examples, but its signature takes none")
                 examples = _examples(protowire.read(protowire.last_bytes(request, _INPUTS)))
                 servable.run(signature, {"inputs": Tensor(STRING, (len(examples),), examples)})
 
@@ -104,44 +95,3 @@ def _examples(source: Fields) -> list[bytes]:
     context = protowire.last_bytes(shared, _CONTEXT)
     found = [context + example for example in shared.get(_EXAMPLES, []) if isinstance(example, bytes)]
     return found or [example for example in plain.get(_EXAMPLES, []) if isinstance(example, bytes)]
-
-
-def read_tensor(message: Fields) -> Tensor:
-    """A TensorProto: the bytes of the whole, or values of which the last one fills up what is missing.
-
-    Raises StatusError: a type that has no values here, or bytes that do not fit the shape.
-    """
-    dtype = data_type(protowire.last_int(message, _DTYPE))
-    dims = protowire.messages(protowire.read(protowire.last_bytes(message, _SHAPE)), 2)
-    shape = tuple(protowire.signed(protowire.last_int(dim, 1)) for dim in dims)
-    if dtype is STRING:
-        strings = [value for value in message.get(_STRING_VAL, []) if isinstance(value, bytes)]
-        return Tensor(dtype, shape, _filled(strings, b"", math.prod(shape)))
-    return Tensor(dtype, shape, _numbers(message, dtype, math.prod(shape)))
-
-
-def _numbers(message: Fields, dtype: DataType, count: int) -> NDArray[Any]:
-    if dtype.numpy is None:
-        raise StatusError(Code.UNIMPLEMENTED, f"Warmup data of type {dtype.text}")
-    content = protowire.last_bytes(message, _CONTENT)
-    if content:
-        if len(content) != count * dtype.numpy.itemsize:
-            raise StatusError.invalid("Warmup data does not fit the shape of its tensor")
-        return np.frombuffer(content, dtype.numpy)
-    values = message.get(_TYPED_VALUES.get(dtype.text, _INT_VAL), [])
-    return np.array(_filled(_decoded(values, dtype), 0, count)).astype(dtype.numpy)
-
-
-def _decoded(values: list[int | bytes], dtype: DataType) -> list[Any]:
-    """Packed or not: fixed-width numbers are bytes either way, integers are varints."""
-    if dtype.numpy is not None and dtype.numpy.kind == "f":
-        raw = b"".join(value for value in values if isinstance(value, bytes))
-        size = dtype.numpy.itemsize
-        return [number for (number,) in struct.iter_unpack("<f" if size == 4 else "<d", raw)]
-    integers = protowire.varints(values)
-    return list(integers) if dtype.text.startswith("u") else [protowire.signed(value) for value in integers]
-
-
-def _filled(values: list[Any], otherwise: Any, count: int) -> list[Any]:
-    missing = count - len(values)
-    return values[:count] if missing <= 0 else values + [values[-1] if values else otherwise] * missing

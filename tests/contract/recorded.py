@@ -1,0 +1,139 @@
+"""The recorded answers of the real server, and how to ask the same again: as bytes on a socket."""
+
+import base64
+import json
+import math
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Pair = dict[str, Any]
+
+_STATUS = b"GET /v1/models/half_plus_two HTTP/1.1\r\n"
+_GENERATED = {
+    'GET /v1/models/half_plus_two with X-A: "a"*200000': _STATUS + b"X-A: " + b"a" * 200_000 + b"\r\n\r\n",
+    'GET /v1/models/ + "a"*70000': b"GET /v1/models/" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
+    "GET with 2000 headers": _STATUS + b"".join(b"X-%d: 1\r\n" % at for at in range(2000)) + b"\r\n",
+}
+"""Requests too long for the corpus, which describes them."""
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def request_bytes(request: dict[str, Any]) -> bytes:
+    """What was sent: `raw` as it is, else put together from its parts in their order."""
+    if "raw" in request:
+        return str(request["raw"]).encode("latin-1")
+    if "raw_gen" in request:
+        return _GENERATED[request["raw_gen"]]
+    if "raw_b64" in request:
+        return base64.b64decode(request["raw_b64"])
+    body = _body(request)
+    lines = [f"{request['method']} {request['path']} {request['version']}"]
+    lines += [f"{name}: {value}" for name, value in request["headers"]]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def _body(request: dict[str, Any]) -> bytes:
+    if "body_b64" in request:
+        return base64.b64decode(request["body_b64"])
+    if "body_gen" in request:
+        return str(eval(request["body_gen"], {"json": json})).encode()  # our own corpus, not a stranger's
+    return str(request.get("body", "")).encode()
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: bytes
+
+
+def ask(port: int, data: bytes, *, timeout_s: float = 30) -> Answer:
+    """One request on a connection of its own. A HEAD's answer has no body, whatever its length says."""
+    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
+        connection.sendall(data)
+        return read_answer(connection, head_only=data.startswith(b"HEAD "))
+
+
+def read_answer(connection: socket.socket, *, head_only: bool = False) -> Answer:
+    received = bytearray()
+    while b"\r\n\r\n" not in received:
+        received += _receive(connection)
+    head, _, rest = bytes(received).partition(b"\r\n\r\n")
+    status_line, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    body = bytearray(rest)
+    while not head_only and len(body) < int(headers["content-length"]):
+        body += _receive(connection)
+    return Answer(int(status_line.split()[1]), headers, bytes(body))
+
+
+def _receive(connection: socket.socket) -> bytes:
+    data = connection.recv(1 << 20)
+    if not data:
+        raise ConnectionError("closed before the answer was complete")
+    return data
+
+
+def differences(expected: dict[str, Any], actual: Answer) -> Iterator[str]:
+    """What sets an answer apart from the recorded one, by the rules of the corpus' README."""
+    if actual.status != expected["status"]:
+        yield f"status {actual.status}, not {expected['status']}"
+    content_type = {name.lower(): value for name, value in expected["headers"]}["content-type"]
+    if actual.headers.get("content-type") != content_type:
+        yield f"content type {actual.headers.get('content-type')}, not {content_type}"
+    if "body_len" in expected:
+        return
+    recorded = base64.b64decode(expected["body_b64"]) if "body_b64" in expected else expected["body"].encode()
+    if not _same_body(recorded, actual.body, content_type):
+        yield f"body {actual.body[:1000]!r}, not {recorded[:1000]!r}"
+
+
+def _same_body(recorded: bytes, actual: bytes, content_type: str) -> bool:
+    if content_type != "application/json" or not recorded:
+        return recorded == actual
+    return _same_json(_parse(recorded), _parse(actual))
+
+
+def _parse(body: bytes) -> Any:
+    return json.loads(body.decode("utf-8", "surrogateescape"))
+
+
+def _same_json(recorded: Any, actual: Any) -> bool:
+    match recorded:
+        case {"error": str(text)}:
+            return isinstance(actual, dict) and actual.keys() == {"error"} and _same_error(text, actual["error"])
+        case dict():
+            return recorded.keys() == actual.keys() and all(_same_json(recorded[key], actual[key]) for key in recorded)
+        case list():
+            return len(recorded) == len(actual) and all(map(_same_json, recorded, actual))
+        case float():
+            return isinstance(actual, float) and _same_number(recorded, actual)
+        case _:
+            return type(recorded) is type(actual) and bool(recorded == actual)
+
+
+def _same_number(recorded: float, actual: float) -> bool:
+    if math.isnan(recorded) or math.isinf(recorded):
+        return repr(recorded) == repr(actual)
+    return math.isclose(recorded, actual, rel_tol=1e-5, abs_tol=0.0)
+
+
+def _same_error(recorded: str, actual: str) -> bool:
+    """Texts of operations up to where they name the node in the graph; long quotes of JSON for 200 characters."""
+    if "{{" in recorded:
+        return _up_to_node(recorded) == _up_to_node(actual)
+    folded, ours = (" ".join(text.split()) for text in (recorded, actual))
+    quotes_much = "JSON Value: " in recorded and len(folded) > 200
+    return folded[:200] == ours[:200] if quotes_much else folded == ours
+
+
+def _up_to_node(text: str) -> str:
+    return re.split(r"\n|\{\{", text)[0].strip()

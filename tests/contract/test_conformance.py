@@ -1,0 +1,213 @@
+"""The stand-in is asked what the real server was once asked, and must answer the same.
+
+`core.jsonl` without exception. Of `wire.jsonl`, which a stand-in need not copy, everything but what `DIFFERENT` lists.
+"""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import SHARED
+from tests.contract.recorded import Pair, ask, differences, read_answer, read_pairs, request_bytes
+from tests.serving.servers import Server, running, wait_until
+
+CORPUS = SHARED / "conformance"
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CORPUS.is_dir(), reason="no shared/conformance beside this checkout"),
+]
+
+DIFFERENT = {
+    "batching__": "requests are not batched",
+    "conn__connect": "the real server never answers CONNECT; ours says 501",
+    "conn__idle_": "nothing is closed for being idle, here or there, but two minutes show only that much",
+    "conn__long_length": "a body that never ends: both wait, and there is nothing to compare",
+    "conn__tls_hello": "not a line of HTTP: both wait, and there is nothing to compare",
+    "states__emptydir_then_new_model_added": "a model without versions holds up no other here",
+    "states__missingdir_then_new_model_added": "a model without a folder holds up no other here",
+}
+"""Beginning of a name in wire.jsonl -> why that is not replayed."""
+
+
+def recorded(file: str, *groups: str) -> list[Any]:
+    """The pairs whose names begin with one of `groups`, less the different ones; one parameter each."""
+    if not CORPUS.is_dir():
+        return []
+    pairs = [pair for pair in read_pairs(CORPUS / file) if pair["name"].startswith(groups)]
+    return [pytest.param(pair, id=pair["name"]) for pair in pairs if not pair["name"].startswith(tuple(DIFFERENT))]
+
+
+def answered(file: str, *groups: str) -> list[Any]:
+    """Those of one request and one answer."""
+    return [param for param in recorded(file, *groups) if param.values[0].get("response")]
+
+
+def config(*models: str) -> str:
+    """The recorded configuration with paths from the root, and `models` added."""
+    text = (CORPUS / "models.config").read_text().replace('base_path: "', f'base_path: "{CORPUS}/')
+    return text.rstrip().removesuffix("}") + "".join(models) + "}"
+
+
+def model(name: str, base_path: Path) -> str:
+    return f'  config {{ name: "{name}" base_path: "{base_path}" model_platform: "tensorflow" }}\n'
+
+
+@pytest.fixture(scope="module")
+def flags(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Those the real server was started with, and monitoring."""
+    folder = tmp_path_factory.mktemp("config")
+    (folder / "models.config").write_text(config())
+    (folder / "monitoring.config").write_text("prometheus_config { enable: true }")
+    return [
+        f"--model_config_file={folder / 'models.config'}",
+        f"--monitoring_config_file={folder / 'monitoring.config'}",
+        "--allow_version_labels_for_unavailable_models=true",
+    ]
+
+
+@pytest.fixture(scope="module")
+def server(flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory.mktemp("plain"), *flags) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def strict_server(flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """With CORS and little time: the groups that differ by their flags."""
+    more = ["--rest_api_enable_cors_support=true", "--rest_api_timeout_in_ms=200"]
+    with running(tmp_path_factory.mktemp("strict"), *flags, *more) as started:
+        yield started
+
+
+def check(server: Server, pair: Pair) -> None:
+    assert not list(differences(pair["response"], ask(server.port, request_bytes(pair["request"]))))
+
+
+@pytest.mark.parametrize("pair", answered("core.jsonl", ""))
+def test_core_is_answered_as_by_the_real_server(server: Server, pair: Pair) -> None:
+    check(server, pair)
+
+
+@pytest.mark.parametrize("pair", answered("wire.jsonl", "classify_regress__", "conn__", "monitoring__"))
+def test_wire_is_answered_as_by_the_real_server(server: Server, pair: Pair) -> None:
+    check(server, pair)
+
+
+@pytest.mark.parametrize("pair", answered("wire.jsonl", "cors__", "timeout__"))
+def test_flags_change_answers_as_in_the_real_server(strict_server: Server, pair: Pair) -> None:
+    check(strict_server, pair)
+
+
+@pytest.mark.parametrize("pair", answered("wire.jsonl", "cors__"))
+def test_cors_headers_are_those_of_the_real_server(strict_server: Server, pair: Pair) -> None:
+    ours = ask(strict_server.port, request_bytes(pair["request"])).headers
+    theirs = {name.lower(): value for name, value in pair["response"]["headers"]}
+    names = {name for name in ours | theirs if name.startswith("access-control-")}
+    assert {name: ours.get(name) for name in names} == {name: theirs.get(name) for name in names}
+
+
+@pytest.mark.parametrize("pair", answered("wire.jsonl", "conn__"))
+def test_connections_are_kept_or_closed_as_by_the_real_server(server: Server, pair: Pair) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(request_bytes(pair["request"]))
+        if "halfclose" in pair["name"]:
+            connection.shutdown(socket.SHUT_WR)
+        read_answer(connection)
+        if pair["connection_after"] == "closed":
+            assert connection.recv(1) == b""
+        else:
+            connection.sendall(b"GET /v1/models/half_plus_two HTTP/1.1\r\n\r\n")
+            read_answer(connection)  # whatever it says: bytes left of a body announced too short spoil the request
+
+
+@pytest.mark.parametrize("name", ["conn__pipelined", "conn__expect_continue"])
+def test_every_answer_comes_in_its_turn(server: Server, name: str) -> None:
+    [pair] = (param.values[0] for param in recorded("wire.jsonl", name) if param.id == name)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(request_bytes(pair["request"]))
+        for expected in pair["responses"]:
+            assert not list(differences(expected, read_answer(connection)))
+
+
+def test_a_client_that_waits_for_permission_gets_it(server: Server) -> None:
+    [pair] = (param.values[0] for param in recorded("wire.jsonl", "conn__expect_continue_wait"))
+    head, interim, body, _ = (step.get("sent") or step.get("recv") for step in pair["steps"])
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(1000) == interim.encode()
+        connection.sendall(body.encode())
+        assert read_answer(connection).status == 200
+
+
+def test_metrics_are_found_only_where_they_are_enabled(tmp_path: Path) -> None:
+    [pair] = (param.values[0] for param in recorded("wire.jsonl", "nomonitoring__"))
+    (tmp_path / "models.config").write_text(f"model_config_list {{ {model('m', CORPUS / 'models/half_plus_two')} }}")
+    with running(tmp_path, f"--model_config_file={tmp_path / 'models.config'}") as unmonitored:
+        check(unmonitored, pair)
+
+
+class States:
+    """A server whose configuration is read again every second, and pairs to be asked at the right moment."""
+
+    def __init__(self, server: Server, config_file: Path) -> None:
+        self._server = server
+        self._config_file = config_file
+
+    def configure(self, *models: str) -> None:
+        beside = self._config_file.with_suffix(".new")
+        beside.write_text(config(*models))
+        beside.replace(self._config_file)
+
+    def reach(self, name: str, state: str) -> None:
+        wait_until(lambda: self._server.states(name).get(1) == state)
+
+    def available(self, name: str) -> bool:
+        return "AVAILABLE" in self._server.states(name).values()
+
+    def check(self, group: str) -> None:
+        for param in answered("wire.jsonl", group):
+            check(self._server, param.values[0])
+
+
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[States]:
+    folder = tmp_path_factory.mktemp("states")
+    (folder / "models.config").write_text(config())
+    flags = ["--allow_version_labels_for_unavailable_models=true", "--model_config_file_poll_wait_seconds=1"]
+    with running(
+        folder, f"--model_config_file={folder / 'models.config'}", *flags, "--max_num_load_retries=0"
+    ) as started:
+        yield States(started, folder / "models.config")
+
+
+def test_a_model_is_seen_loading_then_served_then_gone(states: States) -> None:
+    states.configure(model("slowload", CORPUS / "models/slowload"))
+    states.reach("slowload", "LOADING")
+    states.check("states__loading_")
+    states.reach("slowload", "AVAILABLE")
+    states.check("states__loaded_")
+    states.configure()
+    states.reach("slowload", "END")
+    states.check("states__unloaded_")
+
+
+def test_a_broken_model_says_so_and_harms_no_other(states: States) -> None:
+    states.configure(model("broken", CORPUS / "models/broken"))
+    states.reach("broken", "END")
+    for group in ("metadata", "other_model", "predict", "status"):
+        states.check(f"states__broken_{group}")
+
+
+@pytest.mark.parametrize("name", ["emptydir", "missingdir"])
+def test_a_model_without_versions_harms_no_other(states: States, name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    if name == "emptydir":
+        folder.mkdir()
+    states.configure(model(name, folder))
+    states.check(f"states__{name}_")
+    states.configure(model("late", CORPUS / "models/lin"))
+    wait_until(lambda: states.available("late"))
