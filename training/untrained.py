@@ -16,7 +16,7 @@ def build(classes: int, *, alpha: float = 0.35, seed: int = 0) -> Any:
     model = network.build(classes, alpha=alpha, seed=seed)
     network.settle(model, [network.unit(noise(8, seed))])
     kernel, bias = model.get_layer("logits").get_weights()
-    model.get_layer("logits").set_weights([kernel * 3, bias])
+    model.get_layer("logits").set_weights([kernel * 2, bias])
     return model
 
 

@@ -1,7 +1,8 @@
 """The versions of one model, `models/NAME/VERSION/`, as replicas watch them; how a new one appears among them.
 
 A replica takes every folder with a number for a name. So a version is written beside them under another name,
-on the same file system, flushed to the disk, and renamed when it is whole.
+on the same file system, flushed to the disk, and renamed when it is whole. What a killed export leaves behind
+(`exporting-…`) harms nobody and may be deleted.
 """
 
 import os
