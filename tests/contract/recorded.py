@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 Pair = dict[str, Any]
 
@@ -55,31 +55,50 @@ class Answer:
     body: bytes
 
 
-def ask(port: int, data: bytes, *, timeout_s: float = 30) -> Answer:
+class Conversation:
+    """A connection to a server on this machine, and what has come in on it."""
+
+    def __init__(self, port: int, *, timeout_s: float = 30) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+        self._received = bytearray()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def answer(self, *, head_only: bool = False) -> Answer:
+        head = self.take_head()
+        status_line, *lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        body = b"" if head_only else self._take(int(headers["content-length"]))
+        return Answer(int(status_line.split()[1]), headers, body)
+
+    def take_head(self) -> bytes:
+        while (end := self._received.find(b"\r\n\r\n")) < 0:
+            self._receive()
+        return self._take(end + 4)[:end]
+
+    def _take(self, count: int) -> bytes:
+        while len(self._received) < count:
+            self._receive()
+        taken = bytes(self._received[:count])
+        del self._received[:count]
+        return taken
+
+    def _receive(self) -> None:
+        data = self.socket.recv(1 << 20)
+        if not data:
+            raise ConnectionError("closed before the answer was complete")
+        self._received += data
+
+
+def ask(port: int, data: bytes) -> Answer:
     """One request on a connection of its own. A HEAD's answer has no body, whatever its length says."""
-    with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
-        connection.sendall(data)
-        return read_answer(connection, head_only=data.startswith(b"HEAD "))
-
-
-def read_answer(connection: socket.socket, *, head_only: bool = False) -> Answer:
-    received = bytearray()
-    while b"\r\n\r\n" not in received:
-        received += _receive(connection)
-    head, _, rest = bytes(received).partition(b"\r\n\r\n")
-    status_line, *lines = head.decode("latin-1").split("\r\n")
-    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-    body = bytearray(rest)
-    while not head_only and len(body) < int(headers["content-length"]):
-        body += _receive(connection)
-    return Answer(int(status_line.split()[1]), headers, bytes(body))
-
-
-def _receive(connection: socket.socket) -> bytes:
-    data = connection.recv(1 << 20)
-    if not data:
-        raise ConnectionError("closed before the answer was complete")
-    return data
+    with Conversation(port) as conversation:
+        conversation.socket.sendall(data)
+        return conversation.answer(head_only=data.startswith(b"HEAD "))
 
 
 def differences(expected: dict[str, Any], actual: Answer) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import SHARED
-from tests.contract.recorded import Pair, ask, differences, read_answer, read_pairs, request_bytes
+from tests.contract.recorded import Conversation, Pair, ask, differences, read_pairs, request_bytes
 from tests.serving.servers import Server, running, wait_until
 
 CORPUS = SHARED / "conformance"
@@ -112,35 +112,35 @@ def test_cors_headers_are_those_of_the_real_server(strict_server: Server, pair: 
 
 @pytest.mark.parametrize("pair", answered("wire.jsonl", "conn__"))
 def test_connections_are_kept_or_closed_as_by_the_real_server(server: Server, pair: Pair) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-        connection.sendall(request_bytes(pair["request"]))
+    with Conversation(server.port) as conversation:
+        conversation.socket.sendall(request_bytes(pair["request"]))
         if "halfclose" in pair["name"]:
-            connection.shutdown(socket.SHUT_WR)
-        read_answer(connection)
+            conversation.socket.shutdown(socket.SHUT_WR)
+        conversation.answer()
         if pair["connection_after"] == "closed":
-            assert connection.recv(1) == b""
+            assert conversation.socket.recv(1) == b""
         else:
-            connection.sendall(b"GET /v1/models/half_plus_two HTTP/1.1\r\n\r\n")
-            read_answer(connection)  # whatever it says: bytes left of a body announced too short spoil the request
+            conversation.socket.sendall(b"GET /v1/models/half_plus_two HTTP/1.1\r\n\r\n")
+            conversation.answer()  # whatever it says: bytes left of a body announced too short spoil the request
 
 
 @pytest.mark.parametrize("name", ["conn__pipelined", "conn__expect_continue"])
 def test_every_answer_comes_in_its_turn(server: Server, name: str) -> None:
     [pair] = (param.values[0] for param in recorded("wire.jsonl", name) if param.id == name)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-        connection.sendall(request_bytes(pair["request"]))
+    with Conversation(server.port) as conversation:
+        conversation.socket.sendall(request_bytes(pair["request"]))
         for expected in pair["responses"]:
-            assert not list(differences(expected, read_answer(connection)))
+            assert not list(differences(expected, conversation.answer()))
 
 
 def test_a_client_that_waits_for_permission_gets_it(server: Server) -> None:
     [pair] = (param.values[0] for param in recorded("wire.jsonl", "conn__expect_continue_wait"))
     head, interim, body, _ = (step.get("sent") or step.get("recv") for step in pair["steps"])
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
-        connection.sendall(head.encode())
-        assert connection.recv(1000) == interim.encode()
-        connection.sendall(body.encode())
-        assert read_answer(connection).status == 200
+    with Conversation(server.port) as conversation:
+        conversation.socket.sendall(head.encode())
+        assert conversation.take_head() == interim.encode().strip()
+        conversation.socket.sendall(body.encode())
+        assert conversation.answer().status == 200
 
 
 def test_metrics_are_found_only_where_they_are_enabled(tmp_path: Path) -> None:
