@@ -80,11 +80,9 @@ def running(models: Path, picture: bytes, *, log: Path | None = None, **settings
         log: where the gateway's log lines go.
         settings: the gateway's, by name.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    settings = {"port": str(_free_port()), "models_dir": str(models), **settings}
     environment = {f"GATEWAY_{name.upper()}": value for name, value in settings.items()}
-    environment |= {"GATEWAY_PORT": str(port), "GATEWAY_MODELS_DIR": str(models)}
+    port = int(settings["port"])
     started = time.monotonic()
     with log.open("wb") if log else tempfile.TemporaryFile() as lines:
         gateway = subprocess.Popen([sys.executable, "-m", "gateway"], env=os.environ | environment, stderr=lines)
@@ -95,6 +93,12 @@ def running(models: Path, picture: bytes, *, log: Path | None = None, **settings
             if gateway.poll() is None:
                 gateway.send_signal(signal.SIGTERM)
                 gateway.wait(timeout=30)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def _await_answer(port: int, picture: bytes, gateway: "subprocess.Popen[bytes]") -> None:

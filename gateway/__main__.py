@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from gateway import logs
 from gateway.app import create_app
+from gateway.imaging import check_formats
 from gateway.settings import Settings
 
 GRACE_S = 5
@@ -44,8 +45,11 @@ def main() -> None:
     """Run the gateway; where a setting is wrong, one line for each and exit status 1."""
     try:
         settings = Settings(_cli_parse_args=sys.argv[1:])
+        check_formats(settings.image_formats)
     except ValidationError as mistakes:
         sys.exit("\n".join(_in_words(mistakes)))
+    except ModuleNotFoundError as missing:
+        sys.exit(f"GATEWAY_IMAGE_FORMATS: {missing}")
     logs.configure(settings.log_format, settings.log_level)
     server = Server(
         uvicorn.Config(

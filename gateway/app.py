@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from gateway import limits, logs, problems
-from gateway.api import classify, operations, pages, tfserving
+from gateway.api import classify, documentation, operations, pages, tfserving
 from gateway.services import running
 from gateway.settings import Settings
 from gateway.tfserving import Transport
@@ -50,6 +50,7 @@ def create_app(settings: Settings, transport: Transport | None = None) -> FastAP
     app.include_router(operations.router)
     app.include_router(tfserving.router)
     pages.mount(app)
+    documentation.add_limits(app.openapi(), settings)
     problems.install(app)
     app.add_middleware(limits.CloseUnreadBodies)
     if settings.cors_origins:

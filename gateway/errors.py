@@ -63,6 +63,11 @@ class DuplicateFieldError(GatewayError):
     advice = "/v1/classify takes one picture. Send several to /v1/classify/batch."
 
 
+class TooManyImagesError(GatewayError):
+    status, slug, title = 400, "too-many-images", "There are too many pictures in one request"
+    advice = "The detail states the limit. Split the batch."
+
+
 # --- 404, 405, 413, 415: what was asked for, and how ----------------------------------------------------------
 
 
@@ -79,11 +84,6 @@ class MethodNotAllowedError(GatewayError):
 class BodyTooLargeError(GatewayError):
     status, slug, title = 413, "body-too-large", "The upload is too large"
     advice = "The detail states the limit. Scale the picture down before you send it: 512 pixels a side is plenty."
-
-
-class TooManyImagesError(GatewayError):
-    status, slug, title = 413, "too-many-images", "There are too many pictures in one request"
-    advice = "The detail states the limit. Split the batch."
 
 
 class UnsupportedMediaTypeError(GatewayError):

@@ -15,6 +15,7 @@ from gateway.errors import (
     UpstreamError,
 )
 from gateway.problems import MEDIA_TYPE, Problem
+from gateway.settings import Settings
 
 PICTURE_PROBLEMS: tuple[type[GatewayError], ...] = (
     UnsupportedImageTypeError,
@@ -52,6 +53,16 @@ def form_of_pictures() -> dict[str, Any]:
         "additionalProperties": False,
     }
     return _body({"multipart/form-data": {"schema": schema}})
+
+
+def add_limits(document: dict[str, Any], settings: Settings) -> None:
+    """Write what this gateway is set to allow into its OpenAPI document."""
+    paths = document["paths"]
+    paths["/v1/classify"]["post"]["description"] += f" At most {settings.max_upload_bytes:,} bytes."
+    batch = paths["/v1/classify/batch"]["post"]
+    batch["description"] += f" At most {settings.max_batch_bytes:,} bytes."
+    form = batch["requestBody"]["content"]["multipart/form-data"]["schema"]
+    form["properties"]["image"]["maxItems"] = settings.max_batch_images
 
 
 def _body(content: dict[str, Any]) -> dict[str, Any]:

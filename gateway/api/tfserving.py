@@ -16,7 +16,6 @@ from gateway.tfserving import Call
 
 router = APIRouter(tags=["TensorFlow Serving"])
 
-VERBS = ("predict", "classify", "regress")
 WHICH = {"": None, "/versions/{version:tf_digits}": "version", "/labels/{label:tf_name}": "label"}
 """How the version is chosen, and the path parameter that says it."""
 PASSED_ON = ("content-type", "content-encoding")
@@ -118,6 +117,25 @@ PATH_PARAMETERS = {
 }
 
 _OBJECT = {"type": "object", "additionalProperties": True}
+_EXAMPLES_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "description": "Features by name, for models that take tf.Example.",
+                    "properties": {
+                        "signature_name": {"type": "string", "default": "serving_default"},
+                        "context": {"type": "object"},
+                        "examples": {"type": "array", "minItems": 1, "items": {"type": "object"}},
+                    },
+                    "required": ["examples"],
+                }
+            }
+        },
+    }
+}
 _PREDICT_BODY = {
     "requestBody": {
         "required": True,
@@ -152,13 +170,13 @@ _ANSWER: dict[int | str, dict[str, Any]] = {
 
 for _which, _parameter in WHICH.items():
     _parameters = {"parameters": [PATH_PARAMETERS[_parameter]]} if _parameter else {}
-    for _verb in VERBS:
+    for _verb, _body in (("predict", _PREDICT_BODY), ("classify", _EXAMPLES_BODY), ("regress", _EXAMPLES_BODY)):
         router.add_api_route(
             f"/v1/models/{{name:tf_name}}{_which}:{_verb}",
             predict,
             methods=["POST"],
             summary=f"TensorFlow Serving's {_verb}",
-            openapi_extra=_PREDICT_BODY | _parameters,
+            openapi_extra=_body | _parameters,
             responses=_ANSWER | _errors(*MEANINGS),
             response_class=Response,
         )

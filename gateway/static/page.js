@@ -69,7 +69,11 @@ async function ask(photo) {
   }
 }
 
-$("preview").addEventListener("error", () => ($("preview").hidden = true)); // not every format shows everywhere
+$("preview").addEventListener("error", () => {
+  // no picture, or of a format that this browser does not show
+  $("preview").hidden = true;
+  $("invite").hidden = false;
+});
 $("file").addEventListener("change", (event) => event.target.files[0] && classify(event.target.files[0]));
 for (const kind of ["dragover", "dragleave", "drop"]) {
   $("drop").addEventListener(kind, (event) => {

@@ -165,5 +165,5 @@ async def test_a_batch_has_a_limit_of_pictures(start: Start, replica: FakeReplic
     client = await start(replica, max_batch_images=2)
     assert (await client.post("/v1/classify/batch", files=form(jpeg, jpeg))).status_code == 200
     response = await client.post("/v1/classify/batch", files=form(jpeg, jpeg, jpeg))
-    assert response.status_code == 413
+    assert response.status_code == 400
     assert response.json()["detail"] == "A batch may have at most 2 pictures; split it."

@@ -1,0 +1,88 @@
+"""Start, restart and stop: nothing in flight is lost, nothing is left running."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.line import Line, running
+from tests import pictures
+from tests.line.conftest import client_of
+
+pytestmark = pytest.mark.slow
+
+
+def half_sent_upload(line: Line) -> tuple[socket.socket, bytes]:
+    """A connection on which a request is in flight, and what is still to be sent of it."""
+    picture = pictures.jpeg()
+    head = (
+        f"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
+    )
+    connection = socket.create_connection(("127.0.0.1", line.port), timeout=30)
+    connection.sendall(head.encode() + picture[:1000])
+    with client_of(line) as client:  # answered by the same loop, so the upload above has been taken in
+        while "gateway_in_flight 1.0" not in client.get("/metrics").text:
+            pass
+    return connection, picture[1000:]
+
+
+def refuses_connections(line: Line) -> bool:
+    with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", line.port), timeout=5):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_what_is_in_flight_finish_and_leaves_nothing_running(
+    demo_models: Path, tmp_path: Path, sent: signal.Signals
+) -> None:
+    log = tmp_path / "log"
+    with running(demo_models, pictures.jpeg(), log=log, embedded_replicas="1", log_format="json") as line:
+        children = line.process.children(recursive=True)
+        connection, rest = half_sent_upload(line)
+        line.started.send_signal(sent)
+        while not refuses_connections(line):
+            pass
+        connection.sendall(rest)
+        answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200 OK"), answer
+        assert line.started.wait(timeout=30) == 0
+        connection.close()
+        assert children
+        assert not any(child.is_running() for child in children)
+    assert "Traceback" not in log.read_text(encoding="utf-8")
+    with running(demo_models, pictures.jpeg(), embedded_replicas="1", port=str(line.port)) as again:
+        assert again.port == line.port
+
+
+def test_model_servers_do_not_outlive_a_gateway_that_is_killed(demo_models: Path) -> None:
+    with running(demo_models, pictures.jpeg(), embedded_replicas="1") as line:
+        children = line.process.children(recursive=True)
+        line.started.kill()
+        gone, alive = psutil.wait_procs(children, timeout=30)
+        assert (len(gone), alive) == (1, [])
+
+
+def test_a_model_server_that_dies_is_started_again(demo_models: Path) -> None:
+    with running(demo_models, pictures.jpeg(), embedded_replicas="1") as line, client_of(line) as client:
+        (child,) = line.process.children()
+        os.kill(child.pid, signal.SIGKILL)
+        psutil.wait_procs([child], timeout=30)
+        deadline = time.monotonic() + 60
+        while client.post("/v1/classify", files={"image": ("a", pictures.jpeg())}).status_code != 200:
+            assert time.monotonic() < deadline
+        assert [replacement.pid for replacement in line.process.children()] != [child.pid]
+
+
+def test_a_taken_port_is_a_clear_line_and_a_failed_start(demo_models: Path, line: Line) -> None:
+    command = [sys.executable, "-m", "gateway", "--models-dir", str(demo_models), "--port", str(line.port)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert "address already in use" in ended.stderr
