@@ -7,6 +7,7 @@ read and would let a slow replica take several times as long.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 from urllib.parse import quote
 
@@ -134,9 +135,8 @@ class TFServing:
         *,
         limit: int = MAX_REPLY_BYTES,
     ) -> Reply:
-        request = httpx.Request(
-            method, f"http://{address}{target}", headers=headers, content=body or None, extensions=self._extensions
-        )
+        url = _url(address, target)
+        request = httpx.Request(method, url, headers=headers, content=body or None, extensions=self._extensions)
         try:
             # The transport itself: redirects, cookies and authentication, a client's work, are 0.5 ms a request.
             response = await self._transport.handle_async_request(request)
@@ -147,6 +147,12 @@ class TFServing:
         except (httpx.HTTPError, aiohttp.ClientError) as cause:  # it lets some of aiohttp's own through
             raise _broken(address, cause) from cause
         return Reply(response.status_code, response.headers.get("Content-Type", "application/json"), content)
+
+
+@lru_cache(maxsize=256)
+def _url(address: str, target: str) -> httpx.URL:
+    """The same few over and over; taking one apart costs 0.1 ms."""
+    return httpx.URL(f"http://{address}{target}")
 
 
 def _broken(address: str, cause: Exception) -> ReplicaError:
