@@ -122,7 +122,7 @@ def _runtime(flags: Flags) -> Runtime:
 
 def _load(flags: Flags, runtime: Runtime, metrics: Metrics, export: Path) -> Servable:
     with metrics.timed(":tensorflow:cc:saved_model:load_latency", model_path=str(export)):
-        servable = Servable(runtime, export, flags.saved_model_tags.split(","))
+        servable = runtime.load(export, flags.saved_model_tags.split(","))
     if flags.enable_model_warmup:
         warm_up(servable, export, flags.num_request_iterations_for_warmup)
     return servable

@@ -60,6 +60,7 @@ class Keeper:
         self._config: Models = {}
         self._models: dict[str, ModelVersions] = {}
         self._folders: dict[tuple[str, int], Path] = {}
+        self._complaints: dict[str, str | None] = {}
         self._loading = 0
         self._next_scan = self._next_reread = 0.0
         self._apply(read_models())
@@ -144,13 +145,20 @@ class Keeper:
         self._next_scan = now + every if every else float("inf")
         for model in list(self._config.values()):
             folders = version_folders(model.base_path)
+            self._complain(model, folders)
             if folders is None:
-                log.warning("Could not find base path %s for model %s", model.base_path, model.name)
                 continue
             with self._changed:
                 known = self._models.setdefault(model.name, ModelVersions(self._habits.retries))
                 known.want(model.policy.choose(folders))
                 self._folders.update({(model.name, number): path for number, path in folders.items()})
+
+    def _complain(self, model: ModelConfig, folders: Mapping[int, Path] | None) -> None:
+        """Once, until something changes: this is looked at every second."""
+        missing = "base path" if folders is None else "versions under" if not folders else None
+        if missing and self._complaints.get(model.name) != missing:
+            log.warning("Could not find %s %s for model %s", missing, model.base_path, model.name)
+        self._complaints[model.name] = missing
 
     def _act(self, now: float) -> None:
         for name, model in self._models.items():

@@ -19,31 +19,33 @@ _TIMEOUT_MS = 2
 
 
 class Runtime:
-    """TensorFlow with the settings that all models share.
-
-    No more runs at once than `most_runs`: the others wait their turn, which shortens the average wait.
-    """
+    """TensorFlow with the settings that all models share."""
 
     def __init__(
         self, library: Library, *, intra_op_threads: int, inter_op_threads: int, timeout_ms: int, most_runs: int
     ) -> None:
-        self.library = library
-        self.config = protowire.write_int(_INTRA_OP_THREADS, intra_op_threads)
-        self.config += protowire.write_int(_INTER_OP_THREADS, inter_op_threads)
-        self.run_options = protowire.write_int(_TIMEOUT_MS, timeout_ms) if timeout_ms > 0 else b""
-        self.turns = threading.Semaphore(most_runs)
+        """Runs beyond `most_runs` wait for their turn: side by side all of them would take longer."""
+        self._library = library
+        self._config = protowire.write_int(_INTRA_OP_THREADS, intra_op_threads)
+        self._config += protowire.write_int(_INTER_OP_THREADS, inter_op_threads)
+        self._run_options = protowire.write_int(_TIMEOUT_MS, timeout_ms) if timeout_ms > 0 else b""
+        self._turns = threading.Semaphore(most_runs)
+
+    def load(self, export: Path, tags: Sequence[str]) -> "Servable":
+        """Raises StatusError: TensorFlow cannot load what is there."""
+        return Servable(Session(self._library, export, tags, self._config), self._run_options, self._turns)
 
 
 class Servable:
     """Safe to run from several threads; closed once it is retired and the last run is over."""
 
-    def __init__(self, runtime: Runtime, export: Path, tags: Sequence[str]) -> None:
-        """Raises StatusError: TensorFlow cannot load what is there."""
-        self._runtime = runtime
-        self._session = Session(runtime.library, export, tags, runtime.config)
+    def __init__(self, session: Session, run_options: bytes, turns: threading.Semaphore) -> None:
+        self._session = session
+        self._run_options = run_options
+        self._turns = turns
         self._users = 0
         self._unused = threading.Condition()
-        self.signatures: Mapping[str, Signature] = read_signatures(self._session.meta_graph)
+        self.signatures: Mapping[str, Signature] = read_signatures(session.meta_graph)
 
     def signature(self, name: str) -> Signature:
         """Raises StatusError: INVALID_ARGUMENT, as REST words it."""
@@ -64,8 +66,8 @@ class Servable:
         aliases = list(signature.outputs) if fetch is None else fetch
         by_tensor = {signature.inputs[alias].name: tensor for alias, tensor in feeds.items()}
         names = [signature.outputs[alias].name for alias in aliases]
-        with self._runtime.turns:
-            results = self._session.run(by_tensor, names, self._runtime.run_options)
+        with self._turns:
+            results = self._session.run(by_tensor, names, self._run_options)
         return dict(zip(aliases, results, strict=True))
 
     @contextmanager

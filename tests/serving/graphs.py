@@ -18,7 +18,7 @@ def write_saved_model(folder: Path, *, add: float) -> Path:
     nodes = [
         _node("x", "Placeholder", dtype=FLOAT),
         _constant("half", 0.5),
-        _constant("add", add),
+        _constant("add", float(add)),
         _node("scaled", "Mul", "x", "half", T=FLOAT),
         _node("y", "AddV2", "scaled", "add", T=FLOAT),
         _node("text", "Placeholder", dtype=STRING),

@@ -1,0 +1,127 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from serving.standin import protowire
+from serving.standin.dtypes import STRING, Tensor, data_type
+from serving.standin.errors import StatusError
+from serving.standin.examples import read_examples
+from serving.standin.results import outputs_and_writer
+from serving.standin.signature_text import signature_text
+from serving.standin.signatures import Dimension, Signature, TensorInfo
+
+FLOAT = data_type(1)
+
+
+def info(name: str) -> TensorInfo:
+    return TensorInfo(name, FLOAT, (Dimension(-1, ""), Dimension(0, "d")))
+
+
+def signature(*outputs: str, inputs: tuple[str, ...] = ("inputs",)) -> Signature:
+    return Signature({name: info(f"{name}:0") for name in inputs}, {name: info(f"{name}:0") for name in outputs}, "m")
+
+
+def scores(*shape: int) -> Tensor:
+    return Tensor(FLOAT, shape, np.full(math.prod(shape), 0.5, np.float32))
+
+
+def answer(method: str, outputs: dict[str, Tensor], count: int) -> object:
+    _, write = outputs_and_writer(method, signature(*outputs))
+    return json.loads(write(outputs, count))["results"]
+
+
+def features(example: bytes) -> dict[str, protowire.Fields]:
+    """Name -> the lists of a tf.Feature: 1 bytes, 2 float, 3 int64; each holds its elements as field 1."""
+    found = protowire.map_items(protowire.read(protowire.last_bytes(protowire.read(example), 1)), 1)
+    return {
+        name: {kind: protowire.read(protowire.last_bytes(lists, kind))[1] for kind in lists}
+        for name, lists in ((name, protowire.read(feature)) for name, feature in found.items())
+    }
+
+
+def test_values_are_put_in_the_list_of_their_kind() -> None:
+    [example] = read_examples({"examples": [{"i": [1, True], "f": 0.5, "s": ["a", {"b64": "QQ=="}], "e": []}]})
+    assert features(example) == {"i": {3: [1, 1]}, "f": {2: [b"\0\0\0?"]}, "s": {1: [b"a", b"A"]}, "e": {}}
+
+
+def test_a_context_stands_before_every_example() -> None:
+    [context] = read_examples({"examples": [{"c": 1}]})
+    assert read_examples({"context": {"c": 1}, "examples": [{}, {"x": 2}]})[0] == context + b"\n\x00"
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        (5, "Expecting 'examples' value to be an list/array"),
+        ([], "'examples' value is an empty array"),
+        ([5], "Example must be JSON object but got JSON Number"),
+        ([{"x": None}], "Feature: x has element with unexpected JSON type: Null"),
+        ([{"x": [[1]]}], "Feature: x has element with unexpected JSON type: Array"),
+        ([{"x": {"a": 1}}], "Feature: x has element with unexpected JSON type: Object"),
+        ([{"x": [1, 2.0]}], "Unexpected element type in feature: x expecting type: int64"),
+        ([{"x": ["a", 1]}], "Unexpected element type in feature: x expecting type: bytes"),
+        ([{"x": 1 << 63}], "Feature: x has uint64 element. Only int64 is supported."),
+    ],
+)
+def test_what_is_wrong_with_examples_is_said(examples: object, message: str) -> None:
+    with pytest.raises(StatusError) as caught:
+        read_examples(json.loads(json.dumps({"examples": examples})))
+    assert caught.value.message.endswith(message)
+
+
+def test_classes_and_scores_come_in_pairs() -> None:
+    classes = Tensor(STRING, (1, 2), [b"a", b'"'])
+    assert answer("classify", {"classes": classes, "scores": scores(1, 2)}, 1) == [[["a", 0.5], ['"', 0.5]]]
+    assert answer("classify", {"classes": classes}, 1) == [[["a", 0.0], ['"', 0.0]]]
+    assert answer("classify", {"scores": scores(2, 1)}, 2) == [[["", 0.5]], [["", 0.5]]]
+
+
+def test_a_regression_is_a_number_for_each_example() -> None:
+    assert answer("regress", {"outputs": scores(2)}, 2) == answer("regress", {"outputs": scores(2, 1)}, 2) == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("method", "outputs", "message"),
+    [
+        ("classify", {"scores": scores(2)}, "Expected Tensor shape: [batch_size num_classes] but got [2]"),
+        ("classify", {"scores": scores(3, 1)}, "Expected scores output batch size of 2. Got: 3"),
+        ("classify", {"classes": scores(2, 1)}, "Expected output Tensor of string. Got: DT_FLOAT"),
+        ("regress", {"outputs": scores(2, 2)}, "Expected output Tensor shape to be either [batch_size] or"),
+        ("regress", {"outputs": scores(1)}, "Expected output batch size to be 2. Got: 1"),
+    ],
+)
+def test_outputs_of_another_shape_are_no_results(method: str, outputs: dict[str, Tensor], message: str) -> None:
+    with pytest.raises(StatusError) as caught:
+        answer(method, outputs, 2)
+    assert caught.value.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong", "message"),
+    [
+        ("classify", signature("scores", inputs=("a", "b")), "Expected one input Tensor."),
+        ("classify", signature(), "Expected one or two output Tensors, found 0"),
+        ("classify", signature("scores", inputs=("x",)), "No classification inputs found in SignatureDef: inputs {"),
+        ("classify", signature("y"), "Expected classification signature outputs to contain at least one of"),
+        ("regress", signature("a", "b"), "Expected one output Tensor."),
+        ("regress", signature("outputs", inputs=("x",)), "No regression inputs found in SignatureDef: inputs {"),
+        ("regress", signature("scores"), "No regression outputs found in SignatureDef: inputs {"),
+    ],
+)
+def test_signatures_of_another_kind_are_refused(method: str, wrong: Signature, message: str) -> None:
+    with pytest.raises(StatusError) as caught:
+        outputs_and_writer(method, wrong)
+    assert caught.value.message.startswith(message)
+
+
+def test_a_signature_is_quoted_as_protocol_buffers_print_it() -> None:
+    unknown = Signature({}, {"y": TensorInfo("y:0", STRING, None)}, "")
+    assert signature_text(unknown) == (
+        'outputs {\n  key: "y"\n  value {\n    name: "y:0"\n    dtype: DT_STRING\n'
+        "    tensor_shape {\n      unknown_rank: true\n    }\n  }\n}\n"
+    )
+    assert '      dim {\n        size: -1\n      }\n      dim {\n        name: "d"\n      }\n' in signature_text(
+        signature("y")
+    )

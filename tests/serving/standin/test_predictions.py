@@ -1,0 +1,50 @@
+import gzip
+import zlib
+
+import pytest
+
+from serving.standin.base64_text import decode_base64
+from serving.standin.errors import StatusError
+from serving.standin.predictions import unpack
+
+
+def test_a_body_is_unpacked_where_the_header_mentions_gzip() -> None:
+    assert unpack(gzip.compress(b"abc"), "x-gzip, identity") == b"abc"
+    assert unpack(b"abc", "") == unpack(b"abc", "deflate") == b"abc"
+    assert unpack(b"", "gzip") == b""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"abc",
+        b"\x1f\x8b" + b"\0" * 30,
+        gzip.compress(b"abc")[:-1],
+        gzip.compress(b"abc") + b"x",
+        gzip.compress(b"abc") + gzip.compress(b"def"),
+        gzip.compress(b"abc")[:-8] + bytes(8),
+        zlib.compress(b"abc"),
+        gzip.compress(b"abc")[:-4] + (101 << 20).to_bytes(4, "little"),
+    ],
+)
+def test_what_cannot_be_unpacked_counts_as_empty(body: bytes) -> None:
+    assert unpack(body, "gzip") == b""
+
+
+def test_a_bomb_is_not_unpacked_beyond_the_size_it_announces() -> None:
+    bomb = gzip.compress(bytes(50 << 20))
+    assert unpack(bomb[:-4] + (3).to_bytes(4, "little"), "gzip") == b""
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [("", b""), ("QUI=", b"AB"), ("QUI", b"AB"), ("Q U\nI=", b"AB"), ("QQ..", b"A"), ("QUJD", b"ABC"), ("QR==", b"A")],
+)
+def test_base64_is_read_as_absl_does(text: str, data: bytes) -> None:
+    assert decode_base64(text) == data
+
+
+@pytest.mark.parametrize("text", ["A", "QUJDR", "QUI==", "QQ=", "-_8A", "QU=I", "=", "Qü==", "!"])
+def test_other_base64_is_refused(text: str) -> None:
+    with pytest.raises(StatusError, match="Unable to base64 decode"):
+        decode_base64(text)

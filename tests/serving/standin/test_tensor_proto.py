@@ -1,0 +1,90 @@
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.standin import protowire
+from serving.standin.dtypes import Tensor
+from serving.standin.errors import StatusError
+from serving.standin.protowire import read, signed, varints, write_bytes, write_float, write_int, write_varint
+from serving.standin.tensor_proto import read_tensor
+from serving.standin.warmup import _masked_crc32c, _records
+
+FLOAT, INT32, STRING, INT64, UINT64, HALF = 1, 3, 7, 9, 23, 19
+
+
+def tensor(dtype: int, shape: list[int], *fields: bytes) -> Tensor:
+    dims = b"".join(write_bytes(2, write_int(1, size)) for size in shape)
+    return read_tensor(read(write_int(1, dtype) + write_bytes(2, dims) + b"".join(fields)))
+
+
+def values(dtype: int, shape: list[int], *fields: bytes) -> object:
+    found = tensor(dtype, shape, *fields).values
+    return found if isinstance(found, list) else found.tolist()
+
+
+@given(st.integers(0, (1 << 64) - 1), st.binary())
+def test_fields_read_back_as_they_were_written(number: int, data: bytes) -> None:
+    fields = read(write_int(1, number) + write_bytes(200, data) + write_float(3, 0.5))
+    assert fields == {1: [number], 200: [data], 3: [struct.pack("<f", 0.5)]}
+
+
+@given(st.binary())
+def test_no_bytes_cause_anything_but_a_status_error(data: bytes) -> None:
+    try:
+        fields = read(data)
+    except StatusError:
+        return
+    assert all(isinstance(value, int | bytes) for found in fields.values() for value in found)
+
+
+def test_integers_may_be_packed_or_not_and_negative() -> None:
+    minus_one = (1 << 64) - 1
+    packed = write_bytes(1, write_varint(1) + write_varint(minus_one))
+    assert [signed(value) for value in varints(read(packed + write_int(1, 300))[1])] == [1, -1, 300]
+
+
+def test_a_map_is_entries_of_name_and_message() -> None:
+    entry = write_bytes(1, b"a") + write_bytes(2, b"x")
+    assert protowire.map_items(read(write_bytes(5, entry)), 5) == {"a": b"x"}
+
+
+def test_a_tensor_is_the_bytes_of_the_whole_or_values() -> None:
+    assert values(FLOAT, [2], write_bytes(4, struct.pack("<2f", 1, 2))) == [1, 2]
+    assert values(FLOAT, [2], write_float(5, 1), write_float(5, 2)) == [1, 2]
+    assert values(FLOAT, [2], write_bytes(5, struct.pack("<2f", 1, 2))) == [1, 2]
+    assert values(INT32, [1], write_int(7, -5)) == [-5]
+    assert values(INT64, [1], write_int(10, -5)) == [-5]
+    assert values(UINT64, [1], write_int(17, (1 << 64) - 1)) == [(1 << 64) - 1]
+    assert values(STRING, [2], write_bytes(8, b"a"), write_bytes(8, b"b")) == [b"a", b"b"]
+
+
+def test_the_last_value_stands_for_all_that_follow() -> None:
+    assert values(INT32, [2, 2], write_int(7, 1), write_int(7, 2)) == [1, 2, 2, 2]
+    assert values(INT32, [2]) == [0, 0]
+    assert values(STRING, [2]) == [b"", b""]
+    assert tensor(INT32, []).values == np.array([0])
+
+
+def test_a_tensor_that_is_not_what_it_says_is_refused() -> None:
+    with pytest.raises(StatusError, match="does not fit its shape"):
+        tensor(FLOAT, [3], write_bytes(4, bytes(8)))
+    with pytest.raises(StatusError, match="half"):
+        tensor(HALF, [1])
+
+
+def record(data: bytes) -> bytes:
+    header = len(data).to_bytes(8, "little")
+    return header + _masked_crc32c(header).to_bytes(4, "little") + data + bytes(4)
+
+
+def test_warmup_records_are_read_from_a_tfrecord() -> None:
+    assert list(_records(record(b"a") + record(b"") + record(b"bc"))) == [b"a", b"", b"bc"]
+
+
+@pytest.mark.parametrize("data", [b"x", b"not a TFRecord at all", record(b"abc")[:-1]])
+def test_another_file_is_no_tfrecord(data: bytes) -> None:
+    with pytest.raises(StatusError, match=r"Please verify your warmup data is in TFRecord format\."):
+        list(_records(data))
