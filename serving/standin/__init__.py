@@ -4,6 +4,7 @@
 errors. What differs, on purpose:
 
 - There is no gRPC, and requests are not batched.
+- STANDIN_HOST in the environment names the one address to listen on; the real server always listens on all.
 - A port that cannot be had ends the process; the real server goes on without REST.
 - SIGTERM and SIGINT finish the requests under way and end the process; the real server drops them.
 - A model whose folder is missing, or whose load takes long or fails, holds up no other model.

@@ -50,7 +50,7 @@ def _start(flags: Flags) -> int:
         if getattr(flags, name):
             log.warning("--%s has no effect: it is not implemented here", name)
     try:
-        listener = bind(flags.rest_api_port)
+        listener = bind(os.environ.get("STANDIN_HOST", ""), flags.rest_api_port)
     except OSError as error:
         log.error("Failed to start server. Error: port %d cannot be used: %s", flags.rest_api_port, error)
         return _FAILED

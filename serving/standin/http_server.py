@@ -1,6 +1,7 @@
 """Connections: asyncio underneath, `http_message` for the protocol, one request at a time on each (spec section 1)."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable
 from typing import cast
@@ -67,6 +68,8 @@ class Connection(asyncio.Protocol):
                 self._refuse(error)
                 break
             if request is Await.BYTES:
+                if self._ended:
+                    self._transport.close()
                 break
             if isinstance(request, Request):
                 self._answering = request
@@ -79,7 +82,7 @@ class Connection(asyncio.Protocol):
         request, self._answering = self._answering or _UNREADABLE, None
         if self._transport.is_closing():
             return
-        self._closing |= self._ended or response.closes or not request.keeps_open
+        self._closing |= response.closes or not request.keeps_open
         self._write(request, response)
         if self._closing:
             self._transport.close()
@@ -125,19 +128,32 @@ class HttpServer:
         self._one_less.set()
 
 
-def bind(port: int) -> socket.socket:
-    """Every address of both families, or of IPv4 where there is no IPv6. Nobody can connect before `start`.
+def bind(host: str, port: int) -> socket.socket:
+    """Nobody can connect before `HttpServer.start`.
 
-    Raises OSError: the port is taken, or not for us.
+    Args:
+        host: an address; empty for all of both families, or of IPv4 on a machine without IPv6.
+
+    Raises:
+        OSError: the port is taken, or not for us.
     """
+    if host:
+        return _bound(socket.AF_INET6 if ":" in host else socket.AF_INET, host, port)
     try:
-        listener = socket.socket(socket.AF_INET6)
-        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-    except OSError:
-        listener = socket.socket(socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return _bound(socket.AF_INET6, host, port)
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise
+        return _bound(socket.AF_INET, host, port)
+
+
+def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    listener = socket.socket(family)
     try:
-        listener.bind(("", port))
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
     except OSError:
         listener.close()
         raise

@@ -149,4 +149,9 @@ class Rest:
 
 
 def _expects_something_else(request: Request) -> bool:
-    return request.version >= (1, 1) and request.headers.get("expect", "100-continue").lower() != "100-continue"
+    """Only looked at where there is a body to wait for."""
+    return (
+        bool(request.body)
+        and request.version >= (1, 1)
+        and request.headers.get("expect", "100-continue").lower() != "100-continue"
+    )

@@ -133,6 +133,14 @@ def test_every_answer_comes_in_its_turn(server: Server, name: str) -> None:
             assert not list(differences(expected, conversation.answer()))
 
 
+def test_requests_sent_before_the_client_ended_its_side_are_all_answered(server: Server) -> None:
+    with Conversation(server.port) as conversation:
+        conversation.socket.sendall(b"GET /v1/models/toy HTTP/1.1\r\n\r\n" * 3)
+        conversation.socket.shutdown(socket.SHUT_WR)
+        assert [conversation.answer().status for _ in range(3)] == [200, 200, 200]
+        assert conversation.socket.recv(1) == b""
+
+
 def test_a_client_that_waits_for_permission_gets_it(server: Server) -> None:
     [pair] = (param.values[0] for param in recorded("wire.jsonl", "conn__expect_continue_wait"))
     head, interim, body, _ = (step.get("sent") or step.get("recv") for step in pair["steps"])
