@@ -30,7 +30,7 @@ def demo(
     force: Annotated[bool, typer.Option("--force", help="Export even if the model has a version already.")] = False,
     retrain: Annotated[
         bool,
-        typer.Option("--retrain", help="Draw and train anew instead (half an hour on 2 cores): rewrites the weights."),
+        typer.Option("--retrain", help="Draw and train anew instead (40 minutes on 2 cores): rewrites the weights."),
     ] = False,
 ) -> None:
     """Put a small model into models/NAME, so that there is something to serve. Takes seconds.

@@ -69,7 +69,7 @@ def specimens() -> tuple[Specimen, ...]:
 
 
 def draw(class_index: int, seed: int) -> Image.Image:
-    """One RGB picture of a class, `PICTURE_PX` square. About 15 ms of CPU."""
+    """One RGB picture of a class, `PICTURE_PX` square. About 20 ms of CPU."""
     specimen = specimens()[class_index]
     chance = Random(f"{class_index}/{seed}")  # noqa: S311 - its sequence is the same on every Python
     brush = Brush(_pose(specimen.kind, chance), _palette(specimen.colour, chance))

@@ -38,7 +38,7 @@ class Pictures(NamedTuple):
 
 
 def drawn(seeds: Seeds) -> Pictures:
-    """Draw and preprocess a set, on every core. About 20 ms of CPU and 150 KB of memory a picture."""
+    """Draw and preprocess a set, on every core. About 25 ms of CPU and 150 KB of memory a picture."""
     classes = len(drawings.specimens())
     jobs = [(k, seed) for seed in range(seeds.first, seeds.first + seeds.per_class) for k in range(classes)]
     pixels = np.empty((len(jobs), SIDE_PX, SIDE_PX, 3), np.uint8)

@@ -30,6 +30,8 @@ def provide(base: Path, *, force: bool = False, say: Say) -> Path | None:
 
     record = records.load()
     say("Loading the committed weights")
+    if record.fingerprint != fingerprint():
+        say("Preprocessing has changed since these weights were made; `demo --retrain` makes them fit again.")
     model = network.build(len(drawings.specimens()), alpha=record.alpha)
     weights.load(model)
     say("Writing the version, then comparing its answers with Keras on drawn pictures")

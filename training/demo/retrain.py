@@ -43,7 +43,7 @@ RECIPE = Recipe(
     validation=Seeds(1_000_000, 10),
     test=Seeds(2_000_000, 20),
 )
-"""Half an hour on two cores."""
+"""40 minutes on two cores, three quarters of an hour of CPU; `docs/training-log.md` says how it went."""
 
 
 def retrain(recipe: Recipe = RECIPE, *, directory: Path = weights.FILE.parent, say: Say) -> records.Record:
