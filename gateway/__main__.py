@@ -1,6 +1,7 @@
 """`python -m gateway`: read the settings once, set up the logs, run uvicorn until told to stop."""
 
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,12 @@ log = structlog.get_logger()
 
 class Server(uvicorn.Server):
     """uvicorn, which after a signal finishes what is in flight; and then ends with 0 instead of dying of the signal."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say where we are."""
+        await super().startup(sockets)
+        host = "localhost" if self.config.host in ("127.0.0.1", "0.0.0.0", "::") else self.config.host  # noqa: S104
+        log.info("listening", url=f"http://{host}:{self.config.port}")
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -51,6 +58,7 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         sys.exit(f"GATEWAY_IMAGE_FORMATS: {missing}")
     logs.configure(settings.log_format, settings.log_level)
+    listener = _bind(settings.host, settings.port)
     server = Server(
         uvicorn.Config(
             create_app(settings),
@@ -66,8 +74,19 @@ def main() -> None:
             timeout_graceful_shutdown=int(settings.deadline_s) + GRACE_S,
         )
     )
-    server.run()
+    server.run(sockets=[listener])
     sys.exit(0 if server.started else 1)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Take the port before anything is started; connections are accepted only when the app is up."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as cause:
+        sys.exit(f"GATEWAY_HOST, GATEWAY_PORT: cannot listen on {host}:{port}: {cause.strerror}")
+    return listener
 
 
 def _in_words(mistakes: ValidationError) -> Iterator[str]:
