@@ -3,6 +3,7 @@
 The alternative, `tensorflow.core.protobuf`, cannot be had without importing all of TensorFlow (4 s).
 """
 
+import math
 import struct
 from collections import defaultdict
 from collections.abc import Iterator
@@ -113,4 +114,9 @@ def write_bytes(number: int, value: bytes) -> bytes:
 
 
 def write_float(number: int, value: float) -> bytes:
-    return write_varint(number << 3 | _FIXED32) + struct.pack("<f", value)
+    """Beyond the range of float32 it is infinite, as C++ casts it."""
+    try:
+        packed = struct.pack("<f", value)
+    except OverflowError:
+        packed = struct.pack("<f", math.copysign(math.inf, value))
+    return write_varint(number << 3 | _FIXED32) + packed

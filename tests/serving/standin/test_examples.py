@@ -46,6 +46,12 @@ def test_values_are_put_in_the_list_of_their_kind() -> None:
     assert features(example) == {"i": {3: [1, 1]}, "f": {2: [b"\0\0\0?"]}, "s": {1: [b"a", b"A"]}, "e": {}}
 
 
+@pytest.mark.parametrize(("literal", "packed"), [(6.0e273, b"\x00\x00\x80\x7f"), (-1e39, b"\x00\x00\x80\xff")])
+def test_a_number_beyond_float32_is_infinite(literal: float, packed: bytes) -> None:
+    (example,) = read_examples({"examples": [{"a": literal}]})
+    assert example.endswith(packed)
+
+
 def test_a_context_stands_before_every_example() -> None:
     [context] = read_examples({"examples": [{"c": 1}]})
     assert read_examples({"context": {"c": 1}, "examples": [{}, {"x": 2}]})[0] == context + b"\n\x00"
