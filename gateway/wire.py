@@ -1,11 +1,10 @@
 """Pixels to a predict request, and its answer to probabilities: TensorFlow Serving's JSON (spec §4, §5). Pure."""
 
-import base64
-import binascii
 from functools import lru_cache
 
 import numpy as np
 import orjson
+import pybase64
 from numpy.typing import NDArray
 
 from gateway.contract import ServedModel
@@ -21,7 +20,7 @@ def predict_body(model: ServedModel, pixels: Pixels) -> bytes:
     """The body of a predict request for one picture: 0.2 MB as bytes, 1.7 MB as floats."""
     head = b'{"signature_name":"%s","instances":[' % model.signature.encode()
     if model.encoding == "bytes":
-        return b'%s{"b64":"%s"}]}' % (head, binascii.b2a_base64(pixels.data, newline=False))
+        return b'%s{"b64":"%s"}]}' % (head, pybase64.b64encode(pixels))
     return b"%s%s]}" % (head, nested_floats(pixels, model.input_range))
 
 
@@ -81,7 +80,7 @@ def description_text(body: bytes) -> bytes:
     try:
         (text,) = orjson.loads(body)["predictions"]
         if isinstance(text, dict):  # an output whose name ends in _bytes comes as {"b64": ...}
-            return base64.b64decode(text["b64"], validate=True) if "b64" in text else next(iter(text.values())).encode()
+            return pybase64.b64decode(text["b64"], validate=True) if "b64" in text else next(iter(text.values())).encode()
         return bytes(text.encode())
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as cause:
         raise BadAnswerError("describe did not answer with a text") from cause

@@ -111,12 +111,13 @@ def _keeper(flags: Flags, catalogue: Catalogue, metrics: Metrics) -> Keeper:
 
 def _runtime(flags: Flags) -> Runtime:
     threads = flags.tensorflow_session_parallelism
+    inter_op_threads = flags.tensorflow_inter_op_parallelism or threads
     return Runtime(
         Library(),
         intra_op_threads=flags.tensorflow_intra_op_parallelism or threads,
-        inter_op_threads=flags.tensorflow_inter_op_parallelism or threads,
+        inter_op_threads=inter_op_threads,
         timeout_ms=flags.rest_api_timeout_in_ms,
-        most_runs=max(2, _cpus()),
+        most_runs=inter_op_threads or max(2, _cpus()),
     )
 
 
