@@ -30,7 +30,7 @@ def main() -> None:
         small, phone = Path(folder) / "small.jpg", Path(folder) / "phone.jpg"
         small.write_bytes(pictures.photo(pictures.WEBSITE, kilobytes=30))
         phone.write_bytes(pictures.photo(pictures.PHONE, kilobytes=2100))
-        with running(models, small.read_bytes(), log_level="warning") as line:
+        with running(models, small.read_bytes()) as line:
             rows = _measure(line, version, small, phone, arguments.requests, arguments.rounds)
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}, {CLIENTS} clients, MobileNetV2 1.0\n")
     print("| what | measured |\n|---|--:|")

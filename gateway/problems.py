@@ -109,4 +109,7 @@ def _as_gateway_error(exc: Exception) -> GatewayError:
 
 def _first_mistake(exc: RequestValidationError) -> str:
     mistake = exc.errors()[0]
-    return f"{mistake['loc'][-1]}: {mistake['msg']}."
+    name = str(mistake["loc"][-1])[:40]
+    if mistake["type"] == "extra_forbidden":
+        return f"There is no query parameter {name!r}; /docs lists those that there are."
+    return f"{name}: {mistake['msg']}."

@@ -73,9 +73,7 @@ class TFServing:
     """Speaks to every replica through one pool of keep-alive connections."""
 
     def __init__(self, transport: Transport | None = None, *, connect_timeout_s: float = 1) -> None:
-        # Without a limit (aiohttp's 0): the pool counts attempts in flight, and probes must not queue behind them.
-        limits = httpx.Limits(max_connections=0, keepalive_expiry=60)
-        self._transport = transport or AiohttpTransport(verify=False, limits=limits, trust_env=False)
+        self._transport = transport or AiohttpTransport(verify=False, trust_env=False, client=_session)
         self._extensions = {"timeout": httpx.Timeout(None, connect=connect_timeout_s).as_dict()}
 
     async def __aenter__(self) -> Self:
@@ -147,6 +145,16 @@ class TFServing:
         except (httpx.HTTPError, aiohttp.ClientError) as cause:  # it lets some of aiohttp's own through
             raise _broken(address, cause) from cause
         return Reply(response.status_code, response.headers.get("Content-Type", "application/json"), content)
+
+
+def _session() -> aiohttp.ClientSession:
+    """Opened by the transport with its first call.
+
+    No limit on connections: the pool counts attempts in flight, and probes must not queue behind them. No cookies:
+    replicas are one service to us.
+    """
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60, use_dns_cache=False)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
 
 
 @lru_cache(maxsize=256)

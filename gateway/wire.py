@@ -20,7 +20,7 @@ def predict_body(model: ServedModel, pixels: Pixels) -> bytes:
     """The body of a predict request for one picture: 0.2 MB as bytes, 1.7 MB as floats."""
     head = b'{"signature_name":"%s","instances":[' % model.signature.encode()
     if model.encoding == "bytes":
-        return b'%s{"b64":"%s"}]}' % (head, pybase64.b64encode(pixels))
+        return b'%s{"b64":"%s"}]}' % (head, pybase64.b64encode(pixels.data))
     return b"%s%s]}" % (head, nested_floats(pixels, model.input_range))
 
 
@@ -80,7 +80,9 @@ def description_text(body: bytes) -> bytes:
     try:
         (text,) = orjson.loads(body)["predictions"]
         if isinstance(text, dict):  # an output whose name ends in _bytes comes as {"b64": ...}
-            return pybase64.b64decode(text["b64"], validate=True) if "b64" in text else next(iter(text.values())).encode()
+            return (
+                pybase64.b64decode(text["b64"], validate=True) if "b64" in text else next(iter(text.values())).encode()
+            )
         return bytes(text.encode())
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as cause:
         raise BadAnswerError("describe did not answer with a text") from cause

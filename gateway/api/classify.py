@@ -4,8 +4,8 @@ import asyncio
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
-from pydantic import BaseModel, Field
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway import metrics, problems, uploads
 from gateway.api.documentation import (
@@ -36,9 +36,6 @@ from gateway.services import Running, Services
 
 router = APIRouter(tags=["Classification"])
 
-TopK = Annotated[int, Query(ge=1, le=100_000, description="How many names to give, best first.")]
-MinConfidence = Annotated[float, Query(ge=0, le=1, description="Leave out names below this confidence.")]
-
 FORM_PROBLEMS = (
     InvalidParameterError,
     InvalidMultipartError,
@@ -49,6 +46,18 @@ FORM_PROBLEMS = (
     UnsupportedMediaTypeError,
     OverloadedError,
 )
+
+
+class Options(BaseModel):
+    """The query string. A misspelt `topk` is refused: it would otherwise be taken for the default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    top_k: int = Field(5, ge=1, le=100_000, description="How many names to give, best first.")
+    min_confidence: float = Field(0, ge=0, le=1, description="Leave out names below this confidence.")
+
+
+Chosen = Annotated[Options, Query()]
 
 
 class Label(BaseModel):
@@ -99,31 +108,20 @@ class Batch(BaseModel):
     request_id: str
 
 
-async def only_known_parameters(request: Request) -> None:
-    """A misspelt `topk` would otherwise be taken for the default."""
-    if unknown := sorted(set(request.query_params) - {"top_k", "min_confidence"}):
-        raise InvalidParameterError(
-            f"There is no query parameter {unknown[0][:40]!r}; there are top_k and min_confidence."
-        )
-
-
 @router.post(
     "/v1/classify",
     summary="Name what is in one picture",
-    dependencies=[Depends(only_known_parameters)],
     openapi_extra=one_picture(),
     responses=problems_of(*FORM_PROBLEMS, DuplicateFieldError, *PICTURE_PROBLEMS, *REPLICA_PROBLEMS),
 )
-async def classify(
-    request: Request, services: Running, top_k: TopK = 5, min_confidence: MinConfidence = 0
-) -> Classification:
+async def classify(request: Request, services: Running, options: Chosen) -> Classification:
     """Send the picture as the multipart file field `image`, or as the body with its own `image/*` type."""
     with services.in_flight.one():
         with metrics.stage("read"):
             data = await uploads.read_picture_bytes(request, max_bytes=services.settings.max_upload_bytes)
         picture, prediction = await predict(services, data)
     return Classification(
-        predictions=names(prediction, top_k, min_confidence),
+        predictions=names(prediction, options),
         model=version_of(prediction.model),
         image=facts(picture),
         request_id=request.state.request_id,
@@ -133,14 +131,11 @@ async def classify(
 @router.post(
     "/v1/classify/batch",
     summary="Name what is in several pictures",
-    dependencies=[Depends(only_known_parameters)],
     openapi_extra=form_of_pictures(),
     response_model_exclude_none=True,
     responses=problems_of(*FORM_PROBLEMS, TooManyImagesError, *REPLICA_PROBLEMS),
 )
-async def classify_batch(
-    request: Request, services: Running, top_k: TopK = 5, min_confidence: MinConfidence = 0
-) -> Batch:
+async def classify_batch(request: Request, services: Running, options: Chosen) -> Batch:
     """Send each picture as a multipart file field `image`. One that is bad carries its own problem."""
     settings = services.settings
     request_id = request.state.request_id
@@ -153,10 +148,7 @@ async def classify_batch(
     failures = [failure for failure in outcomes if isinstance(failure, GatewayError)]
     if len(failures) == len(outcomes) and all(f.status >= HTTPStatus.INTERNAL_SERVER_ERROR for f in failures):
         raise failures[0]  # not one was answered, through no fault of theirs: the batch may be sent again
-    return Batch(
-        results=[item(result, top_k, min_confidence, request_id) for result in outcomes],
-        request_id=request_id,
-    )
+    return Batch(results=[item(result, options, request_id) for result in outcomes], request_id=request_id)
 
 
 async def predict(services: Services, data: bytes) -> tuple[Picture, Prediction]:
@@ -175,23 +167,23 @@ async def outcome(services: Services, data: bytes) -> tuple[Picture, Prediction]
         return problem
 
 
-def item(
-    result: tuple[Picture, Prediction] | GatewayError, k: int, min_confidence: float, request_id: str
-) -> BatchItem:
+def item(result: tuple[Picture, Prediction] | GatewayError, options: Options, request_id: str) -> BatchItem:
     """One line of a batch's answer."""
     if isinstance(result, GatewayError):
         return BatchItem(problem=problems.to_problem(result, request_id))
     picture, prediction = result
     return BatchItem(
-        predictions=names(prediction, k, min_confidence),
+        predictions=names(prediction, options),
         model=version_of(prediction.model),
         image=facts(picture),
     )
 
 
-def names(prediction: Prediction, k: int, min_confidence: float) -> list[Label]:
-    """The best `k`, as the API spells them."""
-    ranked = top_k(prediction.probabilities, prediction.model.labels, k, min_confidence=min_confidence)
+def names(prediction: Prediction, options: Options) -> list[Label]:
+    """The best few, as the API spells them."""
+    ranked = top_k(
+        prediction.probabilities, prediction.model.labels, options.top_k, min_confidence=options.min_confidence
+    )
     return [Label(label=line.label, confidence=line.confidence, index=line.index) for line in ranked]
 
 

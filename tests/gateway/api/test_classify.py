@@ -72,7 +72,7 @@ async def test_top_k_and_min_confidence_shorten_the_answer(client: httpx.AsyncCl
         ("top_k=0", "top_k: "),
         ("top_k=many", "top_k: "),
         ("min_confidence=1.5", "min_confidence: "),
-        ("topk=3", "There is no query parameter 'topk'; there are top_k and min_confidence."),
+        ("topk=3", "There is no query parameter 'topk'; /docs lists those that there are."),
     ],
 )
 async def test_a_wrong_parameter_is_named(client: httpx.AsyncClient, jpeg: bytes, query: str, complaint: str) -> None:
