@@ -20,12 +20,12 @@ async def stream_body(request: Request, *, max_bytes: int) -> AsyncIterator[byte
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
-        raise _too_large(max_bytes)
+        raise too_large(max_bytes)
     received = 0
     async for chunk in request.stream():
         received += len(chunk)
         if received > max_bytes:
-            raise _too_large(max_bytes)
+            raise too_large(max_bytes)
         yield chunk
 
 
@@ -34,7 +34,8 @@ async def read_body(request: Request, *, max_bytes: int) -> bytes:
     return b"".join([chunk async for chunk in stream_body(request, max_bytes=max_bytes)])
 
 
-def _too_large(max_bytes: int) -> BodyTooLargeError:
+def too_large(max_bytes: int) -> BodyTooLargeError:
+    """In the same words wherever it is found."""
     return BodyTooLargeError(f"The body may have at most {max_bytes:,} bytes; send a smaller picture or fewer.")
 
 

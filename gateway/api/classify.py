@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway import metrics, problems, uploads
+from gateway import limits, metrics, problems, uploads
 from gateway.api.documentation import (
     PICTURE_PROBLEMS,
     REPLICA_PROBLEMS,
@@ -33,6 +33,9 @@ from gateway.imaging import Picture
 from gateway.labels import top_k
 from gateway.replicas.dispatch import Prediction
 from gateway.services import Running, Services
+
+BATCH_AT_ONCE = 8
+"""Pictures of one batch at work at once: enough to keep the replicas busy, too few to shut others out."""
 
 router = APIRouter(tags=["Classification"])
 
@@ -144,7 +147,8 @@ async def classify_batch(request: Request, services: Running, options: Chosen) -
             pictures = await uploads.read_batch(
                 request, max_bytes=settings.max_batch_bytes, max_images=settings.max_batch_images
             )
-        outcomes = await asyncio.gather(*(outcome(services, data) for data in pictures))
+        turns = asyncio.Semaphore(BATCH_AT_ONCE)
+        outcomes = await asyncio.gather(*(outcome(services, data, turns) for data in pictures))
     failures = [failure for failure in outcomes if isinstance(failure, GatewayError)]
     if len(failures) == len(outcomes) and all(f.status >= HTTPStatus.INTERNAL_SERVER_ERROR for f in failures):
         raise failures[0]  # not one was answered, through no fault of theirs: the batch may be sent again
@@ -159,12 +163,17 @@ async def predict(services: Services, data: bytes) -> tuple[Picture, Prediction]
     return picture, prediction
 
 
-async def outcome(services: Services, data: bytes) -> tuple[Picture, Prediction] | GatewayError:
+async def outcome(
+    services: Services, data: bytes, turns: asyncio.Semaphore
+) -> tuple[Picture, Prediction] | GatewayError:
     """The same, where a failure must not end its neighbours."""
-    try:
-        return await predict(services, data)
-    except GatewayError as problem:
-        return problem
+    if len(data) > services.settings.max_upload_bytes:
+        return limits.too_large(services.settings.max_upload_bytes)
+    async with turns:
+        try:
+            return await predict(services, data)
+        except GatewayError as problem:
+            return problem
 
 
 def item(result: tuple[Picture, Prediction] | GatewayError, options: Options, request_id: str) -> BatchItem:

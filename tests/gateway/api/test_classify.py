@@ -161,6 +161,22 @@ async def test_a_batch_that_no_replica_can_answer_fails_as_a_whole(start: Start,
     assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
 
 
+async def test_a_picture_of_a_batch_may_be_no_larger_than_one_alone(start: Start, replica: FakeReplica) -> None:
+    client = await start(replica, max_upload_bytes=2048)
+    response = await client.post("/v1/classify/batch", files=form(b"x" * 2049, b"x"))
+    too_large, unknown = response.json()["results"]
+    assert too_large["problem"]["type"] == "/problems/body-too-large"
+    assert unknown["problem"]["type"] == "/problems/unsupported-image-type"
+
+
+async def test_one_batch_does_not_take_every_place_of_a_replica(
+    start: Start, replica: FakeReplica, jpeg: bytes
+) -> None:
+    client = await start(replica, replica_max_in_flight=8)
+    response = await client.post("/v1/classify/batch", files=form(*[jpeg] * 16))
+    assert [list(item) for item in response.json()["results"]] == [["predictions", "model", "image"]] * 16
+
+
 async def test_a_batch_has_a_limit_of_pictures(start: Start, replica: FakeReplica, jpeg: bytes) -> None:
     client = await start(replica, max_batch_images=2)
     assert (await client.post("/v1/classify/batch", files=form(jpeg, jpeg))).status_code == 200
