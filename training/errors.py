@@ -1,9 +1,20 @@
 """What can go wrong in training and export, each said in one sentence that the shell prints as it is."""
 
+from typing import ClassVar
+
 
 class TrainingError(Exception):
     """A failure that whoever typed the command can do something about."""
 
+    exit_code: ClassVar[int] = 1
+    """Of the command that ends with it."""
+
 
 class ExportError(TrainingError):
     """The version was not written: nothing has become visible."""
+
+
+class DataSetError(TrainingError):
+    """There is no data set to work on, or no place to report on it: the work has not begun."""
+
+    exit_code = 2

@@ -53,3 +53,5 @@ def _announce(version: int, verdict: ServedModel | ContractError) -> None:
     else:
         title, classes = verdict.description.title, len(verdict.labels)
         log.info("model version accepted", version=version, title=title, classes=classes, signature=verdict.signature)
+        if verdict.description.demo:
+            log.warning("demo model", version=version, summary=verdict.description.summary)
