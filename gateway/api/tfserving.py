@@ -117,50 +117,42 @@ PATH_PARAMETERS = {
 }
 
 _OBJECT = {"type": "object", "additionalProperties": True}
-_EXAMPLES_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "description": "Features by name, for models that take tf.Example.",
-                    "properties": {
-                        "signature_name": {"type": "string", "default": "serving_default"},
-                        "context": {"type": "object"},
-                        "examples": {"type": "array", "minItems": 1, "items": {"type": "object"}},
-                    },
-                    "required": ["examples"],
-                }
-            }
+
+
+def _json_body(schema: dict[str, Any], **more: Any) -> dict[str, Any]:
+    media_type = {"schema": {"type": "object", **schema}, **more}
+    return {"requestBody": {"required": True, "content": {"application/json": media_type}}}
+
+
+_SIGNATURE = {"type": "string", "default": "serving_default"}
+_EXAMPLES_BODY = _json_body(
+    {
+        "description": "Features by name, for models that take tf.Example.",
+        "properties": {
+            "signature_name": _SIGNATURE,
+            "context": {"type": "object"},
+            "examples": {"type": "array", "minItems": 1, "items": {"type": "object"}},
         },
+        "required": ["examples"],
     }
-}
-_PREDICT_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "description": "Exactly one of instances (a list, row format) and inputs (column format).",
-                    "properties": {
-                        "signature_name": {"type": "string", "default": "serving_default"},
-                        "instances": {"type": "array", "minItems": 1, "items": {}},
-                        "inputs": {},
-                    },
-                    "oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}],
-                },
-                "examples": {
-                    "bytes": {
-                        "summary": "One picture, 224 x 224 x 3 raw bytes in base64 (cut short here)",
-                        "value": {"signature_name": "serving_bytes", "instances": [{"b64": "iYuMiYuM..."}]},
-                    },
-                },
-            }
+)
+_PREDICT_BODY = _json_body(
+    {
+        "description": "Exactly one of instances (a list, row format) and inputs (column format).",
+        "properties": {
+            "signature_name": _SIGNATURE,
+            "instances": {"type": "array", "minItems": 1, "items": {}},
+            "inputs": {},
         },
-    }
-}
+        "oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}],
+    },
+    examples={
+        "bytes": {
+            "summary": "One picture, 224 x 224 x 3 raw bytes in base64 (cut short here)",
+            "value": {"signature_name": "serving_bytes", "instances": [{"b64": "iYuMiYuM..."}]},
+        },
+    },
+)
 _ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "As TensorFlow Serving answers.",
