@@ -31,6 +31,7 @@ ATTEMPT_SECONDS = Histogram(
     ["replica", "outcome"],
     buckets=_SECONDS,
 )
+RETRIES = Counter("gateway_retries_total", "Retries wanted, granted or denied by the budget", ["budget"])
 REPLICAS = Gauge("gateway_replicas", "Replicas, by state", ["state"])
 _STAGES = {name: STAGE_SECONDS.labels(name) for name in get_args(Stage)}
 IN_FLIGHT = Gauge("gateway_in_flight", "Classify and predict requests at work")

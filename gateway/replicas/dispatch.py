@@ -1,8 +1,8 @@
 """Attempts at one request: which replica, how long, whose failure it was, and whether another one gets a turn.
 
 A request has one deadline, whatever happens inside it. A failed attempt that another replica may do better
-(`ReplicaError.retriable`) goes back to `pool.pick` without those already tried. This is the place for the
-retry budget and for hedging.
+(`ReplicaError.retriable`) goes back to `pool.pick` without those already tried, while the retry budget lasts.
+This is the place for hedging.
 """
 
 import asyncio
@@ -27,6 +27,7 @@ from gateway.errors import (
 )
 from gateway.imaging import Pixels
 from gateway.labels import Probabilities
+from gateway.replicas.budget import RetryBudget
 from gateway.replicas.pool import Pool, Replica
 from gateway.tfserving import Call, Reply, TFServing
 
@@ -62,6 +63,7 @@ class Dispatcher:
         self._client = client
         self._clock = clock
         self._attempt_timeout_s = attempt_timeout_s
+        self._budget = RetryBudget()
         self._refresh = refresh
 
     async def predict(self, pixels: Pixels, *, deadline: float) -> Prediction:
@@ -115,6 +117,7 @@ class Dispatcher:
 
     async def _attempts(self, ask: Callable[[Replica], Awaitable[Answer]]) -> Answer:
         tried: list[Replica] = []
+        self._budget.pay_in()
         replica = self._pool.pick(self._clock())
         if replica is None:
             self._turn_away()
@@ -124,11 +127,16 @@ class Dispatcher:
             except ReplicaError as error:
                 tried.append(replica)
                 again = await self._next(replica, error, tried) if error.retriable and attempts_left else None
-                if again is None:
+                if again is None or not self._may_retry():
                     raise
                 log.info("retry", replica=again.address, after=replica.address, reason=str(error))
                 replica = again
         raise AssertionError("unreachable")
+
+    def _may_retry(self) -> bool:
+        granted = self._budget.take()
+        metrics.RETRIES.labels("granted" if granted else "denied").inc()
+        return granted
 
     async def _next(self, replica: Replica, error: ReplicaError, tried: list[Replica]) -> Replica | None:
         """Who gets the next turn: somebody else, or the same one where its failure was only our stale view of it."""

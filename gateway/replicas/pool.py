@@ -5,7 +5,8 @@ The rules:
   below its limit of attempts in flight. Turns go round the available ones, exactly evenly.
 - Two failures in a row eject a replica, for a second at first and twice as long each further time up to half a
   minute; a success wipes the slate.
-- When every ready replica is ejected, the ejected ones get turns (docs/decisions/0004): a guess beats a certain no.
+- At most half of the ready replicas are ejected at a time (docs/decisions/0004): what strikes all of them at once is
+  more likely ours, and a guess beats a certain no. Should all that is left be ejected, the ejected ones get turns.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -93,11 +94,15 @@ class Pool:
     def failed(self, replica: Replica, now: float) -> bool:
         """One more failure in a row; True: it has just been ejected."""
         replica.failures += 1
-        if replica.failures < FAILURES_TO_EJECT or replica.ejected_until > now:
+        if replica.failures < FAILURES_TO_EJECT or replica.ejected_until > now or not self._may_eject_one_more(now):
             return False
         doublings = min(replica.failures - FAILURES_TO_EJECT, 10)  # an uncapped exponent overflows one day
         replica.ejected_until = now + min(FIRST_EJECTION_S * 2**doublings, LONGEST_EJECTION_S)
         return True
+
+    def _may_eject_one_more(self, now: float) -> bool:
+        states = [replica.state(now) for replica in self.replicas]
+        return (states.count("ejected") + 1) * 2 <= len(states) - states.count("not ready")
 
     @property
     def ready(self) -> bool:

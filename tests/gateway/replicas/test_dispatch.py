@@ -82,6 +82,18 @@ async def test_at_most_three_replicas_are_asked(run: Run) -> None:
     assert [len(replica.seen) for replica in replicas] == [1, 1, 1, 0]
 
 
+async def test_when_every_replica_fails_retries_do_not_multiply_the_load(run: Run) -> None:
+    replicas = [FakeReplica(name) for name in ("a:1", "b:1", "c:1", "d:1")]
+    services = await run(*replicas)
+    for replica in replicas:
+        replica.faults.extend(answer(500, {"error": "all of us"}) for _ in range(1000))
+    for _ in range(500):
+        with pytest.raises(UpstreamError):
+            await predict(services)
+    attempts = sum(len(replica.seen) for replica in replicas)
+    assert 500 < attempts <= 500 * 1.1 + 20
+
+
 async def test_a_replica_that_keeps_failing_is_ejected_and_nobody_outside_notices(run: Run) -> None:
     a, b = FakeReplica("a:1"), FakeReplica("b:1")
     services = await run(a, b)

@@ -87,10 +87,28 @@ def test_failures_of_attempts_that_were_under_way_do_not_lengthen_an_ejection(po
     assert a.ejected_until == 1
 
 
-def test_when_every_replica_is_ejected_they_get_turns_all_the_same(pool: Pool) -> None:
-    for replica in pool.replicas * 2:
+@pytest.mark.parametrize(("names", "left"), [("a", "a"), ("ab", "b"), ("abc", "bc"), ("abcd", "cd"), ("abcde", "cde")])
+def test_at_most_half_of_the_replicas_are_ejected_whatever_happens(names: str, left: str) -> None:
+    pool = pool_of(names)
+    for replica in pool.replicas * 5:
         pool.failed(replica, now=0)
-    assert turns(pool, now=0.5, count=3) == "abc"
+    assert turns(pool, now=0.5, count=len(left)) == left
+
+
+def test_a_replica_that_is_not_ready_does_not_count_as_one_that_is_left() -> None:
+    pool = pool_of("abc")
+    pool.replicas[2].model = None
+    for replica in pool.replicas[:2] * 2:
+        pool.failed(replica, now=0)
+    assert turns(pool, now=0.5, count=2) == "bb"
+
+
+def test_when_all_that_is_left_is_ejected_it_gets_turns_all_the_same(pool: Pool) -> None:
+    a, b, c = pool.replicas
+    pool.failed(a, now=0)
+    pool.failed(a, now=0)
+    b.model = c.model = None
+    assert turns(pool, now=0.5, count=2) == "aa"
 
 
 def test_a_replica_that_is_not_ready_gets_no_turn(pool: Pool) -> None:

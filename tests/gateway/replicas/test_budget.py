@@ -1,0 +1,34 @@
+"""How many retries there may be."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.replicas.budget import RetryBudget
+
+
+def test_a_burst_is_there_from_the_start_and_then_it_is_a_share() -> None:
+    budget = RetryBudget(share=0.5, burst=2)
+    assert [budget.take() for _ in range(3)] == [True, True, False]
+    budget.pay_in()
+    assert budget.take() is False
+    budget.pay_in()
+    assert [budget.take(), budget.take()] == [True, False]
+
+
+def test_a_quiet_time_saves_up_no_more_than_the_burst() -> None:
+    budget = RetryBudget(share=0.5, burst=2)
+    for _ in range(1000):
+        budget.pay_in()
+    assert [budget.take() for _ in range(3)] == [True, True, False]
+
+
+@given(st.lists(st.booleans(), max_size=500))
+def test_over_any_stretch_retries_stay_within_share_and_burst(retries_wanted: list[bool]) -> None:
+    budget = RetryBudget(share=0.1, burst=20)
+    granted = []
+    for wanted in retries_wanted:
+        budget.pay_in()
+        granted.append(wanted and budget.take())
+    for start in range(0, len(granted), 7):
+        stretch = granted[start:]
+        assert sum(stretch) <= 0.1 * len(stretch) + 20
