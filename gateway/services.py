@@ -109,11 +109,12 @@ async def _discovery(settings: Settings, stack: AsyncExitStack) -> Discovery:
 
 
 def _terms(settings: Settings) -> Terms:
-    names = settings.labels_file.read_text(encoding="utf-8").splitlines() if settings.labels_file else []
+    # An empty line in the middle is a class without a name: to drop it would shift all that follow.
+    names = settings.labels_file.read_text(encoding="utf-8").rstrip().splitlines() if settings.labels_file else []
     return Terms(
         model_name=settings.model_name,
         fingerprint=imaging.fingerprint(),
-        foreign_labels=tuple(name.strip() for name in names if name.strip()),
+        foreign_labels=tuple(name.strip() for name in names),
         foreign_range=settings.input_range,
         signature=settings.signature,
     )

@@ -52,6 +52,38 @@ def demo(
         provide(models / name, force=force, say=_say)
 
 
+@app.command()
+def validate(
+    data_set: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set, or a CSV.")],
+    report: Annotated[Path, typer.Option(help="Folder for the report; made where it is missing.")] = Path(
+        "validation-report"
+    ),
+    labels: Annotated[
+        Path | None, typer.Option(help="Label map that the classes must fit: a file with a name a line.")
+    ] = None,
+    min_per_class: Annotated[int, typer.Option(min=1, help="Warn of classes with fewer pictures.")] = 10,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that decode: one a core where not given, 0 for none.")
+    ] = None,
+) -> None:
+    """Find what would spoil training in a folder of labelled photos. Changes nothing in it.
+
+    DIR holds a folder per class (DIR/crab/1.jpg), or train, test and perhaps val with a folder per class in each
+    (DIR/train/crab/1.jpg), or a CSV with the columns file, label and, if you like, split.
+
+    Found are files that cannot be read, the same picture twice (exactly or nearly), under two labels or in two
+    splits, small and uneven classes, blank, tiny and stretched pictures, and names that do not fit. The report is
+    a page to look at (validation.html) and a file for programs (validation.json):
+
+        python -m training validate photos --labels labels.txt --report reports/photos
+
+    Ends with 0 if there are no errors (there may be warnings), 1 if there are, 2 if it cannot run.
+    """
+    from training.validation.shell import run
+
+    raise typer.Exit(run(data_set, report, labels=labels, min_per_class=min_per_class, workers=workers))
+
+
 def _say(line: str) -> None:
     typer.echo(line, err=True)
 
@@ -61,7 +93,7 @@ def main() -> None:
         app()
     except (TrainingError, OSError) as error:
         _say(f"training: {error}")
-        sys.exit(1)
+        sys.exit(error.exit_code if isinstance(error, TrainingError) else 1)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """What the probes find, and what the pool is told."""
 
+from pathlib import Path
+
 import pytest
 
 from gateway.replicas.pool import Pool
@@ -42,6 +44,13 @@ async def test_a_model_with_a_label_too_few_is_never_served(run: Run) -> None:
     services = await run(FakeReplica("a:1", versions={1: FakeModel(labels=("a", "b", "c"))}))
     assert states(services) == {"a:1": "not ready"}
     assert reason(services.pool) == "version 1 is refused: it has 3 labels for 4 outputs"
+
+
+async def test_an_empty_line_among_the_labels_of_a_foreign_model_keeps_its_place(run: Run, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("cat\n\n dog \neel\n\n", encoding="utf-8")
+    services = await run(FakeReplica("a:1", versions={1: FakeModel(describes=False)}), labels_file=labels)
+    assert (await predict(services)).model.labels == ("cat", "", "dog", "eel")
 
 
 async def test_a_version_is_asked_once_however_many_replicas_hold_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
