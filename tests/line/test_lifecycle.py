@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -15,6 +14,7 @@ import pytest
 from benchmarks.line import Line, running
 from tests import pictures
 from tests.line.conftest import client_of
+from tests.serving.servers import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -28,8 +28,7 @@ def half_sent_upload(line: Line) -> tuple[socket.socket, bytes]:
     connection = socket.create_connection(("127.0.0.1", line.port), timeout=30)
     connection.sendall(head.encode() + picture[:1000])
     with client_of(line) as client:  # answered by the same loop, so the upload above has been taken in
-        while "gateway_in_flight 1.0" not in client.get("/metrics").text:
-            pass
+        wait_until(lambda: "gateway_in_flight 1.0" in client.get("/metrics").text)
     return connection, picture[1000:]
 
 
@@ -49,8 +48,7 @@ def test_a_signal_lets_what_is_in_flight_finish_and_leaves_nothing_running(
         children = line.process.children(recursive=True)
         connection, rest = half_sent_upload(line)
         line.started.send_signal(sent)
-        while not refuses_connections(line):
-            pass
+        wait_until(lambda: refuses_connections(line))
         connection.sendall(rest)
         answer = connection.recv(65536)
         assert answer.startswith(b"HTTP/1.1 200 OK"), answer
@@ -76,9 +74,7 @@ def test_a_model_server_that_dies_is_started_again(demo_models: Path) -> None:
         (child,) = line.process.children()
         os.kill(child.pid, signal.SIGKILL)
         psutil.wait_procs([child], timeout=30)
-        deadline = time.monotonic() + 60
-        while client.post("/v1/classify", files={"image": ("a", pictures.jpeg())}).status_code != 200:
-            assert time.monotonic() < deadline
+        wait_until(lambda: client.post("/v1/classify", files={"image": ("a", pictures.jpeg())}).status_code == 200)
         assert [replacement.pid for replacement in line.process.children()] != [child.pid]
 
 

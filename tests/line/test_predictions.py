@@ -17,6 +17,7 @@ from benchmarks.line import Line, running
 from gateway.imaging import preprocess
 from tests import pictures
 from tests.line.conftest import ROOT, client_of
+from tests.serving.servers import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -104,11 +105,7 @@ def test_requests_are_spread_evenly_over_the_replicas(client: httpx.Client) -> N
     def ready() -> bool:
         return all(r["state"] == "available" for r in client.get("/v1/models").json()["replicas"])
 
-    for _ in range(600):
-        if ready():
-            break
-        client.get("/healthz")
-    assert ready()
+    wait_until(ready)
     before = attempts()
     for _ in range(20):
         client.post("/v1/classify", files={"image": ("a", pictures.jpeg())})
