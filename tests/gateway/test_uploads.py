@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from gateway import logs
 from tests.fakes import FakeReplica
 from tests.gateway.conftest import Start
 
@@ -121,3 +122,30 @@ async def test_a_body_that_was_read_leaves_the_connection_open(client: httpx.Asy
     good = await client.post("/v1/classify", content=jpeg, headers={"Content-Type": "image/jpeg"})
     bad = await client.post("/v1/classify", content=b"nothing", headers={"Content-Type": "image/jpeg"})
     assert [r.headers.get("Connection") for r in (good, bad)] == [None, None]
+
+
+async def test_a_client_that_leaves_in_mid_upload_is_one_line_and_frees_its_place(
+    client: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("json", "info")
+    app = client._transport.app  # type: ignore[attr-defined]
+    arriving = [{"type": "http.request", "body": b"half a pic", "more_body": True}, {"type": "http.disconnect"}]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/classify",
+        "raw_path": b"/v1/classify",
+        "query_string": b"",
+        "headers": [(b"content-type", b"image/jpeg"), (b"content-length", b"1000")],
+    }
+
+    async def receive() -> dict[str, object]:
+        return arriving.pop(0)
+
+    async def send(message: object) -> None:
+        """As uvicorn's when nobody is there any more."""
+
+    await app(scope, receive, send)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert '"status": 499' in line
+    assert "gateway_in_flight 0.0" in (await client.get("/metrics")).text
