@@ -66,18 +66,21 @@ def validate(
         int | None, typer.Option(min=0, help="Processes that decode: one a core where not given, 0 for none.")
     ] = None,
 ) -> None:
-    """Find what would spoil training in a folder of labelled photos. Changes nothing in it.
+    """Find what would spoil training in labelled photos. Changes nothing in DIR.
 
-    DIR holds a folder per class (DIR/crab/1.jpg), or train, test and perhaps val with a folder per class in each
-    (DIR/train/crab/1.jpg), or a CSV with the columns file, label and, if you like, split.
+    DIR holds a folder per class (DIR/crab/1.jpg); or train, test and perhaps val
+    with a folder per class in each (DIR/train/crab/1.jpg); or a CSV with the
+    columns file, label and, if you like, split.
 
-    Found are files that cannot be read, the same picture twice (exactly or nearly), under two labels or in two
-    splits, small and uneven classes, blank, tiny and stretched pictures, and names that do not fit. The report is
-    a page to look at (validation.html) and a file for programs (validation.json):
+    Found are files that cannot be read; the same picture twice, exactly or
+    nearly, above all under two labels or in two splits; small and uneven classes;
+    blank, tiny and stretched pictures; names that do not fit. The report is a
+    page to look at, validation.html, and a file for programs, validation.json:
 
-        python -m training validate photos --labels labels.txt --report reports/photos
+        python -m training validate photos --labels labels.txt --report reports
 
-    Ends with 0 if there are no errors (there may be warnings), 1 if there are, 2 if it cannot run.
+    Ends with 0 if there are no errors, though there may be warnings; with 1 if
+    there are errors; with 2, and nothing written, if it cannot run.
     """
     from training.validation.shell import run
 

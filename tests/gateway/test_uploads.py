@@ -129,7 +129,10 @@ async def test_a_client_that_leaves_in_mid_upload_is_one_line_and_frees_its_plac
 ) -> None:
     logs.configure("json", "info")
     app = client._transport.app  # type: ignore[attr-defined]
-    arriving = [{"type": "http.request", "body": b"half a pic", "more_body": True}, {"type": "http.disconnect"}]
+    arriving: list[dict[str, object]] = [
+        {"type": "http.request", "body": b"half a pic", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
     scope = {
         "type": "http",
         "method": "POST",
