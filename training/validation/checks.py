@@ -1,0 +1,226 @@
+"""From a manifest and a look at each picture to findings. Pure: no file is opened here."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from gateway.imaging.formats import spelling
+from training.manifest import SUFFIXES, Entry, Manifest
+from training.validation import label_checks
+from training.validation.findings import KINDS, Finding
+from training.validation.likeness import alike, groups
+from training.validation.looks import Blindness, Look, Sight
+
+MIN_PER_CLASS = 10
+"""Default of the number of pictures below which a class is called small."""
+SPLITTABLE = 3
+"""A picture each for learning, validation and test."""
+IMBALANCE = 10
+"""The largest class may have as many times the pictures of the smallest."""
+TINY_PX = 112
+"""Shorter side below which a picture is enlarged more than twice."""
+STRETCHED = 3.0
+"""Longer side over shorter."""
+BLANK_LEVELS = 4.0
+"""Contrast below which nothing can be seen. Of 2,329 drawings the dullest has 12.6."""
+
+Looks = Mapping[str, Look]
+"""By file."""
+
+
+def check(
+    manifest: Manifest, looks: Looks, *, labels: Sequence[str] | None = None, min_per_class: int = MIN_PER_CLASS
+) -> list[Finding]:
+    """All that is wrong with a data set, the gravest first.
+
+    Args:
+        manifest: the data set.
+        looks: what each of its files holds; without a file, as in a notebook, what could be said of it is left out.
+        labels: the label map that it must fit.
+        min_per_class: smaller classes are found.
+    """
+    found = [
+        *undecodable(looks),
+        *left_out(manifest),
+        *repeated(manifest, looks),
+        *amounts(manifest, looks, min_per_class),
+        *splits(manifest),
+        *shapes(looks),
+        *label_checks.alike(manifest.labels),
+        *(label_checks.against(manifest.labels, labels) if labels is not None else ()),
+    ]
+    order = list(KINDS)
+    return sorted(found, key=lambda finding: (order.index(finding.kind), finding.files, finding.sentence))
+
+
+# --- Files ----------------------------------------------------------------------------------------------------
+
+REMEDY = {
+    "missing-file": "put it there or delete its row",
+    "too-large": "scale it down",
+    "empty-file": "fetch it again from where it came, or delete it",
+}
+
+
+def undecodable(looks: Looks) -> Iterator[Finding]:
+    """Files that no training could read."""
+    for file, look in looks.items():
+        if isinstance(look, Blindness):
+            remedy = REMEDY.get(look.kind, "fetch it again from where it came, or take it out")
+            yield Finding(look.kind, (file,), f"{look.reason}: {remedy}.")
+
+
+def left_out(manifest: Manifest) -> Iterator[Finding]:
+    """What lies in the folder and yet is not part of the data set, or only seems to be."""
+    for file in manifest.others:
+        yield Finding("not-a-picture", (file,), "This is no picture: move it elsewhere.")
+    where = "list it in the CSV" if manifest.layout == "csv" else "move it into the folder of its class"
+    for file in manifest.unlabelled:
+        yield Finding("unlabelled", (file,), f"This picture has no class: {where}, or away.")
+    for folder in manifest.empty:
+        yield Finding("empty-class", (folder,), f"{folder} holds no picture: fill the folder or delete it.")
+    for entry in manifest.entries:
+        if not entry.label:
+            yield Finding("no-label", (entry.file,), "Its row names no label: write one or delete the row.")
+
+
+def shapes(looks: Looks) -> Iterator[Finding]:
+    """Pictures that can be decoded, but are odd."""
+    for file, look in looks.items():
+        if isinstance(look, Sight):
+            yield from _wrong_extension(file, look)
+            yield from _odd_size(file, look)
+            if look.contrast < BLANK_LEVELS:
+                yield Finding("blank", (file,), "There is nothing to be seen on it: look at it and take it out.")
+
+
+def _wrong_extension(file: str, look: Sight) -> Iterator[Finding]:
+    suffix = PurePosixPath(file).suffix
+    if SUFFIXES.get(suffix.lower()) != look.format:
+        right = next(usual for usual, kind in SUFFIXES.items() if kind == look.format)
+        called = f"is called {suffix}" if suffix else "has no extension"
+        yield Finding(
+            "wrong-extension", (file,), f"It holds {spelling(look.format)} and {called}: rename it to {right}."
+        )
+
+
+def _odd_size(file: str, look: Sight) -> Iterator[Finding]:
+    shorter, longer = sorted((look.width, look.height))
+    size = f"{look.width} x {look.height} pixels"
+    if shorter < TINY_PX:
+        yield Finding("tiny", (file,), f"It has {size}: find a larger one ({TINY_PX} or more a side) or take it out.")
+    if longer > STRETCHED * shorter:
+        yield Finding("stretched", (file,), f"It has {size}: cut it to what matters, to {STRETCHED:g}:1 or less.")
+
+
+# --- The same picture again -----------------------------------------------------------------------------------
+
+
+def repeated(manifest: Manifest, looks: Looks) -> Iterator[Finding]:
+    """The same picture again: in the same place, or worse, under another label or in another split."""
+    rows: dict[str, list[Entry]] = {}
+    for entry in manifest.entries:
+        if isinstance(looks.get(entry.file), Sight):
+            rows.setdefault(entry.file, []).append(entry)
+    same: dict[str, list[str]] = {}
+    for file, (first, *_) in rows.items():
+        same.setdefault(first.digest, []).append(file)
+    for file, listed in rows.items():
+        if len(listed) > 1:
+            yield from _repetition("listed-twice", [file], listed)
+    for files in same.values():
+        if len(files) > 1:
+            yield from _repetition("duplicate", files, [entry for file in files for entry in rows[file]])
+    for digests in _near(same, looks):
+        files = [file for digest in digests for file in same[digest]]
+        yield from _repetition("near-duplicate", files, [entry for file in files for entry in rows[file]])
+
+
+def _near(same: Mapping[str, list[str]], looks: Looks) -> Iterator[list[str]]:
+    """Groups of digests whose pictures are nearly the same. Blank ones are all alike, and told elsewhere."""
+    firsts = {digest: looks[files[0]] for digest, files in same.items()}
+    seen = {
+        digest: look for digest, look in firsts.items() if isinstance(look, Sight) and look.contrast >= BLANK_LEVELS
+    }
+    digests = list(seen)
+    pairs = alike([look.hash for look in seen.values()], [look.copy for look in seen.values()])
+    return ([digests[at] for at in group] for group in groups(pairs))
+
+
+SAME = {
+    "duplicate": "are one file",
+    "near-duplicate": "are nearly the same picture",
+    "listed-twice": "is listed more than once",
+}
+
+
+def _repetition(kind: str, files: Sequence[str], entries: Sequence[Entry]) -> Iterator[Finding]:
+    """One finding, or two where the picture has both two labels and two splits."""
+    what = f"{in_words(files)} {SAME[kind]}"
+    labels = sorted({entry.label for entry in entries if entry.label})
+    splits = sorted({entry.split for entry in entries if entry.split})
+    if len(labels) > 1:
+        sentence = f"{what}, labelled {in_words(labels)}: decide on one label and delete the others."
+        yield Finding("conflicting-labels", tuple(files), sentence)
+    if len(splits) > 1:
+        sentence = f"{what}, in {in_words(splits)}: leave it in one split and take it out of the others."
+        yield Finding("leakage", tuple(files), sentence)
+    if len(labels) <= 1 and len(splits) <= 1:
+        advice = "keep the better one" if kind == "near-duplicate" else "keep one"
+        yield Finding(kind, tuple(files), f"{what}: {advice}.")
+
+
+# --- Amounts --------------------------------------------------------------------------------------------------
+
+
+def pictures_by_class(manifest: Manifest, looks: Looks) -> dict[str, int]:
+    """Different files that can be decoded, by label, labels sorted."""
+    unlike = {(e.label, e.digest) for e in manifest.entries if isinstance(looks.get(e.file), Sight)}
+    counts = Counter(label for label, _ in unlike)
+    return {label: counts[label] for label in manifest.labels}
+
+
+def amounts(manifest: Manifest, looks: Looks, min_per_class: int = MIN_PER_CLASS) -> Iterator[Finding]:
+    """Classes with too few pictures, alone or beside others. A repeated file counts once."""
+    counts = pictures_by_class(manifest, looks)
+    for label, count in counts.items():
+        has = f"{label} has {count} usable {'picture' if count == 1 else 'pictures'}"
+        if count < SPLITTABLE:
+            sentence = f"{has}: add some to make it {SPLITTABLE} at the very least, or leave the class out."
+            yield Finding("too-few-pictures", (), sentence)
+        elif count < min_per_class:
+            sentence = f"{has}, fewer than {min_per_class}: add some, or merge it with a class like it."
+            yield Finding("few-pictures", (), sentence)
+    yield from _imbalance({label: count for label, count in counts.items() if count})
+
+
+def _imbalance(counts: Mapping[str, int]) -> Iterator[Finding]:
+    if not counts:
+        return
+    largest, smallest = max(counts, key=lambda label: counts[label]), min(counts, key=lambda label: counts[label])
+    times = counts[largest] / counts[smallest]
+    if times > IMBALANCE:
+        sentence = (
+            f"{largest} has {counts[largest]} pictures, {smallest} has {counts[smallest]}, {times:.0f} times fewer: "
+            "add pictures to the small classes, and judge the model by macro averages."
+        )
+        yield Finding("imbalance", (), sentence)
+
+
+def splits(manifest: Manifest) -> Iterator[Finding]:
+    """Classes that a given split has in one part only."""
+    labels = {split: {e.label for e in manifest.entries if e.split == split and e.label} for split in manifest.splits}
+    learnt = labels.get("train", set())
+    if not learnt:
+        return
+    for label in sorted(set().union(*(labels[split] for split in labels if split not in ("train", ""))) - learnt):
+        yield Finding("not-in-train", (), f"{label} is tested but not in train: add pictures there, or take it out.")
+    for label in sorted(learnt - labels["test"]) if "test" in labels else ():
+        yield Finding("not-in-test", (), f"{label} is in train but not in test: put some of its pictures there.")
+
+
+def in_words(names: Iterable[str], most: int = 4) -> str:
+    """`a, b and c`; `a, b, c, d and 3 more`."""
+    every = list(names)
+    shown = every if len(every) <= most else [*every[:most], f"{len(every) - most} more"]
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))

@@ -1,0 +1,71 @@
+"""The names of the classes: against the label map that clients know, and against each other."""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from training.errors import DataSetError
+from training.validation.findings import Finding
+
+CLOSE = 0.8
+"""difflib's ratio from which a name counts as another one misspelt."""
+
+
+def read(file: Path) -> tuple[str, ...]:
+    """A label map: a name a line, in the order of the model's outputs.
+
+    Raises:
+        DataSetError: it cannot be read, is empty or names a label twice.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as cause:
+        raise DataSetError(f"The label map {file} cannot be read: give a UTF-8 file with a name a line.") from cause
+    names = tuple(line.strip() for line in lines if line.strip())
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if not names or twice:
+        what = f"names {twice[0]} twice" if twice else "is empty"
+        raise DataSetError(f"The label map {file} {what}: it must have each name once, a name a line.")
+    return names
+
+
+def against(labels: Sequence[str], label_map: Sequence[str]) -> Iterator[Finding]:
+    """Where the data set and the label map disagree. A misspelt name is not a missing one as well."""
+    missing = [name for name in label_map if name not in labels]
+    for label in labels:
+        if label in label_map:
+            continue
+        meant = closest(label, missing) or closest(label, label_map)
+        if meant:
+            if meant in missing:
+                missing.remove(meant)
+            yield Finding("misspelt-label", (), f"{label} is not in the label map: did you mean {meant}? Rename it.")
+        else:
+            yield Finding("unknown-label", (), f"{label} is not in the label map: add it there or take the class out.")
+    for name in missing:
+        yield Finding("missing-label", (), f"{name} is in the label map without a picture: add some or take it out.")
+
+
+def alike(labels: Sequence[str]) -> Iterator[Finding]:
+    """Labels that are the same but for case, spaces and punctuation."""
+    plainly: dict[str, list[str]] = {}
+    for label in labels:
+        plainly.setdefault(plain(label), []).append(label)
+    for names in plainly.values():
+        if len(names) > 1:
+            sentence = f"{' and '.join(names)} may be one class: rename to one of them, or to something more distinct."
+            yield Finding("alike-labels", (), sentence)
+
+
+def closest(label: str, names: Sequence[str]) -> str | None:
+    """The name that was probably meant: the same but for punctuation, or else spelt nearly so."""
+    by_plain = {plain(name): name for name in reversed(names)}
+    close = get_close_matches(plain(label), list(by_plain), n=1, cutoff=CLOSE)
+    return by_plain[close[0]] if close else None
+
+
+def plain(label: str) -> str:
+    """Letters and digits in lower case; the label itself where it has none."""
+    letters = [letter for letter in unicodedata.normalize("NFKC", label).casefold() if letter.isalnum()]
+    return "".join(letters) or label

@@ -1,0 +1,167 @@
+"""The report as one HTML page that needs nothing else: no script, no network, thumbnails inside."""
+
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from training.validation.findings import KINDS, Finding, Severity
+
+FINDINGS_SHOWN = 48
+"""Of each kind; the rest are in the JSON file."""
+FILES_SHOWN = 8
+"""Of each finding."""
+STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+class Facts(NamedTuple):
+    """What the page tells besides the findings."""
+
+    data_set: str
+    digest: str
+    pictures: int
+    errors: int
+    warnings: int
+    classes: Mapping[str, int]
+    """Pictures that can be decoded, by label."""
+    splits: Mapping[str, int]
+    places: Mapping[str, str]
+    """Label and split of each file, in words."""
+
+
+def pictured(findings: Iterable[Finding]) -> list[str]:
+    """The files whose thumbnails the page shows, each once."""
+    shown = (finding for _, some in _by_kind(findings) for finding in some[:FINDINGS_SHOWN])
+    return list(dict.fromkeys(file for finding in shown for file in finding.files[:FILES_SHOWN]))
+
+
+def page(facts: Facts, findings: Sequence[Finding], thumbnails: Mapping[str, bytes]) -> str:
+    """The whole page. Names of files and labels are text on it, whatever they hold."""
+    kinds = _by_kind(findings)
+    title = f"Validation of {escape(Path(facts.data_set).name or facts.data_set)}"
+    sections = "\n".join(_section(kind, some, facts, thumbnails) for kind, some in kinds)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<title>{title}</title>
+<style>
+{STYLE}</style>
+</head>
+<body>
+<header>
+<h1>{title}</h1>
+{_verdict(facts)}
+{_figures(facts)}
+<p class="digest">{escape(facts.data_set)}<br>{escape(facts.digest)}</p>
+</header>
+{_contents(kinds)}
+<main>
+{sections}
+{_classes(facts.classes)}
+</main>
+</body>
+</html>
+"""
+
+
+def _by_kind(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
+    return [(kind, list(some)) for kind, some in groupby(findings, key=lambda finding: finding.kind)]
+
+
+# --- Above the findings -----------------------------------------------------------------------------------------
+
+
+def _verdict(facts: Facts) -> str:
+    if facts.errors:
+        return '<p class="verdict error">Not ready to train on: there are errors to settle first.</p>'
+    if facts.warnings:
+        return '<p class="verdict warning">Ready to train on, with warnings that deserve a look.</p>'
+    return '<p class="verdict clean">Nothing wrong was found.</p>'
+
+
+def _figures(facts: Facts) -> str:
+    figures = {
+        "pictures": facts.pictures,
+        "classes": len(facts.classes),
+        **{f"in {split}": count for split, count in facts.splits.items()},
+        "errors": facts.errors,
+        "warnings": facts.warnings,
+    }
+    items = "".join(f"<div><dd>{number:,}</dd><dt>{escape(name)}</dt></div>" for name, number in figures.items())
+    return f'<dl class="figures">{items}</dl>'
+
+
+def _contents(kinds: Sequence[tuple[str, Sequence[Finding]]]) -> str:
+    if not kinds:
+        return ""
+    links = "".join(
+        f'<li><a class="{KINDS[kind].severity}" href="#{kind}">{escape(KINDS[kind].title)} <b>{len(some)}</b></a></li>'
+        for kind, some in kinds
+    )
+    return f'<nav aria-label="What was found"><ul>{links}</ul></nav>'
+
+
+# --- Findings ---------------------------------------------------------------------------------------------------
+
+
+def _section(name: str, findings: Sequence[Finding], facts: Facts, thumbnails: Mapping[str, bytes]) -> str:
+    kind = KINDS[name]
+    articles = "\n".join(_article(finding, facts.places, thumbnails) for finding in findings[:FINDINGS_SHOWN])
+    more = len(findings) - FINDINGS_SHOWN
+    rest = f'<p class="rest">{more:,} more of this kind are in validation.json.</p>' if more > 0 else ""
+    return f"""<section id="{name}">
+<h2>{_badge(kind.severity)} {escape(kind.title)} <span class="count">{len(findings)}</span></h2>
+<p class="why">{escape(kind.why)}</p>
+<div class="findings">
+{articles}
+</div>
+{rest}</section>"""
+
+
+def _badge(severity: Severity) -> str:
+    return f'<span class="badge {severity}">{severity}</span>'
+
+
+def _article(finding: Finding, places: Mapping[str, str], thumbnails: Mapping[str, bytes]) -> str:
+    shape = "names" if not finding.files else "one" if len(finding.files) == 1 else "several"
+    figures = "".join(_figure(file, places.get(file, ""), thumbnails) for file in finding.files[:FILES_SHOWN])
+    strip = f'<div class="strip">{figures}</div>' if figures else ""
+    return f'<article class="{shape}">{strip}<p>{escape(finding.sentence)}</p></article>'
+
+
+def _figure(file: str, place: str, thumbnails: Mapping[str, bytes]) -> str:
+    data = thumbnails.get(file)
+    picture = (
+        f'<img alt="" src="data:image/jpeg;base64,{b64encode(data).decode()}">'
+        if data
+        else '<span class="none">no picture</span>'
+    )
+    name = escape(file).replace("/", "/<wbr>")
+    return f"<figure>{picture}<figcaption>{name}<small>{escape(place)}</small></figcaption></figure>"
+
+
+# --- Below them -------------------------------------------------------------------------------------------------
+
+
+def _classes(classes: Mapping[str, int]) -> str:
+    rows = "\n".join(_bars(classes))
+    return f"""<section id="classes">
+<h2>Pictures by class</h2>
+<p class="why">Different files that can be decoded, fullest class first.</p>
+<table>
+{rows}
+</table>
+</section>"""
+
+
+def _bars(classes: Mapping[str, int]) -> Iterator[str]:
+    most = max(classes.values(), default=0) or 1
+    for label, count in sorted(classes.items(), key=lambda item: (-item[1], item[0])):
+        bar = f'<span class="bar" style="width:{100 * count / most:.1f}%"></span>'
+        yield f'<tr><th scope="row">{escape(label)}</th><td class="number">{count:,}</td><td>{bar}</td></tr>'

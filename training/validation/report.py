@@ -1,0 +1,168 @@
+"""One validation from beginning to end: read, look, check; then the two files that say what was found."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from training.errors import DataSetError
+from training.manifest import Manifest, Progress, read
+from training.validation import label_checks
+from training.validation.checks import MIN_PER_CLASS, Looks, check, pictures_by_class
+from training.validation.findings import KINDS, Finding, Severity
+from training.validation.looks import Workers, look_at_all, thumbnails
+from training.validation.page import Facts, page, pictured
+
+JSON_NAME, PAGE_NAME = "validation.json", "validation.html"
+Verdict = Literal["errors", "warnings", "clean"]
+Step = Callable[[str], Progress]
+"""Takes the name of a piece of work that begins; what it answers is told how far that has come."""
+
+
+def unseen(name: str) -> Progress:
+    """A step that nobody watches."""
+    return lambda done, total: None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a validation has found."""
+
+    manifest: Manifest
+    looks: Looks
+    findings: tuple[Finding, ...]
+    """The gravest first."""
+
+    def count(self, severity: Severity) -> int:
+        return sum(finding.severity == severity for finding in self.findings)
+
+    @property
+    def verdict(self) -> Verdict:
+        return "errors" if self.count("error") else "warnings" if self.findings else "clean"
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many findings of each kind that occurs, the gravest first."""
+        counts = Counter(finding.kind for finding in self.findings)
+        return {kind: counts[kind] for kind in KINDS if counts[kind]}
+
+
+def validate(
+    data_set: Path,
+    *,
+    labels: Path | None = None,
+    min_per_class: int = MIN_PER_CLASS,
+    workers: Workers = Workers(),  # noqa: B008 - immutable
+    step: Step = unseen,
+) -> Report:
+    """Look at every picture of a data set and say what would spoil training. Writes nothing.
+
+    Args:
+        data_set: a folder or CSV that `training.manifest` understands.
+        labels: the label map that it must fit, a name a line.
+        min_per_class: smaller classes are found.
+        workers: who decodes.
+        step: is told of the progress.
+
+    Raises:
+        DataSetError: there is no data set, or no label map, to check.
+    """
+    label_map = label_checks.read(labels) if labels else None
+    manifest = read(data_set, progress=step("Reading files"))
+    looks = look_at_all(manifest, workers, step("Decoding pictures"))
+    findings = check(manifest, looks, labels=label_map, min_per_class=min_per_class)
+    return Report(manifest, looks, tuple(findings))
+
+
+# --- Writing ----------------------------------------------------------------------------------------------------
+
+
+def check_place(folder: Path, data_set: Path) -> None:
+    """Can a report be written there? Asked before the work; touches nothing.
+
+    Raises:
+        DataSetError: no, or it would change the data set.
+    """
+    place = folder.resolve()
+    if data_set.is_dir() and place.is_relative_to(data_set.resolve()):
+        raise DataSetError(
+            f"The report folder {folder} lies in the data set, which stays as it is: give another with --report."
+        )
+    there = next(parent for parent in (place, *place.parents) if parent.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise DataSetError(f"The report folder {folder} cannot be written: give another with --report.")
+
+
+def write(report: Report, folder: Path, *, workers: Workers = Workers(), step: Step = unseen) -> tuple[Path, Path]:  # noqa: B008
+    """The JSON file and the page, in this order. The same data and options give the same bytes.
+
+    Raises:
+        DataSetError: the folder cannot be written; neither file is left half written.
+    """
+    small = thumbnails(report.manifest.root, pictured(report.findings), workers, step("Making thumbnails"))
+    texts = {
+        JSON_NAME: json.dumps(as_json(report), indent=1) + "\n",
+        PAGE_NAME: page(facts(report), report.findings, small),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_whole(folder, texts)
+    except OSError as cause:
+        raise DataSetError(f"The report could not be written to {folder}: {cause.strerror}.") from cause
+    return folder / JSON_NAME, folder / PAGE_NAME
+
+
+def _write_whole(folder: Path, texts: dict[str, str]) -> None:
+    """All of them beside their places first, so that a full disk costs no older report."""
+    asides = {name: folder / f"{name}.partial" for name in texts}
+    try:
+        for name, aside in asides.items():
+            aside.write_text(texts[name], encoding="utf-8", errors="backslashreplace")
+        for name, aside in asides.items():
+            aside.replace(folder / name)
+    finally:
+        for aside in asides.values():
+            aside.unlink(missing_ok=True)
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report without its pictures."""
+    manifest = report.manifest
+    return {
+        "data_set": str(manifest.root),
+        "layout": manifest.layout,
+        "digest": manifest.digest,
+        "pictures": len(report.looks),
+        "classes": pictures_by_class(manifest, report.looks),
+        "splits": pictures_by_split(manifest),
+        "verdict": report.verdict,
+        "errors": report.count("error"),
+        "warnings": report.count("warning"),
+        "findings": [
+            {"kind": f.kind, "severity": f.severity, "files": f.files, "sentence": f.sentence} for f in report.findings
+        ],
+    }
+
+
+def facts(report: Report) -> Facts:
+    """What the page tells besides the findings."""
+    manifest = report.manifest
+    return Facts(
+        data_set=str(manifest.root),
+        digest=manifest.digest,
+        pictures=len(report.looks),
+        errors=report.count("error"),
+        warnings=report.count("warning"),
+        classes=pictures_by_class(manifest, report.looks),
+        splits=pictures_by_split(manifest),
+        places={entry.file: " · ".join(filter(None, (entry.label, entry.split))) for entry in manifest.entries},
+    )
+
+
+def pictures_by_split(manifest: Manifest) -> dict[str, int]:
+    """In the order of their use; empty where the data set is not split."""
+    counts = Counter(entry.split for entry in manifest.entries)
+    return {split: counts[split] for split in manifest.splits if split}
