@@ -42,7 +42,7 @@ test: $(READY) ## Run every test; what a machine cannot run skips with its reaso
 	@$(PY) -m pytest
 
 check: lint ## Format, lint, types, layers and the fast tests: under a minute
-	@$(PY) -m pytest -q -m "not slow and not browser"
+	@$(PY) -m pytest -q -n 2 -m "not slow and not browser"
 
 lint: $(READY) ## Format, lint, types and layers
 	@$(PY) -m ruff format --check --quiet $(CODE) || { echo "not formatted: run make fix" >&2; exit 1; }
