@@ -1,6 +1,7 @@
 """`python -m training validate` as a whole, on folders of drawn pictures."""
 
 import json
+import os
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -76,6 +77,15 @@ def test_a_clean_folder_has_no_finding(make: object, tmp_path: Path) -> None:
 
 def test_processes_find_what_one_finds(report: Report, faulty: tuple[Path, list[Fault]], label_map: Path) -> None:
     assert validate(faulty[0], labels=label_map, workers=Workers(2)).findings == report.findings
+
+
+def die(file: str) -> None:
+    os._exit(9)
+
+
+def test_a_killed_process_is_told_in_a_sentence() -> None:
+    with pytest.raises(DataSetError, match="killed while it decoded pictures"):
+        list(Workers(1).map(die, ["a.jpg"], lambda done, total: None))
 
 
 # --- The command ------------------------------------------------------------------------------------------------

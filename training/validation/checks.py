@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from gateway.imaging.formats import spelling
 from training.manifest import SUFFIXES, Entry, Manifest
@@ -127,47 +128,69 @@ def repeated(manifest: Manifest, looks: Looks) -> Iterator[Finding]:
         same.setdefault(first.digest, []).append(file)
     for file, listed in rows.items():
         if len(listed) > 1:
-            yield from _repetition("listed-twice", [file], listed)
+            yield from _repetition(LISTED, [file], listed)
     for files in same.values():
         if len(files) > 1:
-            yield from _repetition("duplicate", files, [entry for file in files for entry in rows[file]])
-    for digests in _near(same, looks):
+            yield from _repetition(COPIED, files, [entry for file in files for entry in rows[file]])
+    for how, digests in _near(same, looks):
         files = [file for digest in digests for file in same[digest]]
-        yield from _repetition("near-duplicate", files, [entry for file in files for entry in rows[file]])
+        yield from _repetition(how, files, [entry for file in files for entry in rows[file]])
 
 
-def _near(same: Mapping[str, list[str]], looks: Looks) -> Iterator[list[str]]:
-    """Groups of digests whose pictures are nearly the same. Blank ones are all alike, and told elsewhere."""
+class _Way(NamedTuple):
+    """In which way a picture is there again, and which kinds of finding that makes."""
+
+    says: str
+    alone: str
+    advice: str
+    across_labels: str = "conflicting-labels"
+    across_splits: str = "leakage"
+    settle_label: str = "decide on one label and delete the others"
+    settle_split: str = "leave it in one split and take it out of the others"
+
+
+LISTED = _Way("is listed more than once", "listed-twice", "keep one row")
+COPIED = _Way("are one file", "duplicate", "keep one")
+RESAVED = _Way("are the same picture, saved anew", "near-duplicate", "keep the better one")
+ALIKE = _Way(
+    "look nearly the same",
+    "near-duplicate",
+    "look whether all are worth keeping",
+    "possible-conflict",
+    "possible-leakage",
+    "look whether the labels are right",
+    "look whether it is one subject, and if so leave it in one split",
+)
+
+
+def _near(same: Mapping[str, list[str]], looks: Looks) -> Iterator[tuple[_Way, list[str]]]:
+    """Groups of digests whose pictures show the same. Blank ones are all alike, and told elsewhere."""
     firsts = {digest: looks[files[0]] for digest, files in same.items()}
     seen = {
         digest: look for digest, look in firsts.items() if isinstance(look, Sight) and look.contrast >= BLANK_LEVELS
     }
     digests = list(seen)
     pairs = alike([look.hash for look in seen.values()], [look.copy for look in seen.values()])
-    return ([digests[at] for at in group] for group in groups(pairs))
+    sure = groups((pair.one, pair.other) for pair in pairs if pair.sure)
+    perhaps = [group for group in groups((pair.one, pair.other) for pair in pairs) if group not in sure]
+    for way, found in ((RESAVED, sure), (ALIKE, perhaps)):
+        for group in found:
+            yield way, [digests[at] for at in group]
 
 
-SAME = {
-    "duplicate": "are one file",
-    "near-duplicate": "are nearly the same picture",
-    "listed-twice": "is listed more than once",
-}
-
-
-def _repetition(kind: str, files: Sequence[str], entries: Sequence[Entry]) -> Iterator[Finding]:
+def _repetition(way: _Way, files: Sequence[str], entries: Sequence[Entry]) -> Iterator[Finding]:
     """One finding, or two where the picture has both two labels and two splits."""
-    what = f"{in_words(files)} {SAME[kind]}"
+    what = f"{in_words(files)} {way.says}"
     labels = sorted({entry.label for entry in entries if entry.label})
     splits = sorted({entry.split for entry in entries if entry.split})
     if len(labels) > 1:
-        sentence = f"{what}, labelled {in_words(labels)}: decide on one label and delete the others."
-        yield Finding("conflicting-labels", tuple(files), sentence)
+        sentence = f"{what}, labelled {in_words(labels)}: {way.settle_label}."
+        yield Finding(way.across_labels, tuple(files), sentence)
     if len(splits) > 1:
-        sentence = f"{what}, in {in_words(splits)}: leave it in one split and take it out of the others."
-        yield Finding("leakage", tuple(files), sentence)
+        sentence = f"{what}, in {in_words(splits)}: {way.settle_split}."
+        yield Finding(way.across_splits, tuple(files), sentence)
     if len(labels) <= 1 and len(splits) <= 1:
-        advice = "keep the better one" if kind == "near-duplicate" else "keep one"
-        yield Finding(kind, tuple(files), f"{what}: {advice}.")
+        yield Finding(way.alone, tuple(files), f"{what}: {way.advice}.")
 
 
 # --- Amounts --------------------------------------------------------------------------------------------------

@@ -59,6 +59,14 @@ KINDS: Mapping[str, Kind] = {
     "too-few-pictures": Kind(
         "error", "Classes too small to split", "Learning, validation and test need a picture each at the very least."
     ),
+    "possible-conflict": Kind(
+        "warning", "Pictures under two labels that look nearly the same", "One of the labels may be wrong."
+    ),
+    "possible-leakage": Kind(
+        "warning",
+        "Pictures in two splits that look nearly the same",
+        "If they show one subject, the model is tested on what it has learnt.",
+    ),
     "few-pictures": Kind(
         "warning", "Classes with few pictures", "They are learnt by heart, and their figures are mostly chance."
     ),

@@ -4,6 +4,7 @@ What it finds and what it does not is measured in docs/decisions/0011-near-dupli
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,21 @@ Copy = NDArray[np.uint8]
 """uint8, shape (16, 16, 3): means over blocks of 14 x 14 pixels."""
 
 BLOCK_PX = SIDE_PX // 32
-HASH_BITS = 8
-"""Hashes may differ in as many of their 64 bits."""
-CORRELATION = 0.92
-"""Small copies must agree at least so well: Pearson's, over all their values."""
+
+
+class Likeness(NamedTuple):
+    """How much two pictures must have in common."""
+
+    bits: int
+    """Their hashes may differ in as many of their 64 bits."""
+    correlation: float
+    """Their small copies must agree at least so well: Pearson's, over all values."""
+
+
+NEAR = Likeness(8, 0.92)
+"""Finds a picture again that was cropped, brightened or turned a little; on icons it also finds mere cousins."""
+SURE = Likeness(4, 0.995)
+"""Finds what was only saved anew, smaller or with another quality; cousins do not come so close."""
 ROWS = 1024
 """Hashes compared with all others at a time: 8 KB a picture."""
 
@@ -47,12 +59,26 @@ def copy_of(afar: Means) -> Copy:
     return halved.round().astype(np.uint8)
 
 
-def alike(hashes: Sequence[int], copies: Sequence[Copy]) -> list[tuple[int, int]]:
-    """All pairs of pictures, by position and the earlier first, that show the same."""
-    return [(one, other) for one, other in close(hashes) if correlation(copies[one], copies[other]) >= CORRELATION]
+class Pair(NamedTuple):
+    """Two pictures that are near, by position, the earlier first."""
+
+    one: int
+    other: int
+    sure: bool
 
 
-def close(hashes: Sequence[int], bits: int = HASH_BITS) -> Iterator[tuple[int, int]]:
+def alike(hashes: Sequence[int], copies: Sequence[Copy]) -> list[Pair]:
+    """All pairs of pictures that are near, and whether they surely show the same."""
+    pairs = []
+    for one, other in close(hashes, NEAR.bits):
+        agreement = correlation(copies[one], copies[other])
+        if agreement >= NEAR.correlation:
+            same = (hashes[one] ^ hashes[other]).bit_count() <= SURE.bits and agreement >= SURE.correlation
+            pairs.append(Pair(one, other, same))
+    return pairs
+
+
+def close(hashes: Sequence[int], bits: int) -> Iterator[tuple[int, int]]:
     """All pairs of hashes, by position and the earlier first, that differ in `bits` at most."""
     column = np.array(hashes, np.uint64)
     for start in range(0, len(column), ROWS):

@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from training.validation.findings import KINDS, Finding, Severity
+from training.validation.findings import KINDS, Finding, Kind, Severity
 
 FINDINGS_SHOWN = 48
 """Of each kind; the rest are in the JSON file."""
@@ -100,11 +100,12 @@ def _figures(facts: Facts) -> str:
 def _contents(kinds: Sequence[tuple[str, Sequence[Finding]]]) -> str:
     if not kinds:
         return ""
-    links = "".join(
-        f'<li><a class="{KINDS[kind].severity}" href="#{kind}">{escape(KINDS[kind].title)} <b>{len(some)}</b></a></li>'
-        for kind, some in kinds
-    )
+    links = "".join(_link(KINDS[kind], kind, len(some)) for kind, some in kinds)
     return f'<nav aria-label="What was found"><ul>{links}</ul></nav>'
+
+
+def _link(kind: Kind, name: str, count: int) -> str:
+    return f'<li><a class="{kind.severity}" href="#{name}">{escape(kind.title)} <b>{count:,}</b></a></li>'
 
 
 # --- Findings ---------------------------------------------------------------------------------------------------
@@ -116,7 +117,7 @@ def _section(name: str, findings: Sequence[Finding], facts: Facts, thumbnails: M
     more = len(findings) - FINDINGS_SHOWN
     rest = f'<p class="rest">{more:,} more of this kind are in validation.json.</p>' if more > 0 else ""
     return f"""<section id="{name}">
-<h2>{_badge(kind.severity)} {escape(kind.title)} <span class="count">{len(findings)}</span></h2>
+<h2>{_badge(kind.severity)} {escape(kind.title)} <span class="count">{len(findings):,}</span></h2>
 <p class="why">{escape(kind.why)}</p>
 <div class="findings">
 {articles}
