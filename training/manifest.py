@@ -226,7 +226,8 @@ def _table(data_set: Path) -> Path | None:
     """The CSV that states the data set, if one does: its first line names `file` and `label`."""
     if data_set.is_file():
         return data_set
-    tables = [path for path in sorted(data_set.glob("*.csv")) if {"file", "label"} <= set(_columns(path))]
+    beside = (path for path in sorted(data_set.glob("*.csv")) if path.is_file())
+    tables = [path for path in beside if {"file", "label"} <= set(_columns(path))]
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
         raise DataSetError(f"{data_set} holds several CSV files of file,label ({names}): name the one to read.")
@@ -234,8 +235,12 @@ def _table(data_set: Path) -> Path | None:
 
 
 def _columns(path: Path) -> list[str]:
+    """Of its first line; none where that is not one of a CSV."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        return [name.strip().lower() for name in next(csv.reader(file), [])]
+        try:
+            return [name.strip().lower() for name in next(csv.reader(file), [])]
+        except csv.Error:
+            return []
 
 
 def _from_csv(table: Path, progress: Progress) -> Manifest:
@@ -266,6 +271,8 @@ def _rows(table: Path) -> list[tuple[str, str, Split]]:
 
 
 def _row(table: Path, line: int, row: dict[str, str]) -> tuple[str, str, Split]:
+    if "\0" in row["file"]:
+        raise DataSetError(f"{table}, line {line}: no file has such a name: save the table as a CSV in UTF-8.")
     split = row.get("split", "").strip().lower()
     if split and split not in SPLITS:
         raise DataSetError(f"{table}, line {line}: the split {split!r} is unknown: write train, val or test.")

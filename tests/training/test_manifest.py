@@ -128,6 +128,8 @@ def test_pictures_beside_the_table_and_rows_beside_the_pictures_are_told(tmp_pat
 def test_other_tables_are_left_alone(tmp_path: Path) -> None:
     data_set(tmp_path, "crab/1.jpg", "pen/1.jpg")
     (tmp_path / "sizes.csv").write_text("file,bytes\n")
+    (tmp_path / "huge.csv").write_text("x" * 200_000)
+    (tmp_path / "folder.csv").mkdir()
     assert read(tmp_path).layout == "folders"
 
 
@@ -192,6 +194,9 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         ("name,class\na.jpg,crab\n", "needs the columns file and label"),
         ("file;label\na.jpg;crab\n", "needs the columns file and label"),
         ("file,label,split\na.jpg,crab,train\nb.jpg,pen,dev\n", "line 3: the split 'dev' is unknown"),
+        ("file,label\na\0.jpg,crab\n", "line 2: no file has such a name"),
+        ("x" * 200_000, "needs the columns file and label"),
+        ("", "needs the columns file and label"),
         ("file,label\n", "holds no pictures"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -70,7 +71,8 @@ class Workers:
             yield from _counted(map(work, files), len(files), progress)
             return
         fresh = multiprocessing.get_context("spawn")  # forking hangs where threads run, as in a notebook
-        with ProcessPoolExecutor(count, mp_context=fresh) as pool:
+        ignore = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits, which ends these
+        with ProcessPoolExecutor(count, fresh, signal.signal, ignore) as pool:
             try:
                 yield from _counted(pool.map(work, files, chunksize=8), len(files), progress)
             except BrokenProcessPool as cause:
