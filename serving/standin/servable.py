@@ -10,6 +10,7 @@ from serving.standin.dtypes import Tensor
 from serving.standin.errors import StatusError
 from serving.standin.signatures import Signature, read_signatures
 from serving.standin.tensorflow_c import Library, Session
+from serving.standin.turns import Turns
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -29,7 +30,7 @@ class Runtime:
         self._config = protowire.write_int(_INTRA_OP_THREADS, intra_op_threads)
         self._config += protowire.write_int(_INTER_OP_THREADS, inter_op_threads)
         self._run_options = protowire.write_int(_TIMEOUT_MS, timeout_ms) if timeout_ms > 0 else b""
-        self._turns = threading.Semaphore(most_runs)
+        self._turns = Turns(most_runs)
 
     def load(self, export: Path, tags: Sequence[str]) -> "Servable":
         """Raises StatusError: TensorFlow cannot load what is there."""
@@ -39,7 +40,7 @@ class Runtime:
 class Servable:
     """Safe to run from several threads; closed once it is retired and the last run is over."""
 
-    def __init__(self, session: Session, run_options: bytes, turns: threading.Semaphore) -> None:
+    def __init__(self, session: Session, run_options: bytes, turns: Turns) -> None:
         self._session = session
         self._run_options = run_options
         self._turns = turns

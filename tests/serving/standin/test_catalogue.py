@@ -9,6 +9,7 @@ from serving.standin import tensorflow_c
 from serving.standin.catalogue import Address, Catalogue
 from serving.standin.errors import StatusError
 from serving.standin.servable import Servable
+from serving.standin.turns import Turns
 
 
 class Version:
@@ -81,7 +82,7 @@ class Session:
 
 def test_closing_waits_for_the_last_user() -> None:
     session = Session()
-    servable = Servable(cast("tensorflow_c.Session", session), b"", threading.Semaphore())
+    servable = Servable(cast("tensorflow_c.Session", session), b"", Turns(1))
     with servable.in_use():
         closing = threading.Thread(target=servable.close)
         closing.start()
