@@ -10,7 +10,7 @@ from gateway import limits, logs, problems
 from gateway.api import classify, documentation, operations, pages, tfserving
 from gateway.services import running
 from gateway.settings import Settings
-from gateway.tfserving import Transport
+from gateway.tfserving.rest import Transport
 
 VERSION = "0.1.0"
 DESCRIPTION = """

@@ -21,7 +21,7 @@ from gateway.replicas.embedded import Embedded
 from gateway.replicas.health import Health
 from gateway.replicas.pool import Pool
 from gateway.settings import Settings
-from gateway.tfserving import TFServing, Transport
+from gateway.tfserving.rest import RestClient, Transport
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
     """
     async with AsyncExitStack() as stack:
         discovery = await _discovery(settings, stack)
-        client = await stack.enter_async_context(TFServing(transport, connect_timeout_s=settings.connect_timeout_s))
+        client = await stack.enter_async_context(RestClient(transport, connect_timeout_s=settings.connect_timeout_s))
         pool = Pool(max_in_flight=settings.replica_max_in_flight)
         health = Health(
             pool,

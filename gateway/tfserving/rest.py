@@ -1,4 +1,4 @@
-"""One replica, one call, over TensorFlow Serving's REST API. Only this file imports httpx.
+"""TensorFlow Serving's REST API. Only this file imports httpx.
 
 The transport is httpx-aiohttp: httpx's own leaks pool slots when calls are cancelled, and deadlines cancel
 all the time (docs/decisions/0003). Whoever calls sets the time limit, with `asyncio.timeout`; httpx's are per
@@ -6,7 +6,6 @@ read and would let a slow replica take several times as long.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Self
 from urllib.parse import quote
@@ -19,18 +18,10 @@ from pydantic import ValidationError
 
 from gateway import wire
 from gateway.contract import ServedModel, Signature, Tensor
-from gateway.errors import (
-    BadAnswerError,
-    ConnectionLostError,
-    ReplicaBusyError,
-    ReplicaError,
-    ReplicaFailedError,
-    ReplicaRejectedError,
-    ReplicaUnreachableError,
-    VersionGoneError,
-)
+from gateway.errors import BadAnswerError, ConnectionLostError, ReplicaError, ReplicaUnreachableError
 from gateway.imaging import Pixels
 from gateway.labels import Description, Probabilities
+from gateway.tfserving import Call, Reply
 
 Transport = httpx.AsyncBaseTransport
 """The wire; tests put scripted replicas there."""
@@ -43,33 +34,7 @@ MAX_FORWARDED_REPLY_BYTES = 64 * 1024 * 1024
 _JSON = {"Content-Type": "application/json"}
 
 
-@dataclass(frozen=True)
-class Call:
-    """A request on TensorFlow Serving's own paths, to be passed on as it came."""
-
-    method: str
-    target: str
-    """Path as sent by the client, still percent-encoded."""
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What a replica answered."""
-
-    status: int
-    content_type: str
-    body: bytes
-
-    def body_if_200(self) -> bytes:
-        """The body; any other status becomes the `ReplicaError` it means."""
-        if self.status != 200:
-            raise _FAILURES.get(self.status, ReplicaFailedError)(f"status {self.status}: {self.body[:200]!r}")
-        return self.body
-
-
-class TFServing:
+class RestClient:
     """Speaks to every replica through one pool of keep-alive connections."""
 
     def __init__(self, transport: Transport | None = None, *, connect_timeout_s: float = 1) -> None:
@@ -108,8 +73,10 @@ class TFServing:
         except ValidationError as cause:
             raise BadAnswerError("describe answers with another document than this gateway knows") from cause
 
-    async def predict(self, address: str, model: ServedModel, pixels: Pixels) -> Probabilities:
-        """Probabilities of one picture; uint8 (224, 224, 3) -> float32 (classes,)."""
+    async def predict(
+        self, address: str, model: ServedModel, pixels: Pixels, *, timeout_s: float | None = None
+    ) -> Probabilities:
+        """Probabilities of one picture; REST has no word for `timeout_s`."""
         target = f"/v1/models/{quote(model.name)}/versions/{model.version}:predict"
         reply = await self._send("POST", address, target, _JSON, wire.predict_body(model, pixels))
         return wire.probabilities(model, reply.body_if_200())
@@ -191,14 +158,3 @@ def _shape(told: object) -> tuple[int, ...] | None:
     if told.get("unknown_rank"):
         return None
     return tuple(int(dim["size"]) for dim in told.get("dim", ()))
-
-
-_FAILURES: Mapping[int, type[ReplicaError]] = {
-    400: ReplicaRejectedError,
-    404: VersionGoneError,
-    429: ReplicaBusyError,
-    500: ReplicaFailedError,
-    502: ReplicaFailedError,
-    503: ReplicaBusyError,
-    504: ReplicaRejectedError,  # its own time-out: the work may still run, so no other replica shall take it up
-}

@@ -8,7 +8,8 @@ from contextlib import ExitStack, asynccontextmanager
 import pytest
 
 from gateway.errors import BadAnswerError, ConnectionLostError, ReplicaError, ReplicaUnreachableError
-from gateway.tfserving import MAX_REPLY_BYTES, Call, TFServing
+from gateway.tfserving import Call
+from gateway.tfserving.rest import MAX_REPLY_BYTES, RestClient
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 STATUS = b'{"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}'
@@ -49,12 +50,12 @@ async def listening(handler: Handler) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[TFServing]:
-    async with TFServing(connect_timeout_s=0.2) as client:
+async def client() -> AsyncIterator[RestClient]:
+    async with RestClient(connect_timeout_s=0.2) as client:
         yield client
 
 
-async def test_connections_are_kept_and_used_again(client: TFServing) -> None:
+async def test_connections_are_kept_and_used_again(client: RestClient) -> None:
     connections = 0
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -69,7 +70,7 @@ async def test_connections_are_kept_and_used_again(client: TFServing) -> None:
     assert connections == 1
 
 
-async def test_nobody_listening_is_unreachable(client: TFServing) -> None:
+async def test_nobody_listening_is_unreachable(client: RestClient) -> None:
     async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise AssertionError
 
@@ -79,7 +80,7 @@ async def test_nobody_listening_is_unreachable(client: TFServing) -> None:
         await client.status(address, "my_model")
 
 
-async def test_a_connection_that_is_not_taken_up_is_unreachable_within_the_connect_timeout(client: TFServing) -> None:
+async def test_a_connection_that_is_not_taken_up_is_unreachable_within_the_connect_timeout(client: RestClient) -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
@@ -113,13 +114,13 @@ async def speaks_no_http(reader: asyncio.StreamReader, writer: asyncio.StreamWri
 
 
 @pytest.mark.parametrize("handler", [closes_at_once, breaks_off, resets, speaks_no_http])
-async def test_a_connection_that_breaks_after_the_request_is_lost(client: TFServing, handler: Handler) -> None:
+async def test_a_connection_that_breaks_after_the_request_is_lost(client: RestClient, handler: Handler) -> None:
     async with listening(handler) as address:
         with pytest.raises(ConnectionLostError):
             await client.forward(address, Call("POST", "/v1/models/my_model:predict", {}, b"{}"))
 
 
-async def test_a_stale_keep_alive_connection_is_lost_and_the_next_call_gets_a_new_one(client: TFServing) -> None:
+async def test_a_stale_keep_alive_connection_is_lost_and_the_next_call_gets_a_new_one(client: RestClient) -> None:
     served = 0
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -138,7 +139,7 @@ async def test_a_stale_keep_alive_connection_is_lost_and_the_next_call_gets_a_ne
     assert served == 2
 
 
-async def test_reading_stops_at_the_limit_of_an_answer(client: TFServing) -> None:
+async def test_reading_stops_at_the_limit_of_an_answer(client: RestClient) -> None:
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -151,7 +152,7 @@ async def test_reading_stops_at_the_limit_of_an_answer(client: TFServing) -> Non
             await client.status(address, "my_model")
 
 
-async def test_ten_thousand_given_up_calls_leave_the_client_working(client: TFServing) -> None:
+async def test_ten_thousand_given_up_calls_leave_the_client_working(client: RestClient) -> None:
     slow = asyncio.Event()
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -172,7 +173,7 @@ async def test_ten_thousand_given_up_calls_leave_the_client_working(client: TFSe
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"model_version_status": [{}]}', b"<html>"])
-async def test_a_status_that_is_none_is_a_bad_answer(client: TFServing, body: bytes) -> None:
+async def test_a_status_that_is_none_is_a_bad_answer(client: RestClient, body: bytes) -> None:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(reply(body))

@@ -1,0 +1,81 @@
+"""One replica, one call: what the gateway asks of a model server, whichever API carries it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.contract import ServedModel, Signature
+from gateway.errors import (
+    ReplicaBusyError,
+    ReplicaError,
+    ReplicaFailedError,
+    ReplicaRejectedError,
+    VersionGoneError,
+)
+from gateway.imaging import Pixels
+from gateway.labels import Description, Probabilities
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request on TensorFlow Serving's own paths, to be passed on as it came."""
+
+    method: str
+    target: str
+    """Path as sent by the client, still percent-encoded."""
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a replica answered."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+    def body_if_200(self) -> bytes:
+        """The body; any other status becomes the `ReplicaError` it means."""
+        if self.status != 200:
+            raise _FAILURES.get(self.status, ReplicaFailedError)(f"status {self.status}: {self.body[:200]!r}")
+        return self.body
+
+
+class TFServing(Protocol):
+    """Speaks to every replica. All methods raise `ReplicaError`: one attempt failed.
+
+    Whoever calls sets the time limit, with `asyncio.timeout`; a call that is cancelled leaves nothing behind.
+    """
+
+    async def status(self, address: str, model: str) -> dict[int, str]:
+        """State of each version the replica knows, e.g. `{2: "AVAILABLE"}`."""
+
+    async def signatures(self, address: str, model: str, version: int) -> dict[str, Signature]:
+        """The signatures of one version with their tensors."""
+
+    async def describe(self, address: str, model: str, version: int) -> Description:
+        """What one version says of itself: labels, fingerprint, metrics."""
+
+    async def predict(
+        self, address: str, model: ServedModel, pixels: Pixels, *, timeout_s: float | None = None
+    ) -> Probabilities:
+        """Probabilities of one picture; uint8 (224, 224, 3) -> float32 (classes,).
+
+        Args:
+            timeout_s: handed on to the replica where the API can say it; no time limit of this call.
+        """
+
+    async def forward(self, address: str, call: Call) -> Reply:
+        """A client's own call on TensorFlow Serving's REST paths, and whatever the replica answers to it."""
+
+
+_FAILURES: Mapping[int, type[ReplicaError]] = {
+    400: ReplicaRejectedError,
+    404: VersionGoneError,
+    429: ReplicaBusyError,
+    500: ReplicaFailedError,
+    502: ReplicaFailedError,
+    503: ReplicaBusyError,
+    504: ReplicaRejectedError,  # its own time-out: the work may still run, so no other replica shall take it up
+}
