@@ -18,3 +18,9 @@ class DataSetError(TrainingError):
     """There is no data set to work on, or no place to report on it: the work has not begun."""
 
     exit_code = 2
+
+
+class RunError(TrainingError):
+    """A training run cannot be begun, gone on with or read; what is on disk is as it was."""
+
+    exit_code = 2

@@ -219,6 +219,11 @@ def digest_of(path: Path) -> str:
         return ""
 
 
+def digest_of_bytes(data: bytes) -> str:
+    """`sha256:` of what a file holds."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
 # --- CSV ------------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ write(report, Path("validation-report"))
 
 from training.validation.checks import MIN_PER_CLASS
 from training.validation.findings import KINDS, Finding
-from training.validation.looks import Workers
 from training.validation.report import Report, check_place, validate, write
+from training.workers import Workers
 
 __all__ = ["KINDS", "MIN_PER_CLASS", "Finding", "Report", "Workers", "check_place", "validate", "write"]

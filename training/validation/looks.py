@@ -1,28 +1,20 @@
-"""Looking at every picture once: what its bytes hold, kept small, in processes of its own."""
+"""Looking at every picture once: what its bytes hold, kept small."""
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from gateway.errors import GatewayError, ImageEmptyError, ImageTooLargeError, ImageTruncatedError
 from gateway.imaging import ALL_FORMATS, Format, Pixels, read_picture
-from training.errors import DataSetError
 from training.manifest import Manifest, Progress
 from training.validation.likeness import Copy, copy_of, hash_of, means
+from training.workers import Workers
 
-FEW = 64
-"""Pictures up to which no processes are started: starting two takes a second, decoding these half as long."""
 THUMBNAIL_PX = 192
 """Longer side; the page shows it at 144, which suits screens with finer pixels too."""
 
@@ -50,42 +42,6 @@ class Blindness(NamedTuple):
 
 
 Look = Sight | Blindness
-
-
-@dataclass(frozen=True)
-class Workers:
-    """How many processes decode; 0 does it here. None chooses by the number of pictures and of cores."""
-
-    count: int | None = None
-
-    def map(self, work: Callable[[str], Any], files: Sequence[str], progress: Progress) -> Iterator[Any]:
-        """`work` on each file, in order.
-
-        Raises:
-            DataSetError: a process was killed, as happens where memory runs out.
-        """
-        count = self.count
-        if count is None:
-            count = 0 if len(files) <= FEW else os.cpu_count() or 1
-        if not count:
-            yield from _counted(map(work, files), len(files), progress)
-            return
-        fresh = multiprocessing.get_context("spawn")  # forking hangs where threads run, as in a notebook
-        ignore = (signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits, which ends these
-        with ProcessPoolExecutor(count, fresh, signal.signal, ignore) as pool:
-            try:
-                yield from _counted(pool.map(work, files, chunksize=8), len(files), progress)
-            except BrokenProcessPool as cause:
-                raise DataSetError(
-                    "A process was killed while it decoded pictures, perhaps for want of memory: "
-                    "try again with --workers 1."
-                ) from cause
-
-
-def _counted(results: Iterable[Any], total: int, progress: Progress) -> Iterator[Any]:
-    for done, result in enumerate(results, start=1):
-        yield result
-        progress(done, total)
 
 
 def look_at_all(manifest: Manifest, workers: Workers, progress: Progress) -> dict[str, Look]:

@@ -13,8 +13,9 @@ from training.manifest import Manifest, Progress, read
 from training.validation import label_checks
 from training.validation.checks import MIN_PER_CLASS, Looks, check, pictures_by_class
 from training.validation.findings import KINDS, Finding, Severity
-from training.validation.looks import Workers, look_at_all, thumbnails
+from training.validation.looks import look_at_all, thumbnails
 from training.validation.page import Facts, page, pictured
+from training.workers import Workers
 
 JSON_NAME, PAGE_NAME = "validation.json", "validation.html"
 Verdict = Literal["errors", "warnings", "clean"]

@@ -8,8 +8,8 @@ from rich.text import Text
 
 from training import manifest
 from training.validation.findings import KINDS, Finding
-from training.validation.looks import Workers
 from training.validation.report import Report, check_place, validate, write
+from training.workers import Workers
 
 SHOWN = 3
 """Findings of each kind that the shell shows; the page shows more."""

@@ -1,0 +1,119 @@
+"""What may be chosen for a training run, and the phases that follow from it. No TensorFlow here."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from training.errors import DataSetError
+
+PRETRAINED_PHASES = {"sizes": (224, 224), "epochs": (10.0, 20.0), "rates": (1e-3, 1e-4)}
+"""Only the head, then the whole network at a tenth of the rate, batch norm as it came."""
+SCRATCH_PHASES = {"sizes": (56, 112, 224), "epochs": (20.0, 6.0, 2.0), "rates": (3e-3, 1.5e-3, 5e-4)}
+"""From small pictures to the served size: a step at 56 px costs a tenth of one at 224."""
+SIZES_PX = (28, 32, 56, 112, 224)
+"""Whole fractions of the served size, not too small for the network."""
+
+Distribution = Literal["none", "mirrored", "workers"]
+Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
+
+
+class Phase(BaseModel):
+    """Some epochs that teach the same weights at one picture size."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    side_px: int
+    epochs: float
+    """May be a part: 0.5 sees every second picture."""
+    rate: float
+    """Highest learning rate, of Adam: it rises over the first tenth of the steps, then falls as a cosine."""
+    frozen: bool = False
+    """True: only the head learns."""
+    norms_learn: bool = False
+    """False: batch norm keeps its statistics, as at inference."""
+
+
+class Options(BaseModel):
+    """Everything that decides a run. The same options on the same data make the same model, within noise."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path = Field(description="folder of the data set, or a CSV")
+    labels: Path | None = Field(None, description="label map, a name a line in output order; sorted where None")
+    weights: str = Field("imagenet", description="of the body: imagenet, none, or a file")
+    width: float = Field(1.0, gt=0, le=1.4, description="of the body: 1.0 is the published MobileNetV2")
+    sizes: tuple[int, ...] = Field((), description="side of the pictures in each phase, in pixels")
+    epochs: tuple[float, ...] = Field((), description="epochs of each phase")
+    rates: tuple[float, ...] = Field((), description="highest learning rate of each phase")
+    batch: int = Field(32, ge=2, description="pictures a step, over all replicas of the model")
+    dropout: float = Field(0.2, ge=0, lt=1)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    augment: Literal["none", "mirror", "standard"] = "standard"
+    class_weights: Literal["balanced", "none"] = "balanced"
+    patience: int = Field(6, ge=1, description="epochs without a lower validation loss after which a phase ends")
+    val_share: float = Field(0.15, gt=0, lt=0.5)
+    test_share: float = Field(0.15, ge=0, lt=0.5)
+    groups: str | None = Field(None, description="pictures that must stay together: folder, or a pattern")
+    seed: int = Field(0, ge=0)
+    precision: Precision = "float32"
+    distribute: Distribution = "none"
+    cache: Path = Field(Path("runs/.cache"), description="folder of preprocessed pictures, shared by all runs")
+    checkpoint_steps: int = Field(200, ge=1, description="steps between two checkpoints within an epoch")
+    workers: int | None = Field(None, ge=0, description="processes that decode; one a core where None")
+
+    @model_validator(mode="after")
+    def _phases_fit(self) -> Self:
+        if len({len(self.sizes), len(self.epochs), len(self.rates)} - {0}) > 1:
+            raise ValueError("sizes, epochs and rates must have a value for each phase: as many of each")
+        if any(side not in SIZES_PX for side in self.sizes):
+            raise ValueError(f"sizes must be among {', '.join(map(str, SIZES_PX))} pixels")
+        if any(epochs <= 0 for epochs in self.epochs) or any(rate <= 0 for rate in self.rates):
+            raise ValueError("epochs and rates must be above 0")
+        return self
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        """In their order. With weights of the body at hand: its head first, then all of it."""
+        pretrained = self.weights != "none"
+        usual = PRETRAINED_PHASES if pretrained else SCRATCH_PHASES
+        given = {"sizes": self.sizes, "epochs": self.epochs, "rates": self.rates}
+        count = max(len(values) for values in given.values()) or len(usual["sizes"])
+        sizes, epochs, rates = (given[name] or _usual(usual[name], count) for name in given)
+        return tuple(
+            Phase(
+                name=_name(at, side, pretrained=pretrained),
+                side_px=side,
+                epochs=length,
+                rate=rate,
+                frozen=pretrained and at == 0,
+                norms_learn=not pretrained,
+            )
+            for at, (side, length, rate) in enumerate(zip(map(int, sizes), epochs, rates, strict=True))
+        )
+
+
+def options(**given: Any) -> Options:
+    """Options from what somebody typed.
+
+    Raises:
+        DataSetError: something does not fit; the sentence says what.
+    """
+    try:
+        return Options(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"--{name}: ".replace("_", "-") for name in map(str, first["loc"][:1]))
+        raise DataSetError(f"{where}{first['msg'].removeprefix('Value error, ')}.") from error
+
+
+def _usual(values: tuple[float, ...], count: int) -> tuple[float, ...]:
+    """The last `count` of the usual ones; the first is repeated where they are too few."""
+    return (values[:1] * (count - len(values)) + values)[-count:] if count > len(values) else values[-count:]
+
+
+def _name(at: int, side_px: int, *, pretrained: bool) -> str:
+    if not pretrained:
+        return f"{at + 1}: {side_px} px"
+    return "1: head" if at == 0 else f"{at + 1}: fine-tuning"
