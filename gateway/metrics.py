@@ -33,6 +33,9 @@ ATTEMPT_SECONDS = Histogram(
 )
 RETRIES = Counter("gateway_retries_total", "Retries wanted, granted or denied by the budget", ["budget"])
 REPLICAS = Gauge("gateway_replicas", "Replicas, by state", ["state"])
+LOOP_LAG_SECONDS = Histogram(
+    "gateway_loop_lag_seconds", "How late the event loop woke a task that sleeps for 20 ms", buckets=_SECONDS
+)
 _STAGES = {name: STAGE_SECONDS.labels(name) for name in get_args(Stage)}
 IN_FLIGHT = Gauge("gateway_in_flight", "Classify and predict requests at work")
 

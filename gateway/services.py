@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from gateway import imaging, metrics
 from gateway.contract import ServedModel, Terms
 from gateway.errors import NoReplicaError
+from gateway.lag import LagProbe
 from gateway.limits import InFlight
 from gateway.replicas.catalog import Catalog
 from gateway.replicas.discovery import Discovery, Listed, Resolved
@@ -93,8 +94,9 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
             refresh=health.probe,
         )
         decoders = stack.enter_context(ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"))
-        watch = asyncio.create_task(health.run())
-        stack.push_async_callback(_cancelled, watch)
+        lag = LagProbe(asyncio.get_running_loop().time)
+        for endless in (health.run(), lag.run()):
+            stack.push_async_callback(_cancelled, asyncio.create_task(endless))
         yield Services(settings, pool, health, dispatcher, InFlight(settings.max_in_flight), decoders)
 
 
