@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from serving.standin.catalogue import Catalogue
-from serving.standin.flags import NOT_IMPLEMENTED, FlagError, Flags, parse_flags, usage
+from serving.standin.flags import NOT_IMPLEMENTED, FlagError, Flags, channel_arguments, parse_flags, usage
+from serving.standin.grpc_api import GrpcApi
+from serving.standin.grpc_server import GrpcServer
 from serving.standin.http_server import HttpServer, bind
 from serving.standin.keeper import Habits, Keeper, StartError
 from serving.standin.model_config import ConfigError, read_metrics_path, read_models
@@ -40,7 +42,7 @@ def main() -> int:
         if flags.help or flags.version:
             return 0
         return _start(flags)
-    except (FlagError, ConfigError, StartError, ImportError) as error:
+    except (FlagError, ConfigError, StartError, ImportError, OSError) as error:
         log.error("Failed to start server. Error: %s", error)
     return _FAILED
 
@@ -82,19 +84,37 @@ async def _serve(flags: Flags, listener: socket.socket) -> None:
         cors=flags.rest_api_enable_cors_support,
         metrics_path=read_metrics_path(flags),
     )
-    server = HttpServer(rest.answer)
+    api = GrpcApi(keeper, catalogue, metrics, as_content=flags.enable_serialization_as_tensor_content)
+    server, grpc_server = HttpServer(rest.answer), _grpc_server(flags, api)
     keeper.start()
     stop = asyncio.create_task(told_to_stop.wait())
     ready = asyncio.create_task(asyncio.to_thread(keeper.wait_until_serving))
     await asyncio.wait({stop, ready}, return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
         ready.result()
+        grpc_server.start(_grpc_addresses(flags))
         await server.start(listener)
         log.info("Exporting HTTP/REST API at:localhost:%d ...", flags.rest_api_port)
         await stop
         log.info("Finishing %d connections", len(server.connections))
-        await server.stop()
+        await asyncio.gather(server.stop(), asyncio.to_thread(grpc_server.stop))
     _exit(0)
+
+
+def _grpc_server(flags: Flags, api: GrpcApi) -> GrpcServer:
+    return GrpcServer(
+        api,
+        threads=flags.grpc_max_threads or 4 * _cpus(),
+        healthcheck=flags.enable_grpc_healthcheck_service,
+        options=channel_arguments(flags),
+    )
+
+
+def _grpc_addresses(flags: Flags) -> list[str]:
+    """Of IPv4 only, where none is named, as in the real server."""
+    host = os.environ.get("STANDIN_HOST", "") or "0.0.0.0"  # noqa: S104  # as the real server does
+    port = [f"[{host}]:{flags.port}" if ":" in host else f"{host}:{flags.port}"] if flags.port else []
+    return port + ([f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else [])
 
 
 def _keeper(flags: Flags, catalogue: Catalogue, metrics: Metrics) -> Keeper:

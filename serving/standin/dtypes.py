@@ -19,6 +19,8 @@ class DataType:
     """As in error texts: float."""
     numpy: np.dtype[Any] | None = None
     """None where values cannot be had from JSON nor written to it (spec 4.1, 5)."""
+    storage: np.dtype[Any] | None = None
+    """The form in memory: `numpy` where there is one, and more; None where there are no plain numbers."""
 
 
 _NAMES = """
@@ -39,10 +41,27 @@ _NUMPY = {
     "UINT64": np.uint64,
     "BOOL": np.bool_,
 }
-_BY_NUMBER = {
-    number: DataType(number, f"DT_{name}", name.lower(), np.dtype(_NUMPY[name]) if name in _NUMPY else None)
-    for number, name in enumerate(_NAMES.split())
+_STORAGE = _NUMPY | {
+    "INT16": np.int16,
+    "UINT16": np.uint16,
+    "QINT8": np.int8,
+    "QUINT8": np.uint8,
+    "QINT16": np.int16,
+    "QUINT16": np.uint16,
+    "QINT32": np.int32,
+    "HALF": np.float16,
+    "BFLOAT16": np.uint16,  # its bits: NumPy has no such type
+    "COMPLEX64": np.complex64,
+    "COMPLEX128": np.complex128,
 }
+
+
+def _known(number: int, name: str) -> DataType:
+    numpy, storage = (np.dtype(table[name]) if name in table else None for table in (_NUMPY, _STORAGE))
+    return DataType(number, f"DT_{name}", name.lower(), numpy, storage)
+
+
+_BY_NUMBER = {number: _known(number, name) for number, name in enumerate(_NAMES.split())}
 STRING = _BY_NUMBER[7]
 
 
@@ -55,4 +74,4 @@ class Tensor:
     dtype: DataType
     shape: tuple[int, ...]
     values: Flat
-    """Empty also where the type has no values that could be written (see `DataType.numpy`)."""
+    """Empty also where the type has no plain numbers (see `DataType.storage`)."""

@@ -1,14 +1,18 @@
-"""The JSON of a classify or regress request -> serialized tf.Examples (spec section 6)."""
+"""A classify or regress request, JSON or message -> serialized tf.Examples (spec section 6)."""
 
 from serving.standin import protowire
 from serving.standin.base64_text import decode_base64
 from serving.standin.errors import StatusError
 from serving.standin.json_text import debug_text
 from serving.standin.leaves import is_base64, json_type
+from serving.standin.protowire import Fields
 from serving.standin.rapid_json import Json, members
 
 _KINDS = {"bytes": 1, "float": 2, "int64": 3}
 """Kind of a feature -> field number of its list in tf.Feature."""
+
+_EXAMPLE_LIST, _EXAMPLE_LIST_WITH_CONTEXT = 1, 2
+_EXAMPLES, _CONTEXT = 1, 2
 
 
 def read_examples(document: dict[str, Json]) -> list[bytes]:
@@ -22,6 +26,15 @@ def read_examples(document: dict[str, Json]) -> list[bytes]:
     if not examples:
         raise _format_error(document, "'examples' value is an empty array")
     return [context + _example(example) for example in examples]
+
+
+def read_input(message: Fields) -> list[bytes]:
+    """The same of a tensorflow.serving.Input (tensorflow_serving/apis/input.proto)."""
+    plain = protowire.read(protowire.last_bytes(message, _EXAMPLE_LIST))
+    shared = protowire.read(protowire.last_bytes(message, _EXAMPLE_LIST_WITH_CONTEXT))
+    context = protowire.last_bytes(shared, _CONTEXT)
+    found = [context + example for example in shared.get(_EXAMPLES, []) if isinstance(example, bytes)]
+    return found or [example for example in plain.get(_EXAMPLES, []) if isinstance(example, bytes)]
 
 
 def _format_error(document: dict[str, Json], what: str) -> StatusError:

@@ -12,6 +12,12 @@ from typing import Any
 class Flags:
     """Named and defaulted as in the real server; the comment names what this one does with the rest."""
 
+    port: int = 8500  # 0: no gRPC
+    grpc_socket_path: str = ""
+    grpc_channel_arguments: str = ""
+    grpc_max_threads: int = 0  # 0: four for each CPU
+    enable_grpc_healthcheck_service: bool = False
+    enable_serialization_as_tensor_content: bool = False
     rest_api_port: int = 0
     rest_api_num_threads: int = 0  # 0: four for each CPU
     rest_api_timeout_in_ms: int = 30_000
@@ -34,16 +40,9 @@ class Flags:
     tensorflow_inter_op_parallelism: int = 0
     version: bool = False
     help: bool = False
-    # Accepted and without effect: there is no gRPC
-    port: int = 8500
-    grpc_socket_path: str = ""
-    grpc_channel_arguments: str = ""
-    grpc_max_threads: int = 0
+    # Accepted and without effect: not implemented, said at the start where it is asked for
     ssl_config_file: str = ""
     use_alts_credentials: bool = False
-    enable_grpc_healthcheck_service: bool = False
-    enable_profiler: bool = True
-    # Accepted and without effect: not implemented, said at the start where it is asked for
     enable_batching: bool = False
     batching_parameters_file: str = ""
     enable_per_model_batching_parameters: bool = False
@@ -62,11 +61,13 @@ class Flags:
     num_unload_threads: int = 0
     flush_filesystem_caches: bool = True
     remove_unused_fields_from_bundle_metagraph: bool = True
-    enable_serialization_as_tensor_content: bool = False
+    enable_profiler: bool = True
     skip_initialize_tpu: bool = False
 
 
 NOT_IMPLEMENTED = (
+    "ssl_config_file",
+    "use_alts_credentials",
     "enable_batching",
     "enable_per_model_batching_parameters",
     "tensorflow_session_config_file",
@@ -110,7 +111,10 @@ def _checked(flags: Flags) -> Flags:
     if not flags.model_base_path and not flags.model_config_file:
         raise FlagError("--model_base_path or --model_config_file must say what to serve")
     if not 0 < flags.rest_api_port < 1 << 16:
-        raise FlagError("--rest_api_port must name a port: the REST API is all that this server offers")
+        raise FlagError("--rest_api_port must name a port: this server is not to be had without its REST API")
+    if not 0 <= flags.port < 1 << 16:
+        raise FlagError("--port must name a port, or be 0: no gRPC")
+    channel_arguments(flags)
     if flags.batching_parameters_file and not flags.enable_batching:
         raise FlagError("--batching_parameters_file is set without --enable_batching")
     parallelism = (
@@ -131,6 +135,21 @@ def _read(name: str, kind: type, value: str) -> object:
 
 
 _KINDS: dict[str, type] = {flag.name: type(flag.default) for flag in fields(Flags)}
+
+
+def channel_arguments(flags: Flags) -> list[tuple[str, int | str]]:
+    """Names and values of --grpc_channel_arguments: `a=1,b=text`.
+
+    Raises:
+        FlagError: a part of it has no value.
+    """
+    found: list[tuple[str, int | str]] = []
+    for part in filter(None, flags.grpc_channel_arguments.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals:
+            raise FlagError(f"--grpc_channel_arguments: {part} has no value")
+        found.append((name, int(value) if value.lstrip("-").isdecimal() else value))
+    return found
 
 
 def usage(program: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serving.standin.catalogue import Catalogue
+from serving.standin.catalogue import Address, Catalogue
 from serving.standin.errors import Code, StatusError
 from serving.standin.model_config import ConfigError, ModelConfig
 from serving.standin.servable import Servable
@@ -84,6 +84,17 @@ class Keeper:
         with self._changed:
             known = self._models.get(model)
             return [replace(version) for version in known.highest_first()] if known else []
+
+    def described(self, address: Address) -> list[Version]:
+        """Those that a question for the status is about.
+
+        Raises StatusError: NOT_FOUND where there are none.
+        """
+        versions = [v for v in self.versions(address.model) if address.version in (None, v.number)]
+        if not versions:
+            which = "any versions" if address.version is None else f"version {address.version}"
+            raise StatusError(Code.NOT_FOUND, f"Could not find {which} of model {address.model}")
+        return versions
 
     def knows(self, model: str) -> bool:
         return model in self._models

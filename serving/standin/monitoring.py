@@ -4,8 +4,13 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
+from serving.standin.errors import Code, StatusError
+
+_COUNT = ":tensorflow:serving:request_count"
+_LATENCY = ":tensorflow:serving:request_latency"
+_RUN_LATENCY = ":tensorflow:serving:runtime_latency"
 _BUCKETS = [10 * 1.8**exponent for exponent in range(33)]
 """Upper bounds in microseconds."""
 
@@ -50,6 +55,27 @@ class Metrics:
         microseconds = (time.perf_counter() - start) * 1e6
         with self._lock:
             self._histograms[name][tuple(labels.items())].observe(microseconds)
+
+    @contextmanager
+    def request(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
+        """Count what is done inside as one request and, where it succeeds, time it.
+
+        api: empty for status and metadata. entrypoint: REST or GRPC.
+        """
+        code = Code.UNKNOWN
+        try:
+            with self.timed(_LATENCY, model_name=model, API=api, entrypoint=entrypoint):
+                yield
+            code = Code.OK
+        except StatusError as error:
+            code = error.code
+            raise
+        finally:
+            self.count(_COUNT, model_name=model, status=code.name)
+
+    def runtime(self, model: str, api: str) -> AbstractContextManager[None]:
+        """Time what is done inside as one run of a graph."""
+        return self.timed(_RUN_LATENCY, model_name=model, API=api, runtime="TF1")
 
     def render(self) -> bytes:
         with self._lock:

@@ -15,9 +15,6 @@ from serving.standin.urls import Question
 _LARGEST_UNPACKED = 100 << 20
 
 
-_RUN_LATENCY = ":tensorflow:serving:runtime_latency"
-
-
 def answer(question: Question, body: bytes, catalogue: Catalogue, metrics: Metrics) -> bytes:
     """Raises StatusError: everything that can be wrong with it."""
     work = _predict if question.what == "predict" else _classify_or_regress
@@ -32,7 +29,7 @@ def _predict(question: Question, body: bytes, catalogue: Catalogue, metrics: Met
         if not signature.inputs:
             raise StatusError.invalid(f"Failed to get input map for signature: {name or 'DEFAULT'}")
         form, feeds = read_feeds(document, signature.inputs)
-        with metrics.timed(_RUN_LATENCY, model_name=question.address.model, API="Predict", runtime="TF1"):
+        with metrics.runtime(question.address.model, "Predict"):
             outputs = servable.run(signature, feeds)
         return write_answer(outputs, form)
 
@@ -45,12 +42,11 @@ def _classify_or_regress(question: Question, body: bytes, catalogue: Catalogue, 
         signature = servable.signatures.get(name)
         if signature is None:
             raise StatusError(Code.FAILED_PRECONDITION, f"No signature was found with the name: {name}")
-        aliases, write = results.outputs_and_writer(question.what, signature)
+        aliases = results.wanted_outputs(question.what, signature)
         feeds = {"inputs": Tensor(STRING, (len(serialized),), serialized)}
-        api = question.what.capitalize()
-        with metrics.timed(_RUN_LATENCY, model_name=question.address.model, API=api, runtime="TF1"):
+        with metrics.runtime(question.address.model, question.what.capitalize()):
             outputs = servable.run(signature, feeds, aliases)
-        return write(outputs, len(serialized))
+        return results.write_json(question.what, outputs, len(serialized))
 
 
 def unpack(body: bytes, content_encoding: str) -> bytes:

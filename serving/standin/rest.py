@@ -26,8 +26,6 @@ _CORS = {
     "Access-Control-Allow-Headers": "Content-Type",
 }
 _NO_BODY_TYPE = "text/html; charset=ISO-8859-1"
-_COUNT = ":tensorflow:serving:request_count"
-_LATENCY = ":tensorflow:serving:request_latency"
 
 
 class Rest:
@@ -115,17 +113,12 @@ class Rest:
         model = question.address.model
         model = model if self._keeper.knows(model) else "unknown"
         api = "" if question.what in ("status", "metadata") else question.what
-        code = Code.UNKNOWN
         try:
-            with self._metrics.timed(_LATENCY, model_name=model, API=api, entrypoint="REST"):
+            with self._metrics.request(model, api, "REST"):
                 body = work()
-            code = Code.OK
             return self._response(200, body)
         except StatusError as error:
-            code = error.code
             return self._failure(error)
-        finally:
-            self._metrics.count(_COUNT, model_name=model, status=code.name)
 
     def _predict(self, question: Question, request: Request) -> bytes:
         body = predictions.unpack(request.body, request.headers.get("content-encoding", ""))
@@ -135,11 +128,7 @@ class Rest:
         if what == "metadata":
             with self._catalogue.lease(address) as (version, servable):
                 return write_metadata(address.model, version, servable.signatures)
-        versions = [v for v in self._keeper.versions(address.model) if address.version in (None, v.number)]
-        if not versions:
-            which = "any versions" if address.version is None else f"version {address.version}"
-            raise StatusError(Code.NOT_FOUND, f"Could not find {which} of model {address.model}")
-        return write_status(versions)
+        return write_status(self._keeper.described(address))
 
     def _failure(self, error: StatusError) -> Response:
         return self._response(error.code.http_status, error_body(error.message))

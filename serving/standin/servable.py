@@ -8,7 +8,7 @@ from pathlib import Path
 from serving.standin import protowire
 from serving.standin.dtypes import Tensor
 from serving.standin.errors import StatusError
-from serving.standin.signatures import Signature, read_signatures
+from serving.standin.signatures import Signature, read_signature_def_map, read_signatures
 from serving.standin.tensorflow_c import Library, Session
 from serving.standin.turns import Turns
 
@@ -17,6 +17,11 @@ DEFAULT_SIGNATURE = "serving_default"
 # Field numbers of ConfigProto and RunOptions: tensorflow/core/protobuf/config.proto
 _INTRA_OP_THREADS, _INTER_OP_THREADS = 2, 5
 _TIMEOUT_MS = 2
+
+
+def run_options(timeout_ms: int) -> bytes:
+    """A serialized RunOptions; 0 and less: no limit."""
+    return protowire.write_int(_TIMEOUT_MS, timeout_ms) if timeout_ms > 0 else b""
 
 
 class Runtime:
@@ -29,7 +34,7 @@ class Runtime:
         self._library = library
         self._config = protowire.write_int(_INTRA_OP_THREADS, intra_op_threads)
         self._config += protowire.write_int(_INTER_OP_THREADS, inter_op_threads)
-        self._run_options = protowire.write_int(_TIMEOUT_MS, timeout_ms) if timeout_ms > 0 else b""
+        self._run_options = run_options(timeout_ms)
         self._turns = Turns(most_runs)
 
     def load(self, export: Path, tags: Sequence[str]) -> "Servable":
@@ -47,6 +52,8 @@ class Servable:
         self._users = 0
         self._unused = threading.Condition()
         self.signatures: Mapping[str, Signature] = read_signatures(session.meta_graph)
+        self.signature_def_map = read_signature_def_map(session.meta_graph)
+        """The same as a serialized tensorflow.serving.SignatureDefMap."""
 
     def signature(self, name: str) -> Signature:
         """Raises StatusError: INVALID_ARGUMENT, as REST words it."""
@@ -58,17 +65,25 @@ class Servable:
         return found
 
     def run(
-        self, signature: Signature, feeds: Mapping[str, Tensor], fetch: Sequence[str] | None = None
+        self,
+        signature: Signature,
+        feeds: Mapping[str, Tensor],
+        fetch: Sequence[str] | None = None,
+        *,
+        timeout_ms: int | None = None,
     ) -> dict[str, Tensor]:
         """Outputs by alias: those of `fetch`, all without it.
+
+        timeout_ms: 0 is no limit; None the one for all runs.
 
         Raises StatusError: what the graph had to object; DEADLINE_EXCEEDED beyond the time allowed.
         """
         aliases = list(signature.outputs) if fetch is None else fetch
         by_tensor = {signature.inputs[alias].name: tensor for alias, tensor in feeds.items()}
         names = [signature.outputs[alias].name for alias in aliases]
+        options = self._run_options if timeout_ms is None else run_options(timeout_ms)
         with self._turns:
-            results = self._session.run(by_tensor, names, self._run_options)
+            results = self._session.run(by_tensor, names, options)
         return dict(zip(aliases, results, strict=True))
 
     @contextmanager

@@ -42,6 +42,12 @@ def read_signatures(meta_graph: bytes) -> dict[str, Signature]:
     return {name: _signature(protowire.read(message)) for name, message in found.items()}
 
 
+def read_signature_def_map(meta_graph: bytes) -> bytes:
+    """A tensorflow.serving.SignatureDefMap: its one field holds the very entries that the MetaGraphDef has."""
+    entries = protowire.read(meta_graph).get(_SIGNATURES, [])
+    return b"".join(protowire.write_bytes(1, entry) for entry in entries if isinstance(entry, bytes))
+
+
 def _signature(fields: protowire.Fields) -> Signature:
     return Signature(
         inputs=_tensor_infos(fields, _INPUTS),

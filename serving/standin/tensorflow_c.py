@@ -149,10 +149,10 @@ class Library:
         shape = tuple(self._c.TF_Dim(handle, axis) for axis in range(self._c.TF_NumDims(handle)))
         if dtype is STRING:
             return Tensor(dtype, shape, self._read_strings(handle, math.prod(shape)))
-        if dtype.numpy is None:
+        if dtype.storage is None:
             return Tensor(dtype, shape, np.empty(0))
         raw = ctypes.string_at(self._c.TF_TensorData(handle), self._c.TF_TensorByteSize(handle))
-        return Tensor(dtype, shape, np.frombuffer(raw, dtype.numpy))
+        return Tensor(dtype, shape, np.frombuffer(raw, dtype.storage))
 
     def _read_strings(self, handle: int, count: int) -> list[bytes]:
         start = self._c.TF_TensorData(handle) or 0

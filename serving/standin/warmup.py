@@ -10,6 +10,7 @@ from pathlib import Path
 from serving.standin import protowire
 from serving.standin.dtypes import STRING, Tensor
 from serving.standin.errors import Code, StatusError
+from serving.standin.examples import read_input
 from serving.standin.protowire import Fields
 from serving.standin.servable import Servable
 from serving.standin.tensor_proto import read_tensor
@@ -17,13 +18,11 @@ from serving.standin.tensor_proto import read_tensor
 _FILE = Path("assets.extra/tf_serving_warmup_requests")
 _MOST_RECORDS = 1000
 
-# Field numbers: tensorflow_serving/apis/prediction_log.proto, predict.proto, model.proto, input.proto
+# Field numbers: tensorflow_serving/apis/prediction_log.proto, predict.proto, model.proto
 _CLASSIFY_LOG, _REGRESS_LOG, _PREDICT_LOG = 2, 3, 6
 _REQUEST = 1
 _MODEL_SPEC, _INPUTS = 1, 2
 _SIGNATURE_NAME = 3
-_EXAMPLE_LIST, _EXAMPLE_LIST_WITH_CONTEXT = 1, 2
-_EXAMPLES, _CONTEXT = 1, 2
 
 
 def warm_up(servable: Servable, export: Path, iterations: int) -> None:
@@ -80,18 +79,9 @@ def _replay(servable: Servable, entry: Fields) -> None:
                 signature = servable.signature(_signature_name(request))
                 if "inputs" not in signature.inputs:
                     raise StatusError.invalid("A warmup request has examples, but its signature takes none")
-                examples = _examples(protowire.read(protowire.last_bytes(request, _INPUTS)))
+                examples = read_input(protowire.read(protowire.last_bytes(request, _INPUTS)))
                 servable.run(signature, {"inputs": Tensor(STRING, (len(examples),), examples)})
 
 
 def _signature_name(request: Fields) -> str:
     return protowire.text(protowire.read(protowire.last_bytes(request, _MODEL_SPEC)), _SIGNATURE_NAME)
-
-
-def _examples(source: Fields) -> list[bytes]:
-    """Serialized; a context stands before each, which merges it."""
-    plain = protowire.read(protowire.last_bytes(source, _EXAMPLE_LIST))
-    shared = protowire.read(protowire.last_bytes(source, _EXAMPLE_LIST_WITH_CONTEXT))
-    context = protowire.last_bytes(shared, _CONTEXT)
-    found = [context + example for example in shared.get(_EXAMPLES, []) if isinstance(example, bytes)]
-    return found or [example for example in plain.get(_EXAMPLES, []) if isinstance(example, bytes)]

@@ -148,11 +148,12 @@ def _same_number(recorded: float, actual: float) -> bool:
 def _same_error(recorded: str, actual: str) -> bool:
     """Texts of operations up to where they name the node in the graph; long quotes of JSON for 200 characters."""
     if "{{" in recorded:
-        return _up_to_node(recorded) == _up_to_node(actual)
+        return up_to_node(recorded) == up_to_node(actual)
     folded, ours = (" ".join(text.split()) for text in (recorded, actual))
     quotes_much = "JSON Value: " in recorded and len(folded) > 200
     return folded[:200] == ours[:200] if quotes_much else folded == ours
 
 
-def _up_to_node(text: str) -> str:
+def up_to_node(text: str) -> str:
+    """The part of an operation's error text that does not depend on how the graph was built."""
     return re.split(r"\n|\{\{", text)[0].strip()

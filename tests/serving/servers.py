@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True)
 class Server:
     port: int
+    grpc_port: int
     process: "subprocess.Popen[str]"
     log: Path
 
@@ -61,17 +62,17 @@ def free_port() -> int:
 
 def start(folder: Path, *flags: str, port: int | None = None) -> Server:
     """The process, not yet listening. `folder` takes its log."""
-    port = port or free_port()
+    port, grpc_port = port or free_port(), free_port()
     log = folder / f"standin-{port}.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serving.standin", f"--rest_api_port={port}", *flags],
+            [sys.executable, "-m", "serving.standin", f"--port={grpc_port}", f"--rest_api_port={port}", *flags],
             cwd=ROOT,
             text=True,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    return Server(port, process, log)
+    return Server(port, grpc_port, process, log)
 
 
 @contextmanager

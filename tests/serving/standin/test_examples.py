@@ -8,7 +8,7 @@ from serving.standin import protowire
 from serving.standin.dtypes import STRING, Tensor, data_type
 from serving.standin.errors import StatusError
 from serving.standin.examples import read_examples
-from serving.standin.results import outputs_and_writer
+from serving.standin.results import wanted_outputs, write_json
 from serving.standin.signature_text import signature_text
 from serving.standin.signatures import Dimension, Signature, TensorInfo
 
@@ -28,8 +28,7 @@ def scores(*shape: int) -> Tensor:
 
 
 def answer(method: str, outputs: dict[str, Tensor], count: int) -> object:
-    _, write = outputs_and_writer(method, signature(*outputs))
-    return json.loads(write(outputs, count))["results"]
+    return json.loads(write_json(method, outputs, count))["results"]
 
 
 def features(example: bytes) -> dict[str, protowire.Fields]:
@@ -118,7 +117,7 @@ def test_outputs_of_another_shape_are_no_results(method: str, outputs: dict[str,
 )
 def test_signatures_of_another_kind_are_refused(method: str, wrong: Signature, message: str) -> None:
     with pytest.raises(StatusError) as caught:
-        outputs_and_writer(method, wrong)
+        wanted_outputs(method, wrong)
     assert caught.value.message.startswith(message)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from serving.standin.flags import FlagError, Flags, parse_flags, usage
+from serving.standin.flags import FlagError, Flags, channel_arguments, parse_flags, usage
 
 ENOUGH = ["--rest_api_port=8501", "--model_base_path=/models/m"]
 
@@ -28,6 +28,8 @@ def test_what_is_no_flag_is_passed_over() -> None:
         ([], "must say what to serve"),
         (["--model_base_path=/m"], "must name a port"),
         ([*ENOUGH, "--rest_api_num_threads=many"], "Couldn't interpret value many for flag rest_api_num_threads"),
+        ([*ENOUGH, "--port=65536"], "--port must name a port, or be 0"),
+        ([*ENOUGH, "--grpc_channel_arguments=a=1,b"], "--grpc_channel_arguments: b has no value"),
         ([*ENOUGH, "--enable_batching=perhaps"], "Couldn't interpret value perhaps"),
         ([*ENOUGH, "--batching_parameters_file=b"], "without --enable_batching"),
         (
@@ -39,6 +41,11 @@ def test_what_is_no_flag_is_passed_over() -> None:
 def test_flags_that_make_no_sense_stop_the_start(arguments: list[str], message: str) -> None:
     with pytest.raises(FlagError, match=message):
         parse_flags(arguments)
+
+
+def test_channel_arguments_are_numbers_where_they_can_be() -> None:
+    flags, _ = parse_flags([*ENOUGH, "--grpc_channel_arguments=a=-1,b=text"])
+    assert channel_arguments(flags) == [("a", -1), ("b", "text")]
 
 
 def test_help_needs_no_other_flag_and_names_them_all() -> None:

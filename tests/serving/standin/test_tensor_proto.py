@@ -1,4 +1,5 @@
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,13 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.standin import protowire
-from serving.standin.dtypes import Tensor
+from serving.standin.dtypes import Tensor, data_type
 from serving.standin.errors import StatusError
 from serving.standin.protowire import read, signed, varints, write_bytes, write_float, write_int, write_varint
-from serving.standin.tensor_proto import read_tensor
+from serving.standin.tensor_proto import read_tensor, write_tensor
 from serving.standin.warmup import _masked_crc32c, _records
 
-FLOAT, INT32, STRING, INT64, UINT64, HALF = 1, 3, 7, 9, 23, 19
+FLOAT, INT32, STRING, COMPLEX64, INT64, BOOL, BFLOAT16, UINT16, HALF, VARIANT, UINT64 = (
+    1,
+    3,
+    7,
+    8,
+    9,
+    10,
+    14,
+    17,
+    19,
+    21,
+    23,
+)
 
 
 def tensor(dtype: int, shape: list[int], *fields: bytes) -> Tensor:
@@ -71,8 +84,38 @@ def test_the_last_value_stands_for_all_that_follow() -> None:
 def test_a_tensor_that_is_not_what_it_says_is_refused() -> None:
     with pytest.raises(StatusError, match="does not fit its shape"):
         tensor(FLOAT, [3], write_bytes(4, bytes(8)))
-    with pytest.raises(StatusError, match="half"):
-        tensor(HALF, [1])
+    with pytest.raises(StatusError, match="negative"):
+        tensor(FLOAT, [-1])
+    with pytest.raises(StatusError, match="variant"):
+        tensor(VARIANT, [1])
+
+
+NUMBERS = [
+    (FLOAT, [0.5, -1.0]),
+    (INT32, [7, -7]),
+    (INT64, [1 << 62, -(1 << 62)]),
+    (UINT64, [0, (1 << 64) - 1]),
+    (UINT16, [0, 65535]),
+    (HALF, [1.5, -2.0]),
+    (BFLOAT16, [0x3F80, 0]),
+    (COMPLEX64, [1 + 2j, -1j]),
+    (BOOL, [True, False]),
+]
+
+
+@pytest.mark.parametrize("as_content", [False, True])
+@pytest.mark.parametrize(("dtype", "elements"), NUMBERS)
+def test_numbers_read_back_as_they_were_written(dtype: int, elements: list[Any], as_content: bool) -> None:
+    kind = data_type(dtype)
+    written = write_tensor(Tensor(kind, (2, 1), np.array(elements, kind.storage)), as_content=as_content)
+    found = read_tensor(read(written))
+    assert (found.dtype, found.shape, list(found.values)) == (kind, (2, 1), elements)
+
+
+def test_strings_are_written_one_by_one_or_as_lengths_and_bytes() -> None:
+    strings = Tensor(data_type(STRING), (2,), [b"ab", b"c"])
+    assert read(write_tensor(strings))[8] == [b"ab", b"c"]
+    assert read(write_tensor(strings, as_content=True))[4] == [b"\x02\x01abc"]
 
 
 def record(data: bytes) -> bytes:
