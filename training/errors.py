@@ -24,3 +24,13 @@ class RunError(TrainingError):
     """A training run cannot be begun, gone on with or read; what is on disk is as it was."""
 
     exit_code = 2
+
+
+class JudgementError(TrainingError):
+    """There is nothing to judge or nothing to judge it by: no verdict, which is neither a pass nor a failure."""
+
+    exit_code = 2
+
+
+class ReleaseError(TrainingError):
+    """Which version serves was not changed."""

@@ -1,8 +1,8 @@
 """The versions of one model, `models/NAME/VERSION/`, as replicas watch them; how a new one appears among them.
 
 A replica takes every folder with a number for a name. So a version is written beside them under another name,
-on the same file system, flushed to the disk, and renamed when it is whole. What a killed export leaves behind
-(`exporting-…`) harms nobody and may be deleted.
+on the same file system, flushed to the disk, and renamed when it is whole; and one that goes is renamed before it is
+deleted. What a killed process leaves behind (`exporting-…`, `removing-…`) harms nobody and may be deleted.
 """
 
 import os
@@ -47,6 +47,28 @@ def adding(base: Path, number: int | None = None) -> Iterator[NewVersion]:
         _fsync(base)
     finally:
         shutil.rmtree(new.aside, ignore_errors=True)
+
+
+def copy(source: Path, base: Path) -> Path:
+    """The same version, number included, in another folder: hard links where the file system can, else copies."""
+    with adding(base, int(source.name)) as new:
+        shutil.copytree(source, new.aside, copy_function=_link)
+    return new.path
+
+
+def remove(version: Path) -> None:
+    """Take a version away, all at once for whoever watches the folder."""
+    aside = version.with_name(f"removing-{version.name}-{os.getpid()}")
+    version.rename(aside)
+    _fsync(version.parent)
+    shutil.rmtree(aside)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)
 
 
 def _rename(aside: Path, base: Path, number: int) -> Path:

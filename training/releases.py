@@ -1,0 +1,160 @@
+"""Which version serves. `models/NAME/` is what replicas watch; `models/NAME.versions/` keeps every version.
+
+The rule: TensorFlow Serving serves the largest number in the folder that it watches, and loads it before it drops
+the one before. So to promote a version is to put it there, then to take every larger number away; to roll back is
+to take the largest away. A number means one model for ever. What leaves the served folder is kept in the store
+first, and the served folder is never without a version. See docs/decisions/0034-promote-by-number.md.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from training import provenance, versions
+from training.errors import ReleaseError
+from training.provenance import Provenance
+
+Action = Literal["promote", "rollback"]
+LOG = "releases.jsonl"
+
+
+class Release(NamedTuple):
+    """One change of the version that serves."""
+
+    at: str
+    """ISO 8601, UTC."""
+    action: Action
+    version: int
+    """The one that serves from then on."""
+    before: int | None
+    """The one that served until then."""
+
+
+class Known(NamedTuple):
+    """One version, wherever it lies."""
+
+    version: int
+    state: Literal["serving", "served", "exported"]
+    """Served: it lies below the serving one, and a rollback may return to it."""
+    provenance: Provenance | None
+    releases: tuple[Release, ...]
+    """When it began to serve, oldest first."""
+
+
+def store_of(base: Path) -> Path:
+    """Where the versions of `models/NAME` are kept, served or not: `models/NAME.versions`."""
+    return base.with_name(f"{base.name}.versions")
+
+
+def serving(base: Path) -> int | None:
+    """The number that replicas serve, or None where there is nothing to serve."""
+    return max(versions.present(base), default=None)
+
+
+def promote(base: Path, version: int | None = None) -> Release:
+    """Make a version serve.
+
+    Args:
+        base: `models/NAME`.
+        version: the newest in the store where None.
+
+    Raises:
+        ReleaseError: there is no such version, or it serves already.
+    """
+    with _locked(base):
+        kept = versions.present(store_of(base))
+        wanted = version if version is not None else max(kept, default=None)
+        if wanted is None:
+            raise ReleaseError(f"{store_of(base)} holds no version to promote: export one first.")
+        if wanted == serving(base):
+            raise ReleaseError(f"Version {wanted} serves already: nothing to do.")
+        return _serve(base, wanted, "promote")
+
+
+def rollback(base: Path, version: int | None = None) -> Release:
+    """Make an older version serve again.
+
+    Args:
+        base: `models/NAME`.
+        version: the one that the serving one replaced where None.
+
+    Raises:
+        ReleaseError: there is none to return to.
+    """
+    with _locked(base):
+        now = serving(base)
+        older = [number for number in versions.present(base) if now is not None and number < now]
+        wanted = version if version is not None else max(older, default=None)
+        if wanted is None or now is None:
+            raise ReleaseError(f"{base} holds no older version to return to: name one of `history` with --version.")
+        if wanted >= now:
+            raise ReleaseError(f"Version {wanted} is not older than {now}, which serves: promote it instead.")
+        return _serve(base, wanted, "rollback")
+
+
+def history(base: Path) -> list[Known]:
+    """Every version that is known of, newest first."""
+    served, now, log = versions.present(base), serving(base), releases(base)
+    return [
+        Known(
+            number,
+            "serving" if number == now else "served" if number in served else "exported",
+            provenance.read(base / str(number)) or provenance.read(store_of(base) / str(number)),
+            tuple(release for release in log if release.version == number),
+        )
+        for number in sorted({*served, *versions.present(store_of(base))}, reverse=True)
+    ]
+
+
+def releases(base: Path) -> list[Release]:
+    """Every change of the serving version that was made here, oldest first."""
+    try:
+        lines = (store_of(base) / LOG).read_text(encoding="utf-8").splitlines()
+        return [Release(**json.loads(line)) for line in lines]
+    except FileNotFoundError:
+        return []
+    except (ValueError, TypeError) as cause:
+        raise ReleaseError(f"{store_of(base) / LOG} is damaged: move it away; the versions do not need it.") from cause
+
+
+def _serve(base: Path, wanted: int, action: Action) -> Release:
+    before = serving(base)
+    if not (base / str(wanted)).is_dir():
+        source = store_of(base) / str(wanted)
+        if not source.is_dir():
+            raise ReleaseError(f"There is no version {wanted} of {base.name}: see `history` for those there are.")
+        versions.copy(source, base)
+    for newer in [number for number in versions.present(base) if number > wanted]:
+        _retire(base, newer)
+    release = Release(datetime.now(UTC).isoformat(timespec="seconds"), action, wanted, before)
+    _note(base, release)
+    return release
+
+
+def _retire(base: Path, number: int) -> None:
+    """Out of the served folder, into the store unless it is there."""
+    if not (store_of(base) / str(number)).is_dir():
+        versions.copy(base / str(number), store_of(base))
+    versions.remove(base / str(number))
+
+
+def _note(base: Path, release: Release) -> None:
+    with (store_of(base) / LOG).open("a", encoding="utf-8") as log:
+        log.write(json.dumps(release._asdict()) + "\n")
+        log.flush()
+        os.fsync(log.fileno())
+
+
+@contextmanager
+def _locked(base: Path) -> Iterator[None]:
+    """One release at a time; the second one waits."""
+    store = store_of(base)
+    store.mkdir(parents=True, exist_ok=True)
+    with (store / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
