@@ -1,20 +1,18 @@
 """The report as one HTML page that needs nothing else: no script, no network, thumbnails inside."""
 
-from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from training import page as pages
 from training.validation.findings import KINDS, Finding, Kind, Severity
 
 FINDINGS_SHOWN = 48
 """Of each kind; the rest are in the JSON file."""
 FILES_SHOWN = 8
 """Of each finding."""
-STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 class Facts(NamedTuple):
@@ -41,33 +39,14 @@ def pictured(findings: Iterable[Finding]) -> list[str]:
 def page(facts: Facts, findings: Sequence[Finding], thumbnails: Mapping[str, bytes]) -> str:
     """The whole page. Names of files and labels are text on it, whatever they hold."""
     kinds = _by_kind(findings)
-    title = f"Validation of {escape(Path(facts.data_set).name or facts.data_set)}"
     sections = "\n".join(_section(kind, some, facts, thumbnails) for kind, some in kinds)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{title}</title>
-<style>
-{STYLE}</style>
-</head>
-<body>
-<header>
-<h1>{title}</h1>
-{_verdict(facts)}
-{_figures(facts)}
-<p class="digest">{escape(facts.data_set)}<br>{escape(facts.digest)}</p>
-</header>
-{_contents(kinds)}
-<main>
-{sections}
-{_classes(facts.classes)}
-</main>
-</body>
-</html>
-"""
+    digest = f'<p class="digest">{escape(facts.data_set)}<br>{escape(facts.digest)}</p>'
+    return pages.document(
+        f"Validation of {Path(facts.data_set).name or facts.data_set}",
+        f"{_verdict(facts)}\n{_figures(facts)}\n{digest}",
+        f"{sections}\n{_classes(facts.classes)}",
+        below_header=_contents(kinds),
+    )
 
 
 def _by_kind(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
@@ -79,22 +58,22 @@ def _by_kind(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
 
 def _verdict(facts: Facts) -> str:
     if facts.errors:
-        return '<p class="verdict error">Not ready to train on: there are errors to settle first.</p>'
+        return pages.verdict("error", "Not ready to train on: there are errors to settle first.")
     if facts.warnings:
-        return '<p class="verdict warning">Ready to train on, with warnings that deserve a look.</p>'
-    return '<p class="verdict clean">Nothing wrong was found.</p>'
+        return pages.verdict("warning", "Ready to train on, with warnings that deserve a look.")
+    return pages.verdict("clean", "Nothing wrong was found.")
 
 
 def _figures(facts: Facts) -> str:
-    figures = {
-        "pictures": facts.pictures,
-        "classes": len(facts.classes),
-        **{f"in {split}": count for split, count in facts.splits.items()},
-        "errors": facts.errors,
-        "warnings": facts.warnings,
-    }
-    items = "".join(f"<div><dd>{number:,}</dd><dt>{escape(name)}</dt></div>" for name, number in figures.items())
-    return f'<dl class="figures">{items}</dl>'
+    return pages.figures(
+        {
+            "pictures": facts.pictures,
+            "classes": len(facts.classes),
+            **{f"in {split}": count for split, count in facts.splits.items()},
+            "errors": facts.errors,
+            "warnings": facts.warnings,
+        }
+    )
 
 
 def _contents(kinds: Sequence[tuple[str, Sequence[Finding]]]) -> str:
@@ -131,38 +110,19 @@ def _badge(severity: Severity) -> str:
 
 def _article(finding: Finding, places: Mapping[str, str], thumbnails: Mapping[str, bytes]) -> str:
     shape = "names" if not finding.files else "one" if len(finding.files) == 1 else "several"
-    figures = "".join(_figure(file, places.get(file, ""), thumbnails) for file in finding.files[:FILES_SHOWN])
+    shown = finding.files[:FILES_SHOWN]
+    figures = "".join(pages.picture(thumbnails.get(file), file, places.get(file, "")) for file in shown)
     strip = f'<div class="strip">{figures}</div>' if figures else ""
     return f'<article class="{shape}">{strip}<p>{escape(finding.sentence)}</p></article>'
-
-
-def _figure(file: str, place: str, thumbnails: Mapping[str, bytes]) -> str:
-    data = thumbnails.get(file)
-    picture = (
-        f'<img alt="" src="data:image/jpeg;base64,{b64encode(data).decode()}">'
-        if data
-        else '<span class="none">no picture</span>'
-    )
-    name = escape(file).replace("/", "/<wbr>")
-    return f"<figure>{picture}<figcaption>{name}<small>{escape(place)}</small></figcaption></figure>"
 
 
 # --- Below them -------------------------------------------------------------------------------------------------
 
 
 def _classes(classes: Mapping[str, int]) -> str:
-    rows = "\n".join(_bars(classes))
-    return f"""<section id="classes">
-<h2>Pictures by class</h2>
-<p class="why">Different files that can be decoded, fullest class first.</p>
-<table>
-{rows}
-</table>
-</section>"""
-
-
-def _bars(classes: Mapping[str, int]) -> Iterator[str]:
     most = max(classes.values(), default=0) or 1
-    for label, count in sorted(classes.items(), key=lambda item: (-item[1], item[0])):
-        bar = f'<span class="bar" style="width:{100 * count / most:.1f}%"></span>'
-        yield f'<tr><th scope="row">{escape(label)}</th><td class="number">{count:,}</td><td>{bar}</td></tr>'
+    fullest_first = sorted(classes.items(), key=lambda item: (-item[1], item[0]))
+    bars = pages.bars({label: (count / most, f"{count:,}") for label, count in fullest_first})
+    return pages.section(
+        "classes", "Pictures by class", "Different files that can be decoded, fullest class first.", bars
+    )

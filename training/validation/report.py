@@ -1,15 +1,15 @@
 """One validation from beginning to end: read, look, check; then the two files that say what was found."""
 
 import json
-import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from training import reports
 from training.errors import DataSetError
-from training.manifest import Manifest, Progress, read
+from training.manifest import Manifest, read
+from training.steps import Step, unseen
 from training.validation import label_checks
 from training.validation.checks import MIN_PER_CLASS, Looks, check, pictures_by_class
 from training.validation.findings import KINDS, Finding, Severity
@@ -19,13 +19,6 @@ from training.workers import Workers
 
 JSON_NAME, PAGE_NAME = "validation.json", "validation.html"
 Verdict = Literal["errors", "warnings", "clean"]
-Step = Callable[[str], Progress]
-"""Takes the name of a piece of work that begins; what it answers is told how far that has come."""
-
-
-def unseen(name: str) -> Progress:
-    """A step that nobody watches."""
-    return lambda done, total: None
 
 
 @dataclass(frozen=True)
@@ -92,9 +85,7 @@ def check_place(folder: Path, data_set: Path) -> None:
         raise DataSetError(
             f"The report folder {folder} lies in the data set, which stays as it is: give another with --report."
         )
-    there = next(parent for parent in (place, *place.parents) if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise DataSetError(f"The report folder {folder} cannot be written: give another with --report.")
+    reports.check_place(folder)
 
 
 def write(report: Report, folder: Path, *, workers: Workers = Workers(), step: Step = unseen) -> tuple[Path, Path]:  # noqa: B008
@@ -108,25 +99,8 @@ def write(report: Report, folder: Path, *, workers: Workers = Workers(), step: S
         JSON_NAME: json.dumps(as_json(report), indent=1) + "\n",
         PAGE_NAME: page(facts(report), report.findings, small),
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write_whole(folder, texts)
-    except OSError as cause:
-        raise DataSetError(f"The report could not be written to {folder}: {cause.strerror}.") from cause
+    reports.write(folder, texts)
     return folder / JSON_NAME, folder / PAGE_NAME
-
-
-def _write_whole(folder: Path, texts: dict[str, str]) -> None:
-    """All of them beside their places first, so that a full disk costs no older report."""
-    asides = {name: folder / f"{name}.partial" for name in texts}
-    try:
-        for name, aside in asides.items():
-            aside.write_text(texts[name], encoding="utf-8", errors="backslashreplace")
-        for name, aside in asides.items():
-            aside.replace(folder / name)
-    finally:
-        for aside in asides.values():
-            aside.unlink(missing_ok=True)
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from training import manifest
+from training.shell.telling import printable, steps
 from training.validation.findings import KINDS, Finding
 from training.validation.report import Report, check_place, validate, write
 from training.workers import Workers
@@ -26,47 +25,22 @@ def run(data_set: Path, folder: Path, *, labels: Path | None, min_per_class: int
         DataSetError: it cannot run.
     """
     check_place(folder, data_set)
-    with _bars() as bars:
-        step = _Steps(bars)
-        report = validate(
-            data_set, labels=labels, min_per_class=min_per_class, workers=Workers(workers), step=step.begin
-        )
-        written = write(report, folder, workers=Workers(workers), step=step.begin)
+    with steps() as step:
+        report = validate(data_set, labels=labels, min_per_class=min_per_class, workers=Workers(workers), step=step)
+        written = write(report, folder, workers=Workers(workers), step=step)
     _tell(report, written[1])
     return 1 if report.count("error") else 0
-
-
-class _Steps:
-    """A bar for each piece of work."""
-
-    def __init__(self, bars: Progress) -> None:
-        self.bars = bars
-
-    def begin(self, name: str) -> manifest.Progress:
-        task = self.bars.add_task(name, total=None)
-        return lambda done, total: self.bars.update(task, completed=done, total=total)
-
-
-def _bars() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
 
 
 def _tell(report: Report, page: Path) -> None:
     """One picture's name may hold anything: it is printed as text, never as markup, and unprintable bytes escaped."""
     out = Console(soft_wrap=True, highlight=False)
     manifest = report.manifest
-    out.print(Text(_printable(f"{_number(len(report.looks), 'picture')} of {len(manifest.labels):,} classes")))
+    out.print(Text(printable(f"{_number(len(report.looks), 'picture')} of {len(manifest.labels):,} classes")))
     for kind in report.kinds:
         _tell_kind(out, kind, [finding for finding in report.findings if finding.kind == kind])
     errors, warnings = _number(report.count("error"), "error"), _number(report.count("warning"), "warning")
-    out.print(Text(_printable(f"{errors}, {warnings}. Look at {page}")))
+    out.print(Text(printable(f"{errors}, {warnings}. Look at {page}")))
 
 
 def _number(count: int, what: str) -> str:
@@ -78,7 +52,7 @@ def _tell_kind(out: Console, kind: str, findings: list[Finding]) -> None:
     head = Text(f"{severity:8}", style=COLOURS[severity])
     out.print(head.append(f"{KINDS[kind].title} ({len(findings):,})", style="bold"))
     for finding in findings[:SHOWN]:
-        out.print(Text(_printable(f"        {line(finding)}")))
+        out.print(Text(printable(f"        {line(finding)}")))
     if len(findings) > SHOWN:
         out.print(Text(f"        and {len(findings) - SHOWN:,} more"))
 
@@ -87,7 +61,3 @@ def line(finding: Finding) -> str:
     """The sentence, behind the name of the file where it speaks of one without naming it."""
     alone = len(finding.files) == 1 and finding.files[0] not in finding.sentence
     return f"{finding.files[0]}: {finding.sentence}" if alone else finding.sentence
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
