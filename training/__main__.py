@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from training.errors import TrainingError
+from training.shell import quality, release
 
 app = typer.Typer(
     help="Make models for Specimen, from pictures to a version that replicas serve.",
@@ -15,6 +16,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(quality.app)
+app.add_typer(release.app)
 
 
 @app.callback()

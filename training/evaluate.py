@@ -1,5 +1,7 @@
 """How good and how honest a model is, from arrays alone: logits and true classes in, figures out."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -65,3 +67,83 @@ def fit_temperature(logits: ArrayLike, truth: Classes) -> float:
         left, right = high - golden * (high - low), low + golden * (high - low)
         low, high = (low, right) if loss(left) < loss(right) else (left, high)
     return float(np.exp((low + high) / 2))
+
+
+# --- Class by class ---------------------------------------------------------------------------------------------
+
+
+class Figures(NamedTuple):
+    """Of each class, float64, shape (classes,); NaN where there is nothing to divide by."""
+
+    precision: Rows
+    """Of the pictures that got this name, the share that deserved it."""
+    recall: Rows
+    """Of the pictures of this class, the share that got its name."""
+    f1: Rows
+    """Their harmonic mean; 0 where the class was never named rightly, NaN where it has no pictures."""
+
+
+class Bin(NamedTuple):
+    """Pictures whose best answer is about equally confident."""
+
+    low: float
+    high: float
+    pictures: int
+    confidence: float
+    """Their mean."""
+    hits: float
+    """The share of them that is right."""
+
+
+def confusion(answers: Classes, truth: Classes, classes: int) -> Classes:
+    """Counts, int64 (classes, classes): a row a true class, a column an answer."""
+    counts = np.bincount(truth * classes + answers, minlength=classes * classes)
+    return counts.reshape(classes, classes).astype(np.int64)
+
+
+def by_class(counts: Classes) -> Figures:
+    """Precision, recall and F1 from a confusion matrix."""
+    hits, pictures, named = np.diag(counts).astype(float), counts.sum(axis=1), counts.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        f1 = np.where(pictures > 0, 2 * hits / (pictures + named), np.nan)
+        return Figures(hits / named, hits / pictures, f1)
+
+
+def macro(figures: Figures) -> dict[str, float]:
+    """Means over the classes that have pictures, small ones counting as much as large ones.
+
+    A class that is never named has no precision of its own; here it counts as 0, so that silence does not pay.
+    """
+    tested = ~np.isnan(figures.recall)
+    return {
+        "macro_precision": float(np.nan_to_num(figures.precision[tested]).mean()),
+        "macro_recall": float(figures.recall[tested].mean()),
+        "macro_f1": float(figures.f1[tested].mean()),
+    }
+
+
+def reliability(rows: Rows, truth: Classes) -> list[Bin]:
+    """How often the best answer is right where it says so: what `calibration_error` sums, no empty bins."""
+    confidence, hit = rows.max(axis=1), rows.argmax(axis=1) == truth
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return [
+        Bin(k / BINS, (k + 1) / BINS, int(here.sum()), float(confidence[here].mean()), float(hit[here].mean()))
+        for k in range(BINS)
+        if (here := bins == k).any()
+    ]
+
+
+def at_temperature(rows: Rows, temperature: float) -> Rows:
+    """Probabilities p as they would be had the logits been divided by `temperature` once more."""
+    return softmax(np.log(np.maximum(rows, 1e-30)), temperature)
+
+
+def wilson(hits: int, count: int) -> tuple[float, float]:
+    """95 % confidence interval of a share.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    z, share = 1.96, hits / count
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    reach = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return float(max(0.0, centre - reach)), float(min(1.0, centre + reach))

@@ -48,3 +48,51 @@ def test_report_has_the_figures_of_a_description() -> None:
     assert report["top1"] == 0.5
     assert report["pictures"] == 4
     assert report["ece"] == report["ece_uncalibrated"]
+
+
+# --- Class by class -----------------------------------------------------------------------------------------------
+
+COUNTS = evaluate.confusion(np.array([0, 0, 1, 1, 1]), np.array([0, 0, 0, 1, 1]), 4)
+
+
+def test_confusion_has_a_row_a_true_class_and_a_column_an_answer() -> None:
+    assert COUNTS.tolist() == [[2, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_figures_of_a_class_are_those_of_the_textbook() -> None:
+    figures = evaluate.by_class(COUNTS)
+    assert figures.precision[:2].tolist() == pytest.approx([1, 2 / 3])
+    assert figures.recall[:2].tolist() == pytest.approx([2 / 3, 1])
+    assert figures.f1[:2].tolist() == pytest.approx([0.8, 0.8])
+    assert np.isnan([figures.precision[2], figures.recall[2], figures.f1[2]]).all()
+
+
+def test_macro_averages_leave_out_classes_without_pictures() -> None:
+    assert evaluate.macro(evaluate.by_class(COUNTS)) == pytest.approx(
+        {"macro_precision": 5 / 6, "macro_recall": 5 / 6, "macro_f1": 0.8}
+    )
+
+
+def test_a_class_that_is_never_named_counts_as_nothing() -> None:
+    counts = evaluate.confusion(np.array([0, 0]), np.array([0, 1]), 2)
+    assert evaluate.macro(evaluate.by_class(counts)) == pytest.approx(
+        {"macro_precision": 0.25, "macro_recall": 0.5, "macro_f1": 1 / 3}
+    )
+
+
+def test_reliability_bins_add_up_to_the_calibration_error() -> None:
+    bins = evaluate.reliability(ROWS, TRUTH)
+    error = sum(b.pictures * abs(b.hits - b.confidence) for b in bins) / len(TRUTH)
+    assert sum(b.pictures for b in bins) == len(TRUTH)
+    assert error == pytest.approx(evaluate.calibration_error(ROWS, TRUTH))
+
+
+def test_taking_the_temperature_back_gives_the_uncalibrated_probabilities() -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (5, 4))
+    cooled = evaluate.softmax(logits, 1.7)
+    assert evaluate.at_temperature(cooled, 1 / 1.7) == pytest.approx(evaluate.softmax(logits))
+
+
+def test_the_interval_of_a_share_is_wilsons() -> None:
+    assert evaluate.wilson(8, 10) == pytest.approx((0.490, 0.943), abs=1e-3)
+    assert evaluate.wilson(0, 10)[0] == 0

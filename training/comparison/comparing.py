@@ -1,0 +1,95 @@
+"""Ask two sources about the same pictures; then the two files that say what differs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import examples, page, reports
+from training.comparison.measures import Answers, Comparison, Flip, measured
+from training.errors import JudgementError
+from training.examples import Example
+from training.sources import Source
+from training.steps import Step, unseen
+
+JSON_NAME, PAGE_NAME = "comparison.json", "comparison.html"
+FLIPS_SHOWN = 48
+CLASSES_SHOWN = 40
+
+
+def compare(old: Source, new: Source, pictures: Sequence[Example], *, step: Step = unseen) -> Comparison:
+    """Ask both about every picture, batch by batch: each is decoded once and both see the same pixels.
+
+    Raises:
+        JudgementError: a picture cannot be read, a source cannot be asked, or they know none of the labels.
+    """
+    known = {*old.facts.labels, *new.facts.labels}
+    if not known & {example.label for example in pictures}:
+        raise JudgementError("Neither model knows a single label of these pictures: give others, or the right labels.")
+    rows: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
+    for _, batch in examples.read(pictures, step("Asking both models")):
+        for source, answers in zip((old, new), rows, strict=True):
+            answers.append(source.ask(batch).astype(np.float32))
+    before, after = (
+        Answers(source.facts.name, source.facts.version, source.facts.labels, np.concatenate(answers))
+        for source, answers in zip((old, new), rows, strict=True)
+    )
+    return measured(before, after, [example.file for example in pictures], [example.label for example in pictures])
+
+
+def write(comparison: Comparison, pictures: Sequence[Example], folder: Path) -> tuple[Path, Path]:
+    """The JSON file and the page, in this order.
+
+    Raises:
+        DataSetError: the folder cannot be written; older files stay as they were.
+    """
+    found = {example.file: example for example in pictures}
+    shown = comparison.flips[:FLIPS_SHOWN]
+    thumbnails = {flip.file: reports.thumbnail(examples.picture(found[flip.file]).pixels) for flip in shown}
+    reports.write(
+        folder,
+        {JSON_NAME: comparison.model_dump_json(indent=1) + "\n", PAGE_NAME: as_page(comparison, thumbnails)},
+    )
+    return folder / JSON_NAME, folder / PAGE_NAME
+
+
+def as_page(comparison: Comparison, thumbnails: dict[str, bytes]) -> str:
+    """The whole report, HTML."""
+    figures: dict[str, str | int] = {
+        "pictures": comparison.pictures,
+        "same answer": f"{comparison.agreement:.1%}",
+        "old top-1": f"{comparison.old_top1:.3f}",
+        "new top-1": f"{comparison.new_top1:.3f}",
+        "difference, 95 %": f"{comparison.difference:+.3f} ({comparison.low:+.3f} to {comparison.high:+.3f})",
+        "McNemar's p": f"{comparison.p_value:.3g}",
+    }
+    sure_loss = comparison.difference < 0 and comparison.high < 0
+    kind = "error" if sure_loss else "warning" if comparison.worse else "clean"
+    header = page.verdict(kind, comparison.verdict) + page.figures(figures)
+    return page.document(
+        f"{Path(comparison.new).name or comparison.new} against {Path(comparison.old).name or comparison.old}",
+        header,
+        _classes(comparison) + _flips(comparison, thumbnails),
+    )
+
+
+def _classes(comparison: Comparison) -> str:
+    rows = [
+        (change.label, str(change.pictures), str(change.old_hits), str(change.new_hits))
+        for change in comparison.classes[:CLASSES_SHOWN]
+    ]
+    why = "How many pictures of each class were named rightly; the greatest loss first. Equal ones are left out."
+    return page.section("classes", "Classes", why, page.table(("class", "pictures", "old", "new"), rows))
+
+
+def _flips(comparison: Comparison, thumbnails: dict[str, bytes]) -> str:
+    why = "Pictures with another answer than before, those that were right before first."
+    strip = "".join(page.picture(thumbnails.get(f.file), f.file, _said(f)) for f in comparison.flips[:FLIPS_SHOWN])
+    return page.section(
+        "flips", f"Flipped answers: {len(comparison.flips):,}", why, f'<div class="strip">{strip}</div>'
+    )
+
+
+def _said(flip: Flip) -> str:
+    return f"{flip.label}: {flip.old} {flip.old_confidence:.2f} → {flip.new} {flip.new_confidence:.2f} ({flip.kind})"

@@ -1,0 +1,196 @@
+"""Two models' answers to the same pictures: how far they agree and whether one is better. Pure.
+
+Labels are matched by name, so the models may have them in different orders, or not all the same.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+RESAMPLES = 10_000
+SURE_P = 0.05
+"""Below it, McNemar's test calls a difference more than chance."""
+
+
+class ClassChange(BaseModel):
+    """A class that the two models recognise differently often."""
+
+    label: str
+    pictures: int
+    old_hits: int
+    new_hits: int
+
+
+class Flip(BaseModel):
+    """A picture whose answer changed."""
+
+    file: str
+    label: str
+    old: str
+    old_confidence: float
+    new: str
+    new_confidence: float
+
+    @property
+    def kind(self) -> str:
+        """mended, broken or neither: both answers are wrong."""
+        return "mended" if self.new == self.label else "broken" if self.old == self.label else "neither"
+
+
+class Comparison(BaseModel):
+    """What differs between OLD and NEW; shares are 0..1."""
+
+    old: str
+    new: str
+    old_version: str = ""
+    new_version: str = ""
+    pictures: int
+    agreement: float
+    """Share of pictures with the same best answer."""
+    old_top1: float
+    new_top1: float
+    difference: float
+    """new_top1 - old_top1."""
+    low: float
+    high: float
+    """95 % confidence interval of the difference: paired bootstrap over the pictures."""
+    p_value: float
+    """McNemar's exact test: how often chance alone would part equally good models as far."""
+    only_old_right: int
+    only_new_right: int
+    largest_gap: float
+    """Largest difference of one label's probability, over the labels that both models know."""
+    only_old_labels: list[str]
+    only_new_labels: list[str]
+    classes: list[ClassChange]
+    """Those with other hits than before, the greatest loss first."""
+    flips: list[Flip]
+    """Broken ones first, the most confident first."""
+
+    @property
+    def worse(self) -> list[ClassChange]:
+        """Classes that lost hits."""
+        return [change for change in self.classes if change.new_hits < change.old_hits]
+
+    @property
+    def verdict(self) -> str:
+        """In one sentence."""
+        if self.agreement == 1:
+            return "Both give the same answer to every picture."
+        if self.p_value >= SURE_P:
+            return "The difference in accuracy may be chance."
+        return f"The {'new' if self.difference > 0 else 'old'} model is better, by more than chance."
+
+
+class Answers(NamedTuple):
+    """What one model said."""
+
+    name: str
+    version: str
+    labels: tuple[str, ...]
+    rows: NDArray[np.float32]
+    """Shape (pictures, labels)."""
+
+
+def measured(old: Answers, new: Answers, files: Sequence[str], truth: Sequence[str]) -> Comparison:
+    """Compare answers to `files`, whose true labels are `truth`."""
+    old_answers, new_answers = _named(old), _named(new)
+    old_right, new_right = old_answers == np.array(truth), new_answers == np.array(truth)
+    lost, won = int((old_right & ~new_right).sum()), int((new_right & ~old_right).sum())
+    low, high = difference_interval(won, lost, len(truth))
+    return Comparison(
+        old=old.name,
+        new=new.name,
+        old_version=old.version,
+        new_version=new.version,
+        pictures=len(truth),
+        agreement=float((old_answers == new_answers).mean()),
+        old_top1=float(old_right.mean()),
+        new_top1=float(new_right.mean()),
+        difference=(won - lost) / len(truth),
+        low=low,
+        high=high,
+        p_value=mcnemar(won, lost),
+        only_old_right=lost,
+        only_new_right=won,
+        largest_gap=_largest_gap(old, new),
+        only_old_labels=[label for label in old.labels if label not in new.labels],
+        only_new_labels=[label for label in new.labels if label not in old.labels],
+        classes=_changes(np.array(truth), old_right, new_right),
+        flips=_flips(old, new, old_answers, new_answers, files, truth),
+    )
+
+
+def difference_interval(won: int, lost: int, pictures: int) -> tuple[float, float]:
+    """95 % confidence interval of the accuracy's difference, by paired bootstrap.
+
+    A resample of the pictures is a draw of how many of it are won, lost and even, so only those are drawn.
+    """
+    shares = np.array([won, lost, pictures - won - lost]) / pictures
+    drawn = np.random.default_rng(0).multinomial(pictures, shares, RESAMPLES)
+    low, high = np.percentile((drawn[:, 0] - drawn[:, 1]) / pictures, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def mcnemar(won: int, lost: int) -> float:
+    """Two-sided p value of McNemar's exact test: are won and lost pictures equally likely?
+
+    Source: McNemar 1947, exact binomial form.
+    """
+    differing = won + lost
+    tail = sum(math.comb(differing, k) for k in range(min(won, lost) + 1))
+    return min(1.0, float(2 * tail / 2**differing))
+
+
+def _named(answers: Answers) -> NDArray[np.str_]:
+    named: NDArray[np.str_] = np.array(answers.labels)[answers.rows.argmax(axis=1)]
+    return named
+
+
+def _largest_gap(old: Answers, new: Answers) -> float:
+    both = [label for label in old.labels if label in new.labels]
+    if not both:
+        return 1.0
+    columns = [[answers.labels.index(label) for label in both] for answers in (old, new)]
+    return float(np.abs(old.rows[:, columns[0]] - new.rows[:, columns[1]]).max())
+
+
+def _changes(truth: NDArray[np.str_], old_right: NDArray[np.bool_], new_right: NDArray[np.bool_]) -> list[ClassChange]:
+    changes = [
+        ClassChange(
+            label=str(label),
+            pictures=int((truth == label).sum()),
+            old_hits=int(old_right[truth == label].sum()),
+            new_hits=int(new_right[truth == label].sum()),
+        )
+        for label in np.unique(truth)
+    ]
+    changed = [change for change in changes if change.old_hits != change.new_hits]
+    return sorted(changed, key=lambda change: (change.new_hits - change.old_hits, change.label))
+
+
+def _flips(
+    old: Answers,
+    new: Answers,
+    old_answers: NDArray[np.str_],
+    new_answers: NDArray[np.str_],
+    files: Sequence[str],
+    truth: Sequence[str],
+) -> list[Flip]:
+    flips = [
+        Flip(
+            file=files[at],
+            label=truth[at],
+            old=str(old_answers[at]),
+            old_confidence=round(float(old.rows[at].max()), 4),
+            new=str(new_answers[at]),
+            new_confidence=round(float(new.rows[at].max()), 4),
+        )
+        for at in np.flatnonzero(old_answers != new_answers).tolist()
+    ]
+    order = {"broken": 0, "neither": 1, "mended": 2}
+    return sorted(flips, key=lambda flip: (order[flip.kind], -flip.new_confidence, flip.file))

@@ -1,0 +1,72 @@
+"""From what somebody typed to a source: an address, a file, a folder of a run, of a version or of a served model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from training import runs, versions
+from training.errors import JudgementError
+from training.sources.source import Source
+from training.validation import label_checks
+
+
+class Foreign(NamedTuple):
+    """What a model that does not describe itself needs to be told of it."""
+
+    labels: Path | None = None
+    """A name a line, in the order of the output."""
+    input_range: str = "0..1"
+    """What a colour channel spans where the model expects it: 0..1, -1..1 or 0..255."""
+    temperature: float = 1.0
+
+
+@contextmanager
+def opened(named: str | Path, foreign: Foreign = Foreign()) -> Iterator[Source]:  # noqa: B008 - immutable
+    """A source, closed at the end.
+
+    Args:
+        named: http://HOST:PORT of a gateway, http://HOST:PORT/v1/models/NAME of a replica, a `.keras` or `.h5` file,
+            the folder of a run, of a SavedModel, or of a served model (`models/NAME`), whose newest version counts.
+
+    Raises:
+        JudgementError: nothing that could be asked.
+    """
+    source = _opened(str(named), foreign)
+    try:
+        yield source
+    finally:
+        source.close()
+
+
+def _opened(named: str, foreign: Foreign) -> Source:
+    labels = label_checks.read(foreign.labels) if foreign.labels else ()
+    if "://" in named:
+        from training.sources import served
+
+        return served.opened(named, labels, input_range=foreign.input_range)
+    path = Path(named)
+    if path.is_dir():
+        return _folder(path, labels, foreign)
+    if path.suffix not in (".keras", ".h5", ".hdf5"):
+        raise JudgementError(f"{named} is no model: name a .keras or .h5 file, a folder or an http:// address.")
+    if not labels:
+        raise JudgementError(f"{named} does not tell its labels: name a file of them with --labels, a name a line.")
+    from training.sources import keras_file
+
+    return keras_file.opened(path, labels, temperature=foreign.temperature, input_range=foreign.input_range)
+
+
+def _folder(path: Path, labels: tuple[str, ...], foreign: Foreign) -> Source:
+    if (path / runs.RECORD).is_file():
+        from training.sources import keras_file
+
+        record = runs.load(path)
+        return keras_file.opened(path / runs.MODEL, tuple(record.labels), temperature=record.temperature)
+    newest = max(versions.present(path), default=None)
+    directory = path if newest is None else path / str(newest)
+    if not (directory / "saved_model.pb").is_file():
+        raise JudgementError(f"{path} holds neither a run nor a SavedModel nor versions of one.")
+    from training.sources import saved_model
+
+    return saved_model.opened(directory, labels, input_range=foreign.input_range)

@@ -1,0 +1,166 @@
+"""Models that run: a replica of TensorFlow Serving, asked as the gateway asks it, or a whole gateway with uploads.
+
+Only this file of training speaks HTTP.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+
+from gateway.contract import DESCRIBE, ServedModel, Terms, accept
+from gateway.errors import ContractError, ReplicaError
+from gateway.imaging import fingerprint
+from gateway.tfserving.rest import RestClient
+from training.errors import JudgementError
+from training.evaluate import Rows
+from training.examples import Picture
+from training.sources.source import Facts, checked
+
+AT_ONCE = 4
+"""Requests on their way together."""
+TIMEOUT_S = 60.0
+PROBE_S = 0.2
+
+Answer = TypeVar("Answer")
+
+
+class Replica:
+    """One model server, at `http://HOST:PORT/v1/models/NAME`."""
+
+    def __init__(self, url: str, labels: tuple[str, ...], input_range: str) -> None:
+        parts = urlsplit(url)
+        self._address, self._model = parts.netloc, parts.path.removeprefix("/v1/models/").strip("/")
+        self._terms = Terms(self._model, fingerprint(), labels, input_range)
+        self._served = self._run(self._accepted, url)
+        described = self._served.description
+        self.facts = Facts(url, described.labels, described.temperature, self._served.version)
+
+    def ask(self, pictures: Sequence[Picture]) -> Rows:
+        async def all_of_them(client: RestClient) -> Sequence[Any]:
+            turns = asyncio.Semaphore(AT_ONCE)
+
+            async def one(picture: Picture) -> Any:
+                async with turns:
+                    return await client.predict(self._address, self._served, picture.pixels)
+
+            return await asyncio.gather(*map(one, pictures))
+
+        return checked(np.stack(self._run(all_of_them, self.facts.name)), self.facts, len(pictures))
+
+    def close(self) -> None:
+        """Each call of `ask` has its own connections."""
+
+    async def _accepted(self, client: RestClient) -> ServedModel:
+        states = await client.status(self._address, self._model)
+        available = [version for version, state in states.items() if state == "AVAILABLE"]
+        if not available:
+            raise JudgementError(f"{self._address} has no version of {self._model} that is AVAILABLE.")
+        version = max(available)
+        signatures = await client.signatures(self._address, self._model, version)
+        told = await client.describe(self._address, self._model, version) if DESCRIBE in signatures else None
+        return accept(str(version), signatures, told, self._terms)
+
+    def _run(self, work: Callable[[RestClient], Awaitable[Answer]], name: str) -> Answer:
+        async def session() -> Answer:
+            async with asyncio.timeout(TIMEOUT_S), RestClient() as client:
+                return await work(client)
+
+        try:
+            return asyncio.run(session())
+        except (ReplicaError, ContractError, TimeoutError) as cause:
+            reason = str(cause) or f"no answer within {TIMEOUT_S:g} s"
+            raise JudgementError(f"{name} cannot be asked: {reason}.") from cause
+
+
+class Gateway:
+    """A running gateway, sent the files as a client would: its decoding is part of what is compared."""
+
+    def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None) -> None:
+        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S, transport=transport, trust_env=False)
+        try:
+            told = self._json(self._client.get, "/v1/labels")
+        except JudgementError:
+            self._client.close()
+            raise
+        self.facts = Facts(url, tuple(told["labels"]), version=told["model"]["version"])
+
+    def ask(self, pictures: Sequence[Picture]) -> Rows:
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            return checked(list(threads.map(self._one, pictures)), self.facts, len(pictures))
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _one(self, picture: Picture) -> Any:
+        told = self._json(
+            self._client.post,
+            "/v1/classify",
+            params={"top_k": len(self.facts.labels)},
+            files={"image": ("picture", picture.data)},
+        )
+        if told["model"]["version"] != self.facts.version:
+            raise JudgementError(f"{self.facts.name} changed its version while it was asked: start again.")
+        row = np.zeros(len(self.facts.labels))
+        for ranked in told["predictions"]:
+            row[ranked["index"]] = ranked["confidence"]
+        return row
+
+    def _json(self, call: Callable[..., httpx.Response], path: str, **options: Any) -> Any:
+        try:
+            answer = call(path, **options)
+            if answer.status_code == 200:
+                return answer.json()
+        except (httpx.HTTPError, ValueError) as cause:
+            raise JudgementError(f"{self._client.base_url} cannot be asked: {cause}.") from cause
+        raise JudgementError(
+            f"{self._client.base_url} answers {path} with {answer.status_code}, {_detail(answer)}: "
+            "name a gateway as http://HOST:PORT and a replica as http://HOST:PORT/v1/models/NAME."
+        )
+
+
+def opened(url: str, labels: tuple[str, ...] = (), *, input_range: str = "0..1") -> Replica | Gateway:
+    """What runs at an address.
+
+    Raises:
+        JudgementError: nothing answers there, or something else.
+    """
+    parts = urlsplit(url)
+    if not parts.netloc or parts.scheme not in ("http", "https"):
+        raise JudgementError(f"{url} is no address: name it as http://HOST:PORT.")
+    if parts.path.startswith("/v1/models/"):
+        return Replica(url, labels, input_range)
+    return Gateway(url.rstrip("/"))
+
+
+def await_version(url: str, version: int, *, within_s: float, transport: httpx.BaseTransport | None = None) -> None:
+    """Wait until every replica behind a gateway serves a version.
+
+    Raises:
+        JudgementError: they did not in time; the sentence says what the gateway holds against it.
+    """
+    until, reason = time.monotonic() + within_s, "nothing answered"
+    with httpx.Client(base_url=url.rstrip("/"), timeout=5, transport=transport, trust_env=False) as client:
+        while time.monotonic() < until:
+            try:
+                replicas = client.get("/v1/models").raise_for_status().json()["replicas"]
+                if replicas and all(replica["serving"] == str(version) for replica in replicas):
+                    return
+                reason = "; ".join(f"{r['address']} serves {r['serving']} {r['reason']}".rstrip() for r in replicas)
+            except (httpx.HTTPError, ValueError, KeyError) as error:
+                reason = str(error)
+            time.sleep(PROBE_S)
+    held = reason or "it has no replica"
+    raise JudgementError(f"{url} does not serve version {version} after {within_s:g} s: {held}.")
+
+
+def _detail(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return "which is no answer of a gateway"
