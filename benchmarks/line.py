@@ -80,7 +80,7 @@ def running(models: Path, picture: bytes, *, log: Path | None = None, **settings
         log: where the gateway's log lines go.
         settings: the gateway's, by name.
     """
-    settings = {"port": str(_free_port()), "models_dir": str(models), **settings}
+    settings = {"port": str(_free_port()), "models_dir": str(models), "drain_s": "0", **settings}
     environment = {f"GATEWAY_{name.upper()}": value for name, value in settings.items()}
     port = int(settings["port"])
     started = time.monotonic()

@@ -8,6 +8,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from gateway import limits, logs, problems
 from gateway.api import classify, documentation, operations, pages, tfserving
+from gateway.lifecycle import Lifecycle
 from gateway.services import running
 from gateway.settings import Settings
 from gateway.tfserving.rest import Transport
@@ -23,17 +24,20 @@ explains them. Every answer carries `X-Request-ID`; quote it when you report a f
 """
 
 
-def create_app(settings: Settings, transport: Transport | None = None) -> FastAPI:
+def create_app(settings: Settings, transport: Transport | None = None, lifecycle: Lifecycle | None = None) -> FastAPI:
     """The gateway as an ASGI application; its replicas live as long as its lifespan.
 
     Args:
         transport: the wire to the replicas; tests put scripted replicas there.
+        lifecycle: told by whoever handles signals; without one, the gateway never drains.
     """
+    lifecycle = lifecycle or Lifecycle()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with running(settings, transport) as services:
             app.state.services = services
+            app.state.lifecycle = lifecycle
             yield
 
     app = FastAPI(
@@ -51,8 +55,8 @@ def create_app(settings: Settings, transport: Transport | None = None) -> FastAP
     app.include_router(tfserving.router)
     pages.mount(app)
     documentation.add_limits(app.openapi(), settings)
-    problems.install(app)
-    app.add_middleware(limits.CloseUnreadBodies)
+    problems.install(app, lifecycle)
+    app.add_middleware(limits.CountBodies, bodies=limits.Bodies(settings.max_bodies_bytes))
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -68,7 +68,15 @@ class TooManyImagesError(GatewayError):
     advice = "The detail states the limit. Split the batch."
 
 
-# --- 404, 405, 413, 415: what was asked for, and how ----------------------------------------------------------
+class MalformedRequestError(GatewayError):
+    status, slug, title = 400, "malformed-request", "This is not a valid HTTP request"
+    advice = (
+        "Its head or the framing of its body can be read in two ways or in none, so nothing of it was carried out and "
+        "the connection is closed. Use an HTTP library; behind a proxy, look at what the proxy sends."
+    )
+
+
+# --- 404, 405, 408, 413, 414, 415, 431: what was asked for, and how -----------------------------------
 
 
 class NotFoundError(GatewayError):
@@ -79,6 +87,14 @@ class NotFoundError(GatewayError):
 class MethodNotAllowedError(GatewayError):
     status, slug, title = 405, "method-not-allowed", "This address does not take that method"
     advice = "The header Allow names the methods it takes."
+
+
+class RequestTimeoutError(GatewayError):
+    status, slug, title = 408, "request-timeout", "The request did not come in time"
+    advice = (
+        "Its head took longer than GATEWAY_HEAD_TIMEOUT_S, its body paused for longer than GATEWAY_BODY_IDLE_S, or it "
+        "came more slowly than GATEWAY_BODY_MIN_BYTES_PER_S. Send it again, over a better line or scaled down."
+    )
 
 
 class BodyTooLargeError(GatewayError):
@@ -92,6 +108,16 @@ class UnsupportedMediaTypeError(GatewayError):
         "Send multipart/form-data with a file field `image`, or the bytes of the picture as the body with its "
         "own Content-Type, such as image/jpeg; uncompressed, so without a Content-Encoding."
     )
+
+
+class UrlTooLongError(GatewayError):
+    status, slug, title = 414, "url-too-long", "The address is too long"
+    advice = "No address of this API is longer than a line. Pictures go into the body."
+
+
+class HeadTooLargeError(GatewayError):
+    status, slug, title = 431, "head-too-large", "The head of the request is too large"
+    advice = "It has more bytes or more fields than GATEWAY_MAX_HEAD_BYTES and GATEWAY_MAX_HEAD_FIELDS allow."
 
 
 # --- 502, 503, 504: the replicas --------------------------------------------------------------------------------
@@ -110,6 +136,16 @@ class NoReplicaError(GatewayError):
 class OverloadedError(GatewayError):
     status, slug, title = 503, "overloaded", "The gateway is full"
     advice = "More requests are in flight than the gateway is set to hold. Try again after Retry-After seconds."
+
+
+class TooManyConnectionsError(GatewayError):
+    status, slug, title = 503, "too-many-connections", "The gateway has too many connections"
+    advice = "More connections are open than GATEWAY_MAX_CONNECTIONS allows. Try again after Retry-After seconds."
+
+
+class ShuttingDownError(GatewayError):
+    status, slug, title = 503, "shutting-down", "The gateway is shutting down"
+    advice = "Another gateway, or this one after its restart, will answer. Try again after Retry-After seconds."
 
 
 class DeadlineError(GatewayError):

@@ -40,11 +40,20 @@ def too_large(max_bytes: int) -> BodyTooLargeError:
 
 
 class InFlight:
-    """Requests at work at once: their bodies and pixels are what the gateway's memory goes into."""
+    """Requests at work at once. While its body is on its way it is not: slow clients must not fill the places."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._now = 0
+
+    def check(self) -> None:
+        """Is there a place? Asked before the body is read, which a refusal then saves.
+
+        Raises:
+            OverloadedError: there is none.
+        """
+        if self._now >= self._most:
+            raise OverloadedError(f"{self._most} requests are at work already.", retry_after_s=RETRY_AFTER_S)
 
     @contextmanager
     def one(self) -> Iterator[None]:
@@ -53,8 +62,7 @@ class InFlight:
         Raises:
             OverloadedError: there is none.
         """
-        if self._now >= self._most:
-            raise OverloadedError(f"{self._most} requests are at work already.", retry_after_s=RETRY_AFTER_S)
+        self.check()
         self._now += 1
         metrics.IN_FLIGHT.set(self._now)
         try:
@@ -64,24 +72,53 @@ class InFlight:
             metrics.IN_FLIGHT.set(self._now)
 
 
-class CloseUnreadBodies:
-    """An answer that goes out before the body is in says `Connection: close`.
+class Bodies:
+    """Bytes of all bodies that are at hand at once, whatever stage their requests are in."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._now = 0
+
+    def add(self, count: int) -> None:
+        """Bytes have come.
+
+        Raises:
+            OverloadedError: more than there is room for; they do not count.
+        """
+        if self._now + count > self._most_bytes:
+            raise OverloadedError("The uploads that are at work already fill the memory.", retry_after_s=RETRY_AFTER_S)
+        self._now += count
+        metrics.BODY_BYTES.set(self._now)
+
+    def drop(self, count: int) -> None:
+        """They are not needed any more."""
+        self._now -= count
+        metrics.BODY_BYTES.set(self._now)
+
+
+class CountBodies:
+    """Counts the bytes of all bodies, and says `Connection: close` where an answer goes out before the body is in.
 
     uvicorn would otherwise read and drop the rest of a refused upload, without bound, to reuse the connection.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, bodies: Bodies) -> None:
         self._app = app
+        self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _has_body(scope):
             return await self._app(scope, receive, send)
         unread = True
+        held = 0
 
         async def counted_receive() -> Message:
-            nonlocal unread
+            nonlocal unread, held
             message = await receive()
             unread = unread and bool(message.get("more_body"))
+            if count := len(message.get("body", b"")):
+                self._bodies.add(count)
+                held += count
             return message
 
         async def closing_send(message: Message) -> None:
@@ -89,7 +126,10 @@ class CloseUnreadBodies:
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
             await send(message)
 
-        return await self._app(scope, counted_receive, closing_send)
+        try:
+            return await self._app(scope, counted_receive, closing_send)
+        finally:
+            self._bodies.drop(held)
 
 
 def _has_body(scope: Scope) -> bool:

@@ -5,12 +5,13 @@ import re
 import sys
 import time
 import uuid
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import metrics
+from gateway.sink import Sink
 
 REQUEST_ID = b"x-request-id"
 _ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -36,14 +37,15 @@ def configure(style: Literal["auto", "json", "text"], level: str) -> None:
         if text
         else [structlog.processors.ExceptionRenderer(plain), structlog.processors.JSONRenderer()]
     )
+    sink = cast("TextIO", Sink(sys.stderr))
     numeric = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*shared, *final],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sink),
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(sink)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

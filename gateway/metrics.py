@@ -33,6 +33,10 @@ ATTEMPT_SECONDS = Histogram(
 )
 RETRIES = Counter("gateway_retries_total", "Retries wanted, granted or denied by the budget", ["budget"])
 REPLICAS = Gauge("gateway_replicas", "Replicas, by state", ["state"])
+BODY_BYTES = Gauge("gateway_body_bytes", "Bytes of request bodies at hand")
+CONNECTIONS = Gauge("gateway_connections", "Connections of clients, open")
+CONNECTIONS_REFUSED = Counter("gateway_connections_refused_total", "Connections turned away: too many are open")
+LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped_total", "Log lines that nobody took")
 LOOP_LAG_SECONDS = Histogram(
     "gateway_loop_lag_seconds", "How late the event loop woke a task that sleeps for 20 ms", buckets=_SECONDS
 )

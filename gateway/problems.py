@@ -1,5 +1,6 @@
 """What was raised becomes what is answered: problem+json (RFC 9457), or TensorFlow Serving's form on its paths."""
 
+import asyncio
 from http import HTTPStatus
 
 import structlog
@@ -12,10 +13,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import metrics
-from gateway.errors import GatewayError, InvalidParameterError, MethodNotAllowedError, NotFoundError
+from gateway.errors import (
+    GatewayError,
+    InvalidParameterError,
+    MethodNotAllowedError,
+    NotFoundError,
+    ShuttingDownError,
+)
+from gateway.lifecycle import Lifecycle
 
 MEDIA_TYPE = "application/problem+json"
 TF_SERVING_PATHS = "/v1/models/"
+RETRY_AFTER_S = 1
 
 log = structlog.get_logger()
 
@@ -32,20 +41,21 @@ class Problem(BaseModel):
     request_id: str = Field(description="Also in the header X-Request-ID and in our log.")
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, lifecycle: Lifecycle) -> None:
     """Every failure of the app leaves by this door."""
     app.add_exception_handler(GatewayError, answer)
     app.add_exception_handler(RequestValidationError, answer)
     app.add_exception_handler(HTTPException, answer)
     app.add_exception_handler(ClientDisconnect, _nobody_there)
-    app.add_middleware(CatchUnforeseen)
+    app.add_middleware(CatchUnforeseen, lifecycle=lifecycle)
 
 
 class CatchUnforeseen:
     """A failure that no handler knows. Starlette's own catch stands outside the log and prints a second traceback."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
         self._app = app
+        self._lifecycle = lifecycle
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = False
@@ -57,6 +67,11 @@ class CatchUnforeseen:
 
         try:
             await self._app(scope, receive, noting_send)
+        except asyncio.CancelledError:
+            if started or not self._lifecycle.grace_over:
+                raise  # the client has left
+            late = ShuttingDownError("This gateway stops; another one will answer.", retry_after_s=RETRY_AFTER_S)
+            await (await answer(Request(scope), late))(scope, receive, send)
         except Exception as failure:  # whatever it is: the client gets a 500 and the log the traceback
             response = await answer(Request(scope), failure)
             if started:

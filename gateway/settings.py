@@ -92,7 +92,43 @@ class Settings(BaseSettings):
         5, ge=0.05, le=3600, description="Pause between two look-ups of a dns:// upstream. Seconds."
     )
 
+    # --- Patience with clients, in seconds ---
+    head_timeout_s: float = Field(
+        5,
+        gt=0,
+        le=300,
+        description="Longest a request's head may take, from the connection or its first byte. Seconds.",
+    )
+    body_idle_s: float = Field(5, gt=0, le=300, description="Longest pause within a request's body. Seconds.")
+    body_timeout_s: float = Field(
+        15,
+        gt=0,
+        le=3600,
+        description="Longest a body may take, beside the time its bytes take at GATEWAY_BODY_MIN_BYTES_PER_S. Seconds.",
+    )
+    body_min_bytes_per_s: int = Field(
+        32 * 1024, ge=1, description="Slowest pace at which a large body may come. Bytes a second."
+    )
+    send_timeout_s: float = Field(
+        30, gt=0, le=3600, description="Longest a client may take to read an answer. Seconds."
+    )
+    keep_alive_s: float = Field(
+        75, gt=0, le=3600, description="Longest a connection may rest between two requests. Seconds."
+    )
+    drain_s: float = Field(
+        5,
+        ge=0,
+        le=600,
+        description="After SIGTERM: how long requests are still accepted while /readyz is red, so that balancers can "
+        "turn away. Ctrl-C skips it. Seconds.",
+    )
+
     # --- Size ---
+    max_connections: int = Field(
+        4096, ge=1, description="Most connections of clients at once; one more is turned away with 503."
+    )
+    max_head_bytes: int = Field(16 * 1024, ge=1024, description="Largest head of a request. Bytes.")
+    max_head_fields: int = Field(64, ge=8, description="Most fields in the head of a request.")
     max_upload_bytes: int = Field(
         10 * MIB, ge=1024, description="Largest picture, as uploaded, form around it included. Bytes."
     )
@@ -100,6 +136,9 @@ class Settings(BaseSettings):
     max_batch_bytes: int = Field(40 * MIB, ge=1024, description="Largest body of a batch. Bytes.")
     max_predict_bytes: int = Field(
         32 * MIB, ge=1024, description="Largest body on TensorFlow Serving's own paths. Bytes."
+    )
+    max_bodies_bytes: int = Field(
+        256 * MIB, ge=1024, description="Most memory for the bodies of all requests together; beyond it, 503. Bytes."
     )
     max_decoded_bytes: int = Field(
         256 * MIB,
@@ -144,6 +183,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"upstream: {address!r} is not HOST:PORT (nor dns://NAME:PORT)")
         if self.upstream_is_dns and len(self.upstream_addresses) != 1:
             raise ValueError("upstream: dns:// takes exactly one NAME:PORT")
+        return self
+
+    @model_validator(mode="after")
+    def one_body_fits(self) -> Self:
+        """Else the largest body allowed would never be."""
+        if self.max_bodies_bytes < max(self.max_upload_bytes, self.max_batch_bytes, self.max_predict_bytes):
+            raise ValueError("max_bodies_bytes: less than the largest single body that is allowed")
         return self
 
     @model_validator(mode="after")

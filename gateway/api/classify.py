@@ -119,9 +119,10 @@ class Batch(BaseModel):
 )
 async def classify(request: Request, services: Running, options: Chosen) -> Classification:
     """Send the picture as the multipart file field `image`, or as the body with its own `image/*` type."""
+    services.in_flight.check()
+    with metrics.stage("read"):
+        data = await uploads.read_picture_bytes(request, max_bytes=services.settings.max_upload_bytes)
     with services.in_flight.one():
-        with metrics.stage("read"):
-            data = await uploads.read_picture_bytes(request, max_bytes=services.settings.max_upload_bytes)
         picture, prediction = await predict(services, data)
     return Classification(
         predictions=names(prediction, options),
@@ -142,11 +143,12 @@ async def classify_batch(request: Request, services: Running, options: Chosen) -
     """Send each picture as a multipart file field `image`. One that is bad carries its own problem."""
     settings = services.settings
     request_id = request.state.request_id
+    services.in_flight.check()
+    with metrics.stage("read"):
+        pictures = await uploads.read_batch(
+            request, max_bytes=settings.max_batch_bytes, max_images=settings.max_batch_images
+        )
     with services.in_flight.one():
-        with metrics.stage("read"):
-            pictures = await uploads.read_batch(
-                request, max_bytes=settings.max_batch_bytes, max_images=settings.max_batch_images
-            )
         turns = asyncio.Semaphore(BATCH_AT_ONCE)
         outcomes = await asyncio.gather(*(outcome(services, data, turns) for data in pictures))
     failures = [failure for failure in outcomes if isinstance(failure, GatewayError)]

@@ -3,14 +3,14 @@
 from collections import Counter
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from gateway import metrics
 from gateway.api.classify import ModelVersion, version_of
 from gateway.api.documentation import problems_of
-from gateway.errors import NoReplicaError
+from gateway.errors import NoReplicaError, ShuttingDownError
 from gateway.services import Running
 
 router = APIRouter(tags=["Operation"])
@@ -62,9 +62,11 @@ async def healthz() -> Health:
     return Health()
 
 
-@router.get("/readyz", summary="Can it classify?", responses=problems_of(NoReplicaError))
-async def readyz(services: Running) -> Health:
-    """Answers 200 when some replica serves a version that this gateway accepts."""
+@router.get("/readyz", summary="Can it classify?", responses=problems_of(NoReplicaError, ShuttingDownError))
+async def readyz(request: Request, services: Running) -> Health:
+    """Answers 200 when some replica serves a version that this gateway accepts, and it has not been told to stop."""
+    if request.app.state.lifecycle.draining:
+        raise ShuttingDownError("This gateway stops; send requests to another one.", retry_after_s=1)
     services.current_model()
     return Health()
 

@@ -51,8 +51,9 @@ async def predict(name: Name, request: Request, services: Running) -> Response:
     """Answered by the replica whose turn it is, in TensorFlow Serving's own words."""
     if name != services.settings.model_name:
         return not_served(f"Servable not found for request: Latest({name})")
+    services.in_flight.check()
+    body = await read_body(request, max_bytes=services.settings.max_predict_bytes)
     with services.in_flight.one():
-        body = await read_body(request, max_bytes=services.settings.max_predict_bytes)
         return await forward(request, services, body)
 
 

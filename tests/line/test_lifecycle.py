@@ -28,7 +28,7 @@ def half_sent_upload(line: Line) -> tuple[socket.socket, bytes]:
     connection = socket.create_connection(("127.0.0.1", line.port), timeout=30)
     connection.sendall(head.encode() + picture[:1000])
     with client_of(line) as client:  # answered by the same loop, so the upload above has been taken in
-        wait_until(lambda: "gateway_in_flight 1.0" in client.get("/metrics").text)
+        wait_until(lambda: "gateway_body_bytes 1000.0" in client.get("/metrics").text)
     return connection, picture[1000:]
 
 

@@ -1,0 +1,91 @@
+"""All connections of clients: how many there may be, and how long each may take."""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from gateway import metrics
+from gateway.errors import TooManyConnectionsError
+from gateway.lifecycle import Lifecycle
+from gateway.settings import Settings
+
+LOOK_EVERY_S = 0.25
+"""One look at all of them costs less than a timer for each request: 4,096 connections take a millisecond."""
+RETRY_AFTER_S = 1
+
+log = structlog.get_logger()
+
+
+class Guest(Protocol):
+    """A connection, as the door sees it."""
+
+    def check(self, now: float) -> None:
+        """End what takes too long."""
+
+    def hang_up(self) -> None:
+        """Close."""
+
+
+@dataclass(eq=False)
+class Door:
+    """Who is in."""
+
+    settings: Settings
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    most: int = 0
+    """Connections at once; at first as many as the settings say."""
+    _open: set[Guest] = field(default_factory=set)
+    _resting: dict[Guest, None] = field(default_factory=dict)
+    """Between two requests, the longest first."""
+    _turned_away: int = 0
+
+    def __post_init__(self) -> None:
+        self.most = self.most or self.settings.max_connections
+
+    def enter(self, connection: Guest) -> TooManyConnectionsError | None:
+        """Let it in, if need be in the place of one that rests; else say why not."""
+        if len(self._open) >= self.most and not self._make_room():
+            self._turned_away += 1
+            metrics.CONNECTIONS_REFUSED.inc()
+            return TooManyConnectionsError(f"{self.most:,} connections are open.", retry_after_s=RETRY_AFTER_S)
+        self._open.add(connection)
+        return None
+
+    def _make_room(self) -> bool:
+        if not self._resting:
+            return False
+        longest = next(iter(self._resting))
+        self.leave(longest)
+        longest.hang_up()
+        return True
+
+    def leave(self, connection: Guest) -> None:
+        """It is closed."""
+        self._open.discard(connection)
+        self._resting.pop(connection, None)
+
+    def rest(self, connection: Guest) -> None:
+        """It has its answer and asks nothing."""
+        self._resting[connection] = None
+
+    def wake(self, connection: Guest) -> None:
+        """It asks again."""
+        self._resting.pop(connection, None)
+
+    async def watch(self) -> None:
+        """End what takes too long, for as long as the gateway runs."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            self.look(loop.time())
+
+    def look(self, now: float) -> None:
+        """At each connection once."""
+        metrics.CONNECTIONS.set(len(self._open))
+        for connection in list(self._open):
+            connection.check(now)
+        if self._turned_away:
+            log.warning("connections turned away", count=self._turned_away, most=self.most)
+            self._turned_away = 0

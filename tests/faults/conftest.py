@@ -1,0 +1,19 @@
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.gateway import Gateway, running_gateway
+from tests.faults.replica import Replica, running_replica
+
+
+@pytest.fixture(scope="module")
+def replica() -> Iterator[Replica]:
+    with running_replica() as replica:
+        yield replica
+
+
+@pytest.fixture(scope="module")
+def gateway(replica: Replica, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """Before one replica, with settings as they are by default."""
+    with running_gateway(replica.address, tmp_path_factory.mktemp("gateway") / "log") as gateway:
+        yield gateway

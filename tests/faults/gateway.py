@@ -1,0 +1,154 @@
+"""A gateway process before fake replicas: what it uses, what it logged, and raw connections to it."""
+
+import contextlib
+import json
+import re
+import signal
+import socket
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from benchmarks.line import Line, running
+from gateway.api.pages import problem_types
+from tests import pictures
+from tests.faults.replica import wait_for
+
+PICTURE = pictures.jpeg((320, 240))
+SLUGS = {kind.slug for kind in problem_types()}
+
+
+@dataclass
+class Answer:
+    """One answer, off the wire."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def problem(self) -> str:
+        """Its slug; the document is of the documented form."""
+        assert self.headers["content-type"] == "application/problem+json", self
+        document = json.loads(self.body)
+        assert set(document) == {"type", "title", "status", "detail", "request_id"}
+        assert document["status"] == self.status
+        slug = str(document["type"]).removeprefix("/problems/")
+        assert slug in SLUGS
+        return slug
+
+
+@dataclass
+class Gateway:
+    """A running one."""
+
+    line: Line
+    log: Path
+    process: psutil.Process = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.process = self.line.process
+
+    @property
+    def port(self) -> int:
+        return self.line.port
+
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, **options)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+    def say(self, *messages: bytes) -> list[Answer]:
+        """Send that on a new connection; every answer until the gateway closes it."""
+        with self.connect() as connection:
+            with contextlib.suppress(ConnectionError):
+                for message in messages:
+                    connection.sendall(message)
+            return answers(everything(connection))
+
+    def classify(self) -> int:
+        """Status of one upload."""
+        with self.client() as client:
+            return client.post("/v1/classify", content=PICTURE, headers={"Content-Type": "image/jpeg"}).status_code
+
+    def metric(self, name: str) -> float:
+        """Its value, summed over labels; `name` may hold some of them."""
+        with self.client() as client:
+            text = client.get("/metrics").text
+        found = re.findall(rf"^{re.escape(name)}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
+        return sum(map(float, found))
+
+    def rss_mib(self) -> float:
+        return self.line.memory_mib()[0]
+
+    def files(self) -> int:
+        return int(self.process.num_fds())
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Its log so far."""
+        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+
+    def statuses(self, count: int) -> "Counter[int]":
+        """Of the requests in the log; waits until there are `count`."""
+
+        def told() -> list[int]:
+            return [line["status"] for line in self.lines() if line["event"] == "request"]
+
+        wait_for(lambda: len(told()) >= count)
+        return Counter(told())
+
+    def quiet(self) -> bool:
+        """Nothing is held for anybody."""
+        return self.metric("gateway_in_flight") == 0 and self.metric("gateway_body_bytes") == 0
+
+
+def everything(connection: socket.socket) -> bytes:
+    """All that comes until the other side closes."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while chunk := connection.recv(65536):
+            received += chunk
+    return received
+
+
+def answers(received: bytes) -> list[Answer]:
+    """Those that are whole."""
+    found = []
+    while b"\r\n\r\n" in received:
+        head, _, received = received.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        status = int(first.split()[1])
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        length = int(headers.get("content-length", 0))
+        if status != 100:
+            found.append(Answer(status, headers, received[:length]))
+        received = received[length:]
+    return found
+
+
+@contextlib.contextmanager
+def running_gateway(upstream: str, log: Path, **settings: str) -> Iterator[Gateway]:
+    """From its start until it has ended; its log must then be as every log of ours."""
+    settings = {"upstream": upstream, "log_format": "json", "probe_interval_s": "0.2", **settings}
+    with running(Path("models"), PICTURE, log=log, **settings) as line:
+        yield Gateway(line, log)
+        line.started.send_signal(signal.SIGINT)
+        assert line.started.wait(30) == 0
+    judge(log)
+
+
+def judge(log: Path) -> None:
+    """No traceback, no line of more than a kilobyte, no request of more than a line."""
+    text = log.read_text(encoding="utf-8")
+    assert "Traceback" not in text, text[-3000:]
+    assert max(map(len, text.splitlines())) <= 1024
+    told = [json.loads(line) for line in text.splitlines()]
+    counts = Counter(line["request_id"] for line in told if "request_id" in line)
+    assert not [request for request, count in counts.items() if count > 1]
+    assert not [line for line in told if line["level"] in ("error", "critical")]
