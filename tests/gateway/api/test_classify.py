@@ -125,6 +125,20 @@ async def test_more_requests_than_allowed_are_turned_away_before_their_body_is_r
     start: Start, replica: FakeReplica, jpeg: bytes
 ) -> None:
     client = await start(replica, max_in_flight=1)
+    services = client._transport.app.state.services  # type: ignore[attr-defined]
+
+    async def body() -> Any:
+        pytest.fail("it was read")
+        yield jpeg
+
+    with services.in_flight.one():
+        refused = await client.post("/v1/classify", content=body(), headers={"Content-Type": "image/jpeg"})
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert refused.json()["type"] == "/problems/overloaded"
+
+
+async def test_an_upload_that_is_on_its_way_keeps_nobody_out(start: Start, replica: FakeReplica, jpeg: bytes) -> None:
+    client = await start(replica, max_in_flight=1)
     reading, finish = asyncio.Event(), asyncio.Event()
 
     async def slow_body() -> Any:
@@ -135,11 +149,32 @@ async def test_more_requests_than_allowed_are_turned_away_before_their_body_is_r
     headers = {"Content-Type": "image/jpeg"}
     first = asyncio.create_task(client.post("/v1/classify", content=slow_body(), headers=headers))
     await reading.wait()
-    second = await client.post("/v1/classify", content=jpeg, headers=headers)
-    assert (second.status_code, second.headers["Retry-After"]) == (503, "1")
-    assert second.json()["type"] == "/problems/overloaded"
+    assert (await client.post("/v1/classify", content=jpeg, headers=headers)).status_code == 200
     finish.set()
     assert (await first).status_code == 200
+
+
+async def test_bodies_that_would_fill_the_memory_are_turned_away(
+    start: Start, replica: FakeReplica, jpeg: bytes
+) -> None:
+    sizes = dict.fromkeys(("max_upload_bytes", "max_batch_bytes", "max_predict_bytes", "max_bodies_bytes"), 4096)
+    client = await start(replica, **sizes)
+    half_in, finish = asyncio.Event(), asyncio.Event()
+
+    async def half_a_body() -> Any:
+        yield bytes(3000)
+        half_in.set()
+        await finish.wait()
+        yield b""
+
+    headers = {"Content-Type": "image/jpeg"}
+    first = asyncio.create_task(client.post("/v1/classify", content=half_a_body(), headers=headers))
+    await half_in.wait()
+    second = await client.post("/v1/classify", content=bytes(2000), headers=headers)
+    assert (second.status_code, second.json()["type"]) == (503, "/problems/overloaded")
+    finish.set()
+    assert (await first).status_code == 415
+    assert "gateway_body_bytes 0.0" in (await client.get("/metrics")).text
 
 
 async def test_a_batch_answers_each_picture_in_order_and_a_bad_one_spoils_nothing(
