@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gateway import limits, metrics, problems, uploads
 from gateway.api.documentation import (
+    CONNECTION_PROBLEMS,
     PICTURE_PROBLEMS,
     REPLICA_PROBLEMS,
     form_of_pictures,
@@ -40,6 +41,7 @@ BATCH_AT_ONCE = 8
 router = APIRouter(tags=["Classification"])
 
 FORM_PROBLEMS = (
+    *CONNECTION_PROBLEMS,
     InvalidParameterError,
     InvalidMultipartError,
     MissingImageError,

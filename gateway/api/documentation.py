@@ -6,13 +6,19 @@ from typing import Any
 from gateway.errors import (
     DeadlineError,
     GatewayError,
+    HeadTooLargeError,
     ImageDecodeError,
     ImageEmptyError,
     ImageTooLargeError,
     ImageTruncatedError,
+    MalformedRequestError,
     NoReplicaError,
+    RequestTimeoutError,
+    ShuttingDownError,
+    TooManyConnectionsError,
     UnsupportedImageTypeError,
     UpstreamError,
+    UrlTooLongError,
 )
 from gateway.problems import MEDIA_TYPE, Problem
 from gateway.settings import Settings
@@ -23,6 +29,14 @@ PICTURE_PROBLEMS: tuple[type[GatewayError], ...] = (
     ImageTruncatedError,
     ImageDecodeError,
     ImageTooLargeError,
+)
+CONNECTION_PROBLEMS: tuple[type[GatewayError], ...] = (
+    MalformedRequestError,
+    RequestTimeoutError,
+    UrlTooLongError,
+    HeadTooLargeError,
+    TooManyConnectionsError,
+    ShuttingDownError,
 )
 REPLICA_PROBLEMS: tuple[type[GatewayError], ...] = (UpstreamError, NoReplicaError, DeadlineError)
 RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif")
