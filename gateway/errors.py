@@ -84,6 +84,11 @@ class NotFoundError(GatewayError):
     advice = "/docs lists every address."
 
 
+class VersionNotServedError(GatewayError):
+    status, slug, title = 404, "version-not-served", "That version of the model is not served"
+    advice = "The detail names the versions that are served; so does /v1/models. Leave `version` out for the default."
+
+
 class MethodNotAllowedError(GatewayError):
     status, slug, title = 405, "method-not-allowed", "This address does not take that method"
     advice = "The header Allow names the methods it takes."
@@ -163,6 +168,13 @@ class ReplicaError(Exception):
     """Another replica may well do better."""
     counts: ClassVar[bool] = True
     """Held against the replica: enough of these in a row and it is ejected."""
+    free: ClassVar[bool] = False
+    """Going again is not a retry that the budget must pay for."""
+
+    @property
+    def outcome(self) -> str:
+        """What metrics call it."""
+        return type(self).__name__.removesuffix("Error")
 
 
 class ReplicaUnreachableError(ReplicaError):
@@ -170,7 +182,14 @@ class ReplicaUnreachableError(ReplicaError):
 
 
 class ConnectionLostError(ReplicaError):
-    """The connection broke before the whole answer had come; often a keep-alive connection gone stale."""
+    """The connection broke before the whole answer had come."""
+
+
+class ConnectionStaleError(ConnectionLostError):
+    """A kept connection turned out to be closed, before a byte of an answer: nobody's failure, and common."""
+
+    counts = False
+    free = True
 
 
 class AttemptTimeoutError(ReplicaError):

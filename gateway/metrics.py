@@ -11,6 +11,8 @@ from typing import Literal, get_args
 from prometheus_client import Counter, Gauge, Histogram
 
 Stage = Literal["read", "preprocess", "predict"]
+Again = Literal["retry", "hedge"]
+Ejection = Literal["failures", "probes", "slow"]
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 REQUESTS = Counter("gateway_requests_total", "Requests answered, by route template and status", ["route", "status"])
@@ -27,12 +29,24 @@ PICTURES = Counter("gateway_pictures_total", "Pictures decoded, by format", ["fo
 PROBLEMS = Counter("gateway_problems_total", "Requests answered with a problem, by its type", ["type"])
 ATTEMPT_SECONDS = Histogram(
     "gateway_attempt_seconds",
-    "One attempt at one replica, by outcome",
-    ["replica", "outcome"],
+    "One attempt at one replica, by version and outcome",
+    ["version", "outcome"],
     buckets=_SECONDS,
 )
-RETRIES = Counter("gateway_retries_total", "Retries wanted, granted or denied by the budget", ["budget"])
+RETRIES = Counter(
+    "gateway_retries_total", "Further attempts wanted, granted or denied by the budget", ["kind", "budget"]
+)
+SHED = Counter("gateway_shed_total", "Requests turned away because something was full: the door, replicas", ["by"])
+EJECTIONS = Counter("gateway_ejections_total", "Replicas put out of turn, by cause", ["cause"])
 REPLICAS = Gauge("gateway_replicas", "Replicas, by state", ["state"])
+REPLICA_UP = Gauge("gateway_replica_available", "1: it gets requests; 0: it is ejected or not ready", ["replica"])
+REPLICA_IN_FLIGHT = Gauge("gateway_replica_in_flight", "Attempts at work on a replica", ["replica"])
+REPLICA_ATTEMPTS = Counter("gateway_replica_attempts_total", "Attempts at a replica", ["replica"])
+REPLICA_FAILURES = Counter("gateway_replica_failures_total", "Attempts that it failed", ["replica"])
+REPLICA_EJECTIONS = Counter("gateway_replica_ejections_total", "Times it was put out of turn", ["replica"])
+BY_REPLICA = (REPLICA_UP, REPLICA_IN_FLIGHT, REPLICA_ATTEMPTS, REPLICA_FAILURES, REPLICA_EJECTIONS)
+DISCOVERY_UP = Gauge("gateway_discovery_up", "1: the last look-up of the replicas' name succeeded, or there is none")
+QUEUE = Gauge("gateway_queue_length", "Requests that wait for a replica")
 BODY_BYTES = Gauge("gateway_body_bytes", "Bytes of request bodies at hand")
 CONNECTIONS = Gauge("gateway_connections", "Connections of clients, open")
 CONNECTIONS_REFUSED = Counter("gateway_connections_refused_total", "Connections turned away: too many are open")
@@ -44,9 +58,9 @@ _STAGES = {name: STAGE_SECONDS.labels(name) for name in get_args(Stage)}
 IN_FLIGHT = Gauge("gateway_in_flight", "Classify and predict requests at work")
 
 
-def attempt_finished(replica: str, outcome: str, seconds: float) -> None:
+def attempt_finished(version: str, outcome: str, seconds: float) -> None:
     """Count one attempt."""
-    ATTEMPT_SECONDS.labels(replica, outcome).observe(seconds)
+    ATTEMPT_SECONDS.labels(version, outcome).observe(seconds)
 
 
 @contextmanager

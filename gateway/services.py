@@ -15,12 +15,17 @@ from gateway.contract import ServedModel, Terms
 from gateway.errors import NoReplicaError
 from gateway.lag import LagProbe
 from gateway.limits import InFlight
+from gateway.replicas.attempts import Attempts
 from gateway.replicas.catalog import Catalog
+from gateway.replicas.choosing import choosing
 from gateway.replicas.discovery import Discovery, Listed, Resolved
 from gateway.replicas.dispatch import RETRY_AFTER_S, Dispatcher
 from gateway.replicas.embedded import Embedded
 from gateway.replicas.health import Health
 from gateway.replicas.pool import Pool
+from gateway.replicas.transitions import Transitions
+from gateway.replicas.versions import Binding, Canary, bind
+from gateway.replicas.waiting import WaitingLine
 from gateway.settings import Settings
 from gateway.tfserving.rest import RestClient, Transport
 
@@ -32,7 +37,11 @@ class Services:
     settings: Settings
     pool: Pool
     health: Health
+    discovery: Discovery
     dispatcher: Dispatcher
+    line: WaitingLine
+    transitions: Transitions
+    canary: Canary | None
     in_flight: InFlight
     _decoders: ThreadPoolExecutor
 
@@ -55,6 +64,10 @@ class Services:
         metrics.PICTURES.labels(picture.format).inc()
         return picture
 
+    def binding(self, request: Request, version: str | None) -> Binding:
+        """Which version of the model this request is bound to; see `replicas.versions`."""
+        return bind(version, self.canary, request.client.host if request.client else "")
+
     def current_model(self) -> ServedModel:
         """The newest version that any replica serves.
 
@@ -76,28 +89,48 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
     async with AsyncExitStack() as stack:
         discovery = await _discovery(settings, stack)
         client = await stack.enter_async_context(RestClient(transport, connect_timeout_s=settings.connect_timeout_s))
-        pool = Pool(max_in_flight=settings.replica_max_in_flight)
+        clock = asyncio.get_running_loop().time
+        lag, transitions, line = LagProbe(clock), Transitions(clock), WaitingLine(settings.queue_size)
+        canary = _canary(settings)
+        pool = Pool(
+            max_in_flight=settings.replica_max_in_flight,
+            max_ejected_share=settings.max_ejected_share,
+            choosing=choosing(settings.balancer, slow_start_s=settings.slow_start_s),
+            held_back=canary.version if canary else None,
+        )
         health = Health(
             pool,
             client,
             Catalog(client, _terms(settings)),
             discovery,
+            transitions,
+            line,
+            lag,
+            clock=clock,
             model_name=settings.model_name,
             interval_s=settings.probe_interval_s,
             timeout_s=settings.probe_timeout_s,
+            golden_timeout_s=settings.attempt_timeout_s,
         )
+        attempts = Attempts(pool, transitions, line, lag, clock=clock, timeout_s=settings.attempt_timeout_s)
         dispatcher = Dispatcher(
             pool,
             client,
-            clock=asyncio.get_running_loop().time,
-            attempt_timeout_s=settings.attempt_timeout_s,
+            attempts,
+            line,
+            transitions,
+            clock=clock,
+            queue_wait_s=settings.queue_wait_s,
+            hedge=settings.hedge,
             refresh=health.probe,
+            look_again=health.look_again,
         )
+        stack.push_async_callback(attempts.close)
         decoders = stack.enter_context(ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"))
-        lag = LagProbe(asyncio.get_running_loop().time)
         for endless in (health.run(), lag.run()):
             stack.push_async_callback(_cancelled, asyncio.create_task(endless))
-        yield Services(settings, pool, health, dispatcher, InFlight(settings.max_in_flight), decoders)
+        in_flight = InFlight(settings.max_in_flight)
+        yield Services(settings, pool, health, discovery, dispatcher, line, transitions, canary, in_flight, decoders)
 
 
 async def _discovery(settings: Settings, stack: AsyncExitStack) -> Discovery:
@@ -120,6 +153,13 @@ def _terms(settings: Settings) -> Terms:
         foreign_range=settings.input_range,
         signature=settings.signature,
     )
+
+
+def _canary(settings: Settings) -> Canary | None:
+    if not settings.canary:
+        return None
+    version, _, percent = settings.canary.partition(":")
+    return Canary(str(int(version)), float(percent.rstrip("%")) / 100)
 
 
 async def _cancelled(task: "asyncio.Task[None]") -> None:

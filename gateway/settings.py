@@ -60,6 +60,23 @@ class Settings(BaseSettings):
         description="Name of the model on the replicas, as in their /v1/models/NAME.",
     )
 
+    balancer: Literal["round-robin", "least-loaded"] = Field(
+        "round-robin",
+        description="Whose turn it is: round-robin, exactly even; or least-loaded, the better of two drawn at random, "
+        "which gives a slow replica less.",
+    )
+    hedge: bool = Field(
+        False,
+        description="Ask a second replica when the first takes unusually long (twice the 95th percentile, at least "
+        "50 ms), and take the answer that comes first. Within the retry budget.",
+    )
+    canary: str = Field(
+        "",
+        pattern=r"^$|^[0-9]+:[0-9]+(\.[0-9]+)?%$",
+        description="VERSION:SHARE%, such as 1602685044:5%: so many of the callers, always the same ones, get that "
+        "version; nobody else does unless they ask for it.",
+    )
+
     # --- A model that does not describe itself ---
     labels_file: FilePath | None = Field(
         None,
@@ -87,9 +104,22 @@ class Settings(BaseSettings):
     probe_interval_s: float = Field(
         1, ge=0.05, le=300, description="Pause between two looks at a replica's state. Seconds."
     )
-    probe_timeout_s: float = Field(3, gt=0, le=60, description="Longest one such look may take. Seconds.")
+    probe_timeout_s: float = Field(1, gt=0, le=60, description="Longest one such look may take. Seconds.")
     dns_refresh_s: float = Field(
         5, ge=0.05, le=3600, description="Pause between two look-ups of a dns:// upstream. Seconds."
+    )
+
+    slow_start_s: float = Field(
+        5,
+        ge=0,
+        le=600,
+        description="A replica that comes back gets a growing share of its turns for so long. Seconds.",
+    )
+    queue_wait_s: float = Field(
+        0.2,
+        ge=0,
+        le=60,
+        description="Longest a request may wait for a place at a replica before it is turned away. Seconds.",
     )
 
     # --- Patience with clients, in seconds ---
@@ -157,6 +187,13 @@ class Settings(BaseSettings):
         description="Most classify and predict requests at work at once; more are turned away with 503.",
     )
     replica_max_in_flight: int = Field(32, ge=1, description="Most attempts at work at once on one replica.")
+    queue_size: int = Field(64, ge=0, description="Most requests that wait for a place at a replica.")
+    max_ejected_share: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Largest share of the ready replicas to put out of turn for failures at a time. 0..1.",
+    )
     decode_threads: int = Field(CORES, ge=1, le=256, description="Pictures decoded at once. Default: one a core.")
 
     # --- Logs ---

@@ -10,9 +10,16 @@ from typing import Any
 import httpx
 import numpy as np
 
-from gateway.imaging import fingerprint
+from gateway import wire
+from gateway.contract import INPUT_RANGES
+from gateway.imaging import fingerprint, golden_picture
 
 LABELS = ("anemone", "brittle_star", "crab", "sea_urchin")
+GOLDEN = (
+    base64.b64encode(golden_picture().tobytes()),
+    *(wire.nested_floats(golden_picture(), span)[:2000] for span in INPUT_RANGES.values()),
+)
+"""By which a predict call with the golden picture is known, as bytes and as floats of every range."""
 Fault = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 
 
@@ -64,10 +71,14 @@ class FakeReplica:
     """Where a version is not AVAILABLE."""
     faults: deque[Fault] = field(default_factory=deque)
     """Each is the answer to one predict call; afterwards the replica is well again."""
+    sick: Fault | None = None
+    """The answer to every predict call, the golden picture's too."""
     reachable: bool = True
     predictions: int = 0
     seen: list[httpx.Request] = field(default_factory=list)
     """Every call, probes left out."""
+    golden: int = 0
+    """Calls with the golden picture."""
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         if not self.reachable:
@@ -100,14 +111,28 @@ class FakeReplica:
             return answer(400, {"error": "Missing 'inputs' or 'instances' key"})
         if body.get("signature_name") == "describe":
             return answer(200, {"predictions": [model.description()]})
-        self.seen.append(request)
-        if self.faults:
-            fault = self.faults.popleft()
-            if isinstance(fault, Exception):
-                raise fault
-            return fault(request) if callable(fault) else fault
-        self.predictions += 1
+        golden = is_golden(request.content)
+        if golden:
+            self.golden += 1
+        else:
+            self.seen.append(request)
+        if self.sick is not None:
+            return _faulty(self.sick, request)
+        if self.faults and not golden:
+            return _faulty(self.faults.popleft(), request)
+        self.predictions += not golden
         return answer(200, {"predictions": [list(model.probabilities)] * count})
+
+
+def is_golden(body: bytes) -> bool:
+    """The probe's own picture, not a client's."""
+    return any(known in body for known in GOLDEN)
+
+
+def _faulty(fault: Fault, request: httpx.Request) -> httpx.Response:
+    if isinstance(fault, Exception):
+        raise fault
+    return fault(request) if callable(fault) else fault
 
 
 def network(*replicas: FakeReplica) -> httpx.MockTransport:

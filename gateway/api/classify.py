@@ -29,10 +29,12 @@ from gateway.errors import (
     TooManyImagesError,
     UnknownFieldError,
     UnsupportedMediaTypeError,
+    VersionNotServedError,
 )
 from gateway.imaging import Picture
 from gateway.labels import top_k
 from gateway.replicas.dispatch import Prediction
+from gateway.replicas.versions import Binding
 from gateway.services import Running, Services
 
 BATCH_AT_ONCE = 8
@@ -49,6 +51,7 @@ FORM_PROBLEMS = (
     UnknownFieldError,
     BodyTooLargeError,
     UnsupportedMediaTypeError,
+    VersionNotServedError,
     OverloadedError,
 )
 
@@ -60,6 +63,11 @@ class Options(BaseModel):
 
     top_k: int = Field(5, ge=1, le=100_000, description="How many names to give, best first.")
     min_confidence: float = Field(0, ge=0, le=1, description="Leave out names below this confidence.")
+    version: str | None = Field(
+        None,
+        pattern="^[0-9]{1,19}$",
+        description="Version of the model that shall answer; by default the newest. /v1/models lists them.",
+    )
 
 
 Chosen = Annotated[Options, Query()]
@@ -125,7 +133,8 @@ async def classify(request: Request, services: Running, options: Chosen) -> Clas
     with metrics.stage("read"):
         data = await uploads.read_picture_bytes(request, max_bytes=services.settings.max_upload_bytes)
     with services.in_flight.one():
-        picture, prediction = await predict(services, data)
+        picture = await services.preprocess(data)
+        prediction = await predict(services, picture, services.binding(request, options.version))
     return Classification(
         predictions=names(prediction, options),
         model=version_of(prediction.model),
@@ -151,36 +160,61 @@ async def classify_batch(request: Request, services: Running, options: Chosen) -
             request, max_bytes=settings.max_batch_bytes, max_images=settings.max_batch_images
         )
     with services.in_flight.one():
-        turns = asyncio.Semaphore(BATCH_AT_ONCE)
-        outcomes = await asyncio.gather(*(outcome(services, data, turns) for data in pictures))
+        outcomes = await outcomes_of(services, pictures, services.binding(request, options.version))
     failures = [failure for failure in outcomes if isinstance(failure, GatewayError)]
-    if len(failures) == len(outcomes) and all(f.status >= HTTPStatus.INTERNAL_SERVER_ERROR for f in failures):
-        raise failures[0]  # not one was answered, through no fault of theirs: the batch may be sent again
+    if len(failures) == len(outcomes) and all(map(is_of_the_whole, failures)):
+        raise failures[0]  # not one was answered, through no fault of the pictures
     return Batch(results=[item(result, options, request_id) for result in outcomes], request_id=request_id)
 
 
-async def predict(services: Services, data: bytes) -> tuple[Picture, Prediction]:
-    """One picture's way from file bytes to probabilities."""
-    picture = await services.preprocess(data)
+async def predict(services: Services, picture: Picture, binding: Binding) -> Prediction:
+    """Probabilities of one picture, from a replica that has the version which the request is bound to."""
     with metrics.stage("predict"):
-        prediction = await services.dispatcher.predict(picture.pixels, deadline=services.deadline())
-    return picture, prediction
+        return await services.dispatcher.predict(picture.pixels, deadline=services.deadline(), binding=binding)
 
 
-async def outcome(
-    services: Services, data: bytes, turns: asyncio.Semaphore
-) -> tuple[Picture, Prediction] | GatewayError:
-    """The same, where a failure must not end its neighbours."""
+Outcome = tuple[Picture, Prediction] | GatewayError
+
+
+async def outcomes_of(services: Services, pictures: list[bytes], binding: Binding) -> list[Outcome]:
+    """An outcome each, in order, all of one version.
+
+    Where the version disappears from the last replica in the middle, the pictures that it has answered are asked again.
+    """
+    turns = asyncio.Semaphore(BATCH_AT_ONCE)
+    outcomes = await asyncio.gather(*(outcome(services, data, turns, binding) for data in pictures))
+    for number, result in enumerate(outcomes):
+        if not isinstance(result, GatewayError) and result[1].model.version != binding.version:
+            outcomes[number] = await answered(services, result[0], binding)
+    return outcomes
+
+
+async def outcome(services: Services, data: bytes, turns: asyncio.Semaphore, binding: Binding) -> Outcome:
+    """One picture of a batch, whose failure must not end its neighbours."""
     if len(data) > services.settings.max_upload_bytes:
         return limits.too_large(services.settings.max_upload_bytes)
     async with turns:
         try:
-            return await predict(services, data)
+            picture = await services.preprocess(data)
         except GatewayError as problem:
             return problem
+        return await answered(services, picture, binding)
 
 
-def item(result: tuple[Picture, Prediction] | GatewayError, options: Options, request_id: str) -> BatchItem:
+async def answered(services: Services, picture: Picture, binding: Binding) -> Outcome:
+    """The prediction, or why there is none."""
+    try:
+        return picture, await predict(services, picture, binding)
+    except GatewayError as problem:
+        return problem
+
+
+def is_of_the_whole(failure: GatewayError) -> bool:
+    """Not of one picture: ours, or of the version that the request asks for."""
+    return failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(failure, VersionNotServedError)
+
+
+def item(result: Outcome, options: Options, request_id: str) -> BatchItem:
     """One line of a batch's answer."""
     if isinstance(result, GatewayError):
         return BatchItem(problem=problems.to_problem(result, request_id))

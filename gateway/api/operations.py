@@ -11,7 +11,7 @@ from gateway import metrics
 from gateway.api.classify import ModelVersion, version_of
 from gateway.api.documentation import problems_of
 from gateway.errors import NoReplicaError, ShuttingDownError
-from gateway.services import Running
+from gateway.services import Running, Services
 
 router = APIRouter(tags=["Operation"])
 
@@ -39,20 +39,25 @@ class ReplicaState(BaseModel):
     state: Literal["available", "ejected", "not ready"] = Field(
         description="Only an available replica gets requests; an ejected one has failed and waits."
     )
-    serving: str | None = Field(description="The version it is asked for.")
+    serving: str | None = Field(description="The version it is asked for by default.")
     versions: dict[str, str] = Field(
         description="All it told of, with their states.", examples=[{"1602685044": "AVAILABLE"}]
     )
-    reason: str = Field(description="Why it is not ready, or why a newer version is refused.")
+    reason: str = Field(description="Why it is ejected or not ready, or why a newer version is refused.")
     in_flight: int = Field(ge=0)
     attempts: int = Field(ge=0, description="Since the gateway knows it.")
+    failures: int = Field(ge=0, description="Attempts that it failed.")
+    ejections: int = Field(ge=0, description="Times it was put out of turn.")
+    usual_ms: float | None = Field(description="Running mean of its answers' times; null until it has answered.")
 
 
 class Models(BaseModel):
     """The model and the replicas that serve it."""
 
     name: str
-    serving: str | None = Field(description="The newest version that any replica serves.")
+    serving: str | None = Field(description="The version that requests get by default: the newest.")
+    canary: str | None = Field(description="The version on trial, GATEWAY_CANARY.")
+    discovery: str = Field(description="Why the last look-up of the replicas' name failed; empty: it did not.")
     replicas: list[ReplicaState]
 
 
@@ -79,10 +84,25 @@ async def readyz(request: Request, services: Running) -> Health:
 )
 async def prometheus(services: Running) -> Response:
     """Every instrument is described in docs/metrics.md."""
-    states = Counter(replica.state(services.clock()) for replica in services.pool.replicas)
+    show_replicas(services)
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def show_replicas(services: Services) -> None:
+    """What the pool knows, into the instruments; those of replicas that have gone vanish with them."""
+    now, replicas = services.clock(), services.pool.replicas
+    states = Counter(replica.state(now) for replica in replicas)
     for state in ("available", "ejected", "not ready"):
         metrics.REPLICAS.labels(state).set(states[state])
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    metrics.QUEUE.set(len(services.line))
+    for instrument in metrics.BY_REPLICA:
+        instrument.clear()
+    for replica in replicas:
+        metrics.REPLICA_UP.labels(replica.address).set(replica.state(now) == "available")
+        metrics.REPLICA_IN_FLIGHT.labels(replica.address).set(replica.in_flight)
+        metrics.REPLICA_ATTEMPTS.labels(replica.address).inc(replica.attempts)
+        metrics.REPLICA_FAILURES.labels(replica.address).inc(replica.failed_attempts)
+        metrics.REPLICA_EJECTIONS.labels(replica.address).inc(replica.times_ejected)
 
 
 @router.get("/v1/labels", summary="The class names", responses=problems_of(NoReplicaError))
@@ -107,15 +127,20 @@ async def models(services: Running) -> Models:
     return Models(
         name=services.settings.model_name,
         serving=model.version if model else None,
+        canary=services.canary.version if services.canary else None,
+        discovery=services.discovery.trouble,
         replicas=[
             ReplicaState(
                 address=replica.address,
                 state=replica.state(now),
-                serving=replica.model.version if replica.model else None,
+                serving=default.version if (default := services.pool.model_of(replica, None)) else None,
                 versions={str(version): state for version, state in replica.versions.items()},
                 reason=replica.reason,
                 in_flight=replica.in_flight,
                 attempts=replica.attempts,
+                failures=replica.failed_attempts,
+                ejections=replica.times_ejected,
+                usual_ms=round(replica.latency_s * 1000, 1) if replica.samples else None,
             )
             for replica in services.pool.replicas
         ],

@@ -11,6 +11,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import JSONResponse
 
 from gateway.limits import read_body
+from gateway.replicas.versions import Binding
 from gateway.services import Running
 from gateway.tfserving import Call
 
@@ -73,7 +74,9 @@ async def status(name: Name, request: Request, services: Running) -> Response:
 
 async def forward(request: Request, services: Running, body: bytes) -> Response:
     """The request to a replica and its answer back."""
-    reply = await services.dispatcher.forward(_call(request, body), deadline=services.deadline())
+    version = request.path_params.get("version")
+    binding = Binding(str(int(version)) if version else None)  # 007 is 7 there, too
+    reply = await services.dispatcher.forward(_call(request, body), deadline=services.deadline(), binding=binding)
     return Response(reply.body, reply.status, media_type=reply.content_type)
 
 

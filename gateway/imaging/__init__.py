@@ -1,6 +1,6 @@
 """File bytes -> pixels: the only such road in the repository. `docs/preprocessing.md` tells it in words."""
 
-from gateway.imaging.fingerprint import fingerprint
+from gateway.imaging.fingerprint import fingerprint, golden_picture
 from gateway.imaging.formats import ALL_FORMATS, WEB_FORMATS, Format, check_formats
 from gateway.imaging.picture import MAX_DECODED_BYTES, SIDE_PX, Picture, Pixels, preprocess, read_picture
 
@@ -14,6 +14,7 @@ __all__ = [
     "Pixels",
     "check_formats",
     "fingerprint",
+    "golden_picture",
     "preprocess",
     "read_picture",
 ]

@@ -4,7 +4,7 @@ import hashlib
 from functools import lru_cache
 from importlib import resources
 
-from gateway.imaging.picture import preprocess
+from gateway.imaging.picture import Pixels, preprocess
 
 PICTURES = ("turned.jpg", "alpha.png", "deep.png", "palette.gif")
 """Kept as files: encoders differ between versions. `tests/goldens/draw.py` drew them.
@@ -18,6 +18,15 @@ def fingerprint() -> str:
     """`sha256:` and the digest of `preprocess` over the built-in pictures. The same on every machine."""
     digest = hashlib.sha256()
     for name in PICTURES:
-        data = (resources.files("gateway.imaging") / "builtin" / name).read_bytes()
-        digest.update(preprocess(data).tobytes())
+        digest.update(preprocess(_builtin(name)).tobytes())
     return f"sha256:{digest.hexdigest()}"
+
+
+@lru_cache(maxsize=1)
+def golden_picture() -> Pixels:
+    """The first of the built-in pictures: what a replica is asked before it gets anybody else's."""
+    return preprocess(_builtin(PICTURES[0]))
+
+
+def _builtin(name: str) -> bytes:
+    return (resources.files("gateway.imaging") / "builtin" / name).read_bytes()

@@ -22,9 +22,14 @@ class RetryBudget:
         """A request has come."""
         self._left = min(self._burst, self._left + self._share)
 
+    @property
+    def enough(self) -> bool:
+        """There is enough for a retry."""
+        return self._left >= 1
+
     def take(self) -> bool:
         """Is there enough for a retry? If so, it is taken."""
-        if self._left < 1:
+        if not self.enough:
             return False
         self._left -= 1
         return True

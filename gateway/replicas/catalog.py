@@ -1,10 +1,10 @@
 """The versions of the model, each asked once what it is: accepted as it will be served, or refused with a reason."""
 
-import asyncio
 from collections.abc import Collection
 
 import structlog
 
+from gateway import imaging
 from gateway.contract import DESCRIBE, ServedModel, Terms, accept
 from gateway.errors import ContractError
 from gateway.tfserving import TFServing
@@ -19,7 +19,6 @@ class Catalog:
         self._client = client
         self._terms = terms
         self._verdicts: dict[int, ServedModel | ContractError] = {}
-        self._asking = asyncio.Lock()
 
     async def verdict(self, address: str, version: int) -> ServedModel | ContractError:
         """What to make of one version; asks the replica only when nobody has been asked before.
@@ -27,11 +26,21 @@ class Catalog:
         Raises:
             ReplicaError: the replica could not be asked; nothing is remembered.
         """
-        async with self._asking:  # replicas are probed all at once, and find a new version together
-            if version not in self._verdicts:
-                self._verdicts[version] = verdict = await self._ask(address, version)
-                _announce(version, verdict)
-            return self._verdicts[version]
+        if (known := self._verdicts.get(version)) is not None:
+            return known
+        verdict = await self._ask(address, version)
+        if version not in self._verdicts:  # replicas are probed all at once, and find a new version together
+            self._verdicts[version] = verdict
+            _announce(version, verdict)
+        return self._verdicts[version]
+
+    async def prove(self, address: str, model: ServedModel) -> None:
+        """Ask one replica for the golden picture: the answer must be finite, and as wide as there are labels.
+
+        Raises:
+            ReplicaError: it is not, or there is none.
+        """
+        await self._client.predict(address, model, imaging.golden_picture())
 
     async def _ask(self, address: str, version: int) -> ServedModel | ContractError:
         name = self._terms.model_name

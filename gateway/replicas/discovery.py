@@ -13,12 +13,20 @@ log = structlog.get_logger()
 class Discovery(Protocol):
     """Asked before each round of probes."""
 
+    trouble: str
+    """Why the last look-up failed; empty: it did not."""
+
     async def addresses(self) -> Sequence[str]:
         """host:port of each replica, in a stable order."""
+
+    def expire(self) -> None:
+        """What was found may be stale: a connection failed."""
 
 
 class Listed:
     """The addresses that the settings list."""
+
+    trouble = ""
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._addresses = addresses
@@ -27,12 +35,16 @@ class Listed:
         """As listed."""
         return self._addresses
 
+    def expire(self) -> None:
+        """A list does not age."""
+
 
 class Resolved:
     """Every A and AAAA record of one name is a replica: a Compose service, Swarm's `tasks.NAME`, a headless Service."""
 
     def __init__(self, target: str, *, refresh_s: float, clock: Callable[[], float]) -> None:
         """`target`: NAME:PORT."""
+        self.trouble = ""
         self._name, _, self._port = target.rpartition(":")
         self._refresh_s = refresh_s
         self._clock = clock
@@ -46,14 +58,27 @@ class Resolved:
             self._found = await self._look_up() or self._found
         return self._found
 
+    def expire(self) -> None:
+        """Look it up next time, whatever its age."""
+        self._due = float("-inf")
+
     async def _look_up(self) -> Sequence[str]:
         loop = asyncio.get_running_loop()
         try:
             records = await loop.getaddrinfo(self._name, int(self._port), type=socket.SOCK_STREAM)
         except OSError as error:  # the resolver's trouble is no reason to drop replicas that work
-            log.warning("replicas not looked up", name=self._name, reason=str(error), kept=len(self._found))
+            self._say(str(error))
             return ()
+        self._say("")
         return sorted({_host_port(str(sockaddr[0]), self._port) for *_, sockaddr in records})
+
+    def _say(self, trouble: str) -> None:
+        """Once when it begins and once when it is over, not with every look-up."""
+        if trouble and not self.trouble:
+            log.warning("replicas not looked up", name=self._name, reason=trouble, kept=len(self._found))
+        if self.trouble and not trouble:
+            log.info("replicas looked up again", name=self._name)
+        self.trouble = trouble
 
 
 def _host_port(host: str, port: str) -> str:

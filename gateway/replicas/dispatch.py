@@ -1,14 +1,16 @@
-"""Attempts at one request: which replica, how long, whose failure it was, and whether another one gets a turn.
+"""Attempts at one request: who is asked, who is asked next, and when it is given up.
 
-A request has one deadline, whatever happens inside it. A failed attempt that another replica may do better
-(`ReplicaError.retriable`) goes back to `pool.pick` without those already tried, while the retry budget lasts.
-This is the place for hedging.
+A request has one deadline, whatever happens inside it. It waits for a place if all replicas are full (`waiting`), and
+its attempt goes to the replica whose turn it is. A failed attempt that another replica may do better goes there while
+the retry budget lasts; so does one that takes unusually long (hedging, where it is set) or whose replica has meanwhile
+been ejected, and then the first answer counts. The version stays the same while any replica has it (`versions`).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from dataclasses import dataclass, field
+from random import random
+from typing import Any, Generic, NoReturn
 
 import structlog
 
@@ -18,24 +20,35 @@ from gateway.errors import (
     AttemptTimeoutError,
     ConnectionLostError,
     DeadlineError,
+    GatewayError,
     NoReplicaError,
     OverloadedError,
     ReplicaBusyError,
     ReplicaError,
+    ReplicaUnreachableError,
     UpstreamError,
     VersionGoneError,
+    VersionNotServedError,
 )
 from gateway.imaging import Pixels
 from gateway.labels import Probabilities
+from gateway.replicas.attempts import Answer, Ask, Attempts
 from gateway.replicas.budget import RetryBudget
-from gateway.replicas.pool import Pool, Replica
+from gateway.replicas.pool import Pool
+from gateway.replicas.quantile import HedgeDelay
+from gateway.replicas.replica import Replica
+from gateway.replicas.transitions import Transitions
+from gateway.replicas.versions import Binding
+from gateway.replicas.waiting import WaitingLine
 from gateway.tfserving import Call, Reply, TFServing
 
 MAX_ATTEMPTS = 3
 RETRY_AFTER_S = 1
+BUSY_PAUSE_S = 0.02
+"""Before somebody else is asked after a 429 or 503; doubled for the next, and spread, so that clients do not march."""
 
 log = structlog.get_logger()
-Answer = TypeVar("Answer")
+Chosen = tuple[Replica, ServedModel]
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,25 @@ class Prediction:
     model: ServedModel
 
 
+@dataclass
+class _Race(Generic[Answer]):
+    """The attempts at one request."""
+
+    ask: Ask[Answer]
+    binding: Binding
+    tried: list[Replica] = field(default_factory=list)
+    running: "dict[asyncio.Task[Answer], Replica]" = field(default_factory=dict)
+    started: float = 0
+    watching: bool = True
+    """Whether a second replica may still be asked beside the first."""
+    gone_again: bool = False
+    """The one free try after a stale connection has been had."""
+
+    @property
+    def latest(self) -> Replica:
+        return self.tried[-1]
+
+
 class Dispatcher:
     """Sends each request to the replica whose turn it is."""
 
@@ -53,40 +85,51 @@ class Dispatcher:
         self,
         pool: Pool,
         client: TFServing,
+        attempts: Attempts,
+        line: WaitingLine,
+        transitions: Transitions,
         *,
         clock: Callable[[], float],
-        attempt_timeout_s: float,
+        queue_wait_s: float,
+        hedge: bool,
         refresh: Callable[[Replica], Awaitable[None]],
+        look_again: Callable[[], None],
     ) -> None:
-        """`refresh` looks at one replica at once: its versions have changed under a request."""
+        """`refresh` looks at one replica now: its versions have changed; `look_again` at all: one is not there."""
         self._pool = pool
         self._client = client
+        self._attempts = attempts
+        self._line = line
+        self._transitions = transitions
         self._clock = clock
-        self._attempt_timeout_s = attempt_timeout_s
+        self._queue_wait_s = queue_wait_s
         self._budget = RetryBudget()
+        self._hedge = HedgeDelay() if hedge else None
         self._refresh = refresh
+        self._look_again = look_again
 
-    async def predict(self, pixels: Pixels, *, deadline: float) -> Prediction:
+    async def predict(self, pixels: Pixels, *, deadline: float, binding: Binding | None = None) -> Prediction:
         """Probabilities of one picture, uint8 (224, 224, 3).
 
         Args:
             deadline: moment on the event loop's clock.
+            binding: the version; shared by the pictures of a batch.
 
         Raises:
-            NoReplicaError, OverloadedError, DeadlineError, UpstreamError: as an answer to the client.
+            NoReplicaError, OverloadedError, DeadlineError, UpstreamError, VersionNotServedError: as an answer to the
+                client.
         """
 
-        async def ask(replica: Replica) -> Prediction:
-            model = replica.model
-            assert model is not None, "pick returns ready replicas only"
-            return Prediction(await self._client.predict(replica.address, model, pixels), model)
+        async def ask(replica: Replica, model: ServedModel) -> Prediction:
+            left_s = deadline - self._clock()
+            return Prediction(await self._client.predict(replica.address, model, pixels, timeout_s=left_s), model)
 
         try:
-            return await self._until(deadline, ask)
+            return await self._until(deadline, _Race(ask, binding or Binding()))
         except ReplicaError as error:
             _give_up(error)
 
-    async def forward(self, call: Call, *, deadline: float) -> Reply:
+    async def forward(self, call: Call, *, deadline: float, binding: Binding | None = None) -> Reply:
         """A TensorFlow Serving client's own call; where every replica refuses, the last one's answer.
 
         Raises:
@@ -94,7 +137,7 @@ class Dispatcher:
         """
         last: Reply | None = None
 
-        async def ask(replica: Replica) -> Reply:
+        async def ask(replica: Replica, model: ServedModel) -> Reply:
             nonlocal last
             last = await self._client.forward(replica.address, call)
             if last.status != 400:  # the client's own mistake, told in the replica's words
@@ -102,81 +145,139 @@ class Dispatcher:
             return last
 
         try:
-            return await self._until(deadline, ask)
+            return await self._until(deadline, _Race(ask, binding or Binding()))
         except ReplicaError as error:
             if last is not None:
                 return last
             _give_up(error)
 
-    async def _until(self, deadline: float, ask: Callable[[Replica], Awaitable[Answer]]) -> Answer:
+    async def _until(self, deadline: float, race: _Race[Answer]) -> Answer:
+        self._budget.pay_in()
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._attempts(ask)
+                self._start(race, await self._admit(race.binding))
+                return await self._run(race)
         except TimeoutError as cause:
             raise DeadlineError("no replica answered before the deadline") from cause
 
-    async def _attempts(self, ask: Callable[[Replica], Awaitable[Answer]]) -> Answer:
-        tried: list[Replica] = []
-        self._budget.pay_in()
-        replica = self._pool.pick(self._clock())
-        if replica is None:
-            self._turn_away()
-        for attempts_left in reversed(range(MAX_ATTEMPTS)):
-            try:
-                return await self._attempt(replica, ask)
-            except ReplicaError as error:
-                tried.append(replica)
-                again = await self._next(replica, error, tried) if error.retriable and attempts_left else None
-                if again is None or not self._may_retry():
-                    raise
-                log.info("retry", replica=again.address, after=replica.address, reason=str(error))
-                replica = again
-        raise AssertionError("unreachable")
+    # --- who is asked first -----------------------------------------------------------------------------------
 
-    def _may_retry(self) -> bool:
-        granted = self._budget.take()
-        metrics.RETRIES.labels("granted" if granted else "denied").inc()
-        return granted
+    async def _admit(self, binding: Binding) -> Chosen:
+        """The replica whose turn it is; if all are full, after a wait."""
+        if not len(self._line) and (chosen := self._pick(binding)):
+            return chosen
+        if not self._pool.serves(binding.version if binding.strict else None):
+            raise self._nobody(binding)
+        until, first = self._clock() + self._queue_wait_s, False
+        while not self._line.full and await self._line.wait(until, first=first):
+            if chosen := self._pick(binding):
+                return chosen
+            first = True
+        metrics.SHED.labels("replicas").inc()
+        raise OverloadedError("every replica is at its limit of requests in flight", retry_after_s=RETRY_AFTER_S)
 
-    async def _next(self, replica: Replica, error: ReplicaError, tried: list[Replica]) -> Replica | None:
+    def _pick(self, binding: Binding, tried: list[Replica] | None = None) -> Chosen | None:
+        """By version where the request is bound to one, while any replica has it."""
+        now, tried = self._clock(), tried or []
+        chosen = self._pool.pick(now, version=binding.version, tried=tried)
+        if chosen is None and binding.version and not binding.strict:
+            others = [replica for replica in self._pool.replicas if replica not in tried]
+            if not any(replica.model(binding.version) for replica in others):
+                chosen = self._pool.pick(now, tried=tried)
+        if chosen:
+            binding.to(chosen[1].version)
+        return chosen
+
+    def _nobody(self, binding: Binding) -> GatewayError:
+        if binding.strict and self._pool.serves(None):
+            served = sorted({version for replica in self._pool.replicas for version in replica.models}, key=int)
+            return VersionNotServedError(f"Version {binding.version} is not served; served: {', '.join(served)}.")
+        return NoReplicaError("no replica serves this model at the moment", retry_after_s=RETRY_AFTER_S)
+
+    # --- and then ---------------------------------------------------------------------------------------------
+
+    def _start(self, race: _Race[Answer], chosen: Chosen) -> None:
+        replica, model = chosen
+        race.started = race.started or self._clock()
+        race.tried.append(replica)
+        race.running[self._attempts.start(replica, model, race.ask)] = replica
+
+    async def _run(self, race: _Race[Answer]) -> Answer:
+        """The first good answer of the race, or the failure after which nobody else is asked."""
+        while True:
+            done, _ = await self._next_event(race)
+            ended = [task for task in race.running if task in done]
+            if not ended:  # it takes unusually long, or its replica has been ejected
+                self._ask_another_beside(race)
+            for task in ended:
+                replica = race.running.pop(task)
+                error = task.exception()
+                if error is None:
+                    self._won(race)
+                    return task.result()
+                if not isinstance(error, ReplicaError):
+                    raise error
+                await self._lost(race, replica, error)
+
+    async def _next_event(self, race: _Race[Answer]) -> tuple[set[asyncio.Future[Any]], object]:
+        """An attempt ends; or something happens upon which another replica is asked beside the first."""
+        watched: list[asyncio.Future[Any]] = [*race.running]
+        patience = None
+        if race.watching:
+            watched.append(self._transitions.alarm(race.latest))
+            patience = self._hedge.seconds if self._hedge else None
+        return await asyncio.wait(watched, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+
+    def _won(self, race: _Race[Answer]) -> None:
+        if self._hedge and len(race.tried) == 1:
+            self._hedge.took(self._clock() - race.started)
+
+    def _ask_another_beside(self, race: _Race[Answer]) -> None:
+        """A hedge: the first of the two answers counts."""
+        race.watching = False
+        if self._may_retry("hedge") and (other := self._pick(race.binding, race.tried)):
+            self._budget.take()
+            log.info("hedge", replica=other[0].address, beside=race.latest.address)
+            self._start(race, other)
+
+    async def _lost(self, race: _Race[Answer], replica: Replica, error: ReplicaError) -> None:
+        """One attempt failed: ask another, wait for those that still run, or give up by raising."""
+        race.watching = False
+        again = await self._another(race, replica, error)
+        if again:
+            log.info("retry", replica=again[0].address, after=replica.address, reason=str(error))
+            self._start(race, again)
+        elif not race.running:
+            raise error
+
+    async def _another(self, race: _Race[Answer], replica: Replica, error: ReplicaError) -> Chosen | None:
         """Who gets the next turn: somebody else, or the same one where its failure was only our stale view of it."""
+        if isinstance(error, ReplicaUnreachableError):
+            self._look_again()
+        if not error.retriable or len(race.tried) >= MAX_ATTEMPTS:
+            return None
+        free = error.free and not race.gone_again
+        if not free and not self._may_retry("retry"):
+            return None
         if isinstance(error, VersionGoneError):
             await self._refresh(replica)
-        other = self._pool.pick(self._clock(), tried=tried)
-        stale = isinstance(error, VersionGoneError | ConnectionLostError) and tried.count(replica) == 1
-        return other or (self._pool.pick(self._clock(), tried=set(tried) - {replica}) if stale else None)
+        if isinstance(error, ReplicaBusyError):
+            await asyncio.sleep(BUSY_PAUSE_S * 2 ** (len(race.tried) - 1) * (0.5 + random()))  # noqa: S311
+        other = self._pick(race.binding, race.tried) or self._same_again(race, replica, error)
+        if other and not free:
+            self._budget.take()
+        race.gone_again = race.gone_again or free
+        return other
 
-    async def _attempt(self, replica: Replica, ask: Callable[[Replica], Awaitable[Answer]]) -> Answer:
-        started = self._clock()
-        outcome = "abandoned"  # by the client or by the deadline: nobody's failure
-        self._pool.started(replica)
-        try:
-            async with asyncio.timeout(self._attempt_timeout_s):
-                answer = await ask(replica)
-            outcome = "ok"
-            self._pool.succeeded(replica)
-            return answer
-        except TimeoutError as cause:
-            outcome = "timeout"
-            error = AttemptTimeoutError(f"no answer within {self._attempt_timeout_s:g} s")
-            self._failed(replica, error)
-            raise error from cause
-        except ReplicaError as error:
-            outcome = type(error).__name__.removesuffix("Error")
-            self._failed(replica, error)
-            raise
-        finally:
-            self._pool.finished(replica)
-            metrics.attempt_finished(replica.address, outcome, self._clock() - started)
+    def _same_again(self, race: _Race[Answer], replica: Replica, error: ReplicaError) -> Chosen | None:
+        if not isinstance(error, VersionGoneError | ConnectionLostError) or race.tried.count(replica) > 1:
+            return None
+        return self._pick(race.binding, [tried for tried in race.tried if tried is not replica])
 
-    def _failed(self, replica: Replica, error: ReplicaError) -> None:
-        if error.counts and self._pool.failed(replica, self._clock()):
-            log.warning("replica ejected", replica=replica.address, reason=str(error))
-
-    def _turn_away(self) -> NoReturn:
-        if self._pool.ready:
-            raise OverloadedError("every replica is at its limit of requests in flight", retry_after_s=RETRY_AFTER_S)
-        raise NoReplicaError("no replica serves this model at the moment", retry_after_s=RETRY_AFTER_S)
+    def _may_retry(self, what: metrics.Again) -> bool:
+        """Asked before the turn moves on: a retry that is denied must not cost anybody theirs."""
+        metrics.RETRIES.labels(what, "granted" if self._budget.enough else "denied").inc()
+        return self._budget.enough
 
 
 def _give_up(error: ReplicaError) -> NoReturn:
@@ -185,4 +286,8 @@ def _give_up(error: ReplicaError) -> NoReturn:
         raise OverloadedError("every replica that was asked is busy", retry_after_s=RETRY_AFTER_S) from error
     if isinstance(error, VersionGoneError):
         raise NoReplicaError("the model is being replaced", retry_after_s=RETRY_AFTER_S) from error
+    if isinstance(error, ReplicaUnreachableError | ConnectionLostError):
+        raise NoReplicaError("no replica could be reached", retry_after_s=RETRY_AFTER_S) from error
+    if isinstance(error, AttemptTimeoutError):
+        raise DeadlineError("no replica that was asked answered in time") from error
     raise UpstreamError("no replica that was asked gave a usable answer") from error

@@ -33,6 +33,8 @@ log = structlog.get_logger()
 class Embedded:
     """`count` model servers on ports of their own; a `Discovery` of where they are."""
 
+    trouble = ""
+
     def __init__(self, count: int, *, models_dir: Path, model_name: str) -> None:
         free = _free_ports(2 * count)
         self._ports = dict(zip(free[:count], free[count:], strict=True))
@@ -45,6 +47,9 @@ class Embedded:
     async def addresses(self) -> Sequence[str]:
         """Known before the children are up: a probe tells when they are."""
         return [f"127.0.0.1:{port}" for port in self._ports]
+
+    def expire(self) -> None:
+        """They keep their addresses."""
 
     async def __aenter__(self) -> "Embedded":
         self._keepers = [asyncio.create_task(self._keep(port)) for port in self._ports]

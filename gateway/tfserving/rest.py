@@ -6,9 +6,11 @@ read and would let a slow replica take several times as long.
 """
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from functools import lru_cache
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
+from weakref import WeakSet
 
 import aiohttp
 import httpx
@@ -18,7 +20,13 @@ from pydantic import ValidationError
 
 from gateway import wire
 from gateway.contract import ServedModel, Signature, Tensor
-from gateway.errors import BadAnswerError, ConnectionLostError, ReplicaError, ReplicaUnreachableError
+from gateway.errors import (
+    BadAnswerError,
+    ConnectionLostError,
+    ConnectionStaleError,
+    ReplicaError,
+    ReplicaUnreachableError,
+)
 from gateway.imaging import Pixels
 from gateway.labels import Description, Probabilities
 from gateway.tfserving import Call, Reply
@@ -102,16 +110,39 @@ class RestClient:
     ) -> Reply:
         url = _url(address, target)
         request = httpx.Request(method, url, headers=headers, content=body or None, extensions=self._extensions)
+        answering = False
+        _REUSED.set(False)
         try:
             # The transport itself: redirects, cookies and authentication, a client's work, are 0.5 ms a request.
             response = await self._transport.handle_async_request(request)
+            answering = True
             try:
                 content = await _read(response.stream, limit)
             finally:
                 await response.aclose()
         except (httpx.HTTPError, aiohttp.ClientError) as cause:  # it lets some of aiohttp's own through
-            raise _broken(address, cause) from cause
+            raise _broken(address, cause, stale=_REUSED.get() and not answering) from cause
         return Reply(response.status_code, response.headers.get("Content-Type", "application/json"), content)
+
+
+_REUSED: ContextVar[bool] = ContextVar("_REUSED", default=False)
+"""Whether this call went out on a connection that others had used before."""
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Says of each connection whether it is a kept one: only those go stale."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._used: WeakSet[Any] = WeakSet()
+
+    if not TYPE_CHECKING:
+
+        async def connect(self, req, traces, timeout):  # noqa: ASYNC109  the signature is aiohttp's
+            connection = await super().connect(req, traces, timeout)
+            _REUSED.set(connection.protocol in self._used)
+            self._used.add(connection.protocol)
+            return connection
 
 
 def _session() -> aiohttp.ClientSession:
@@ -120,7 +151,7 @@ def _session() -> aiohttp.ClientSession:
     No limit on connections: the pool counts attempts in flight, and probes must not queue behind them. No cookies:
     replicas are one service to us.
     """
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60, use_dns_cache=False)
+    connector = _Connector(limit=0, keepalive_timeout=60, use_dns_cache=False)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False)
 
 
@@ -130,12 +161,14 @@ def _url(address: str, target: str) -> httpx.URL:
     return httpx.URL(f"http://{address}{target}")
 
 
-def _broken(address: str, cause: Exception) -> ReplicaError:
+def _broken(address: str, cause: Exception, *, stale: bool) -> ReplicaError:
     """Never connected, or lost: httpx-aiohttp calls a connection that the server dropped a ConnectTimeout, too."""
     dropped = isinstance(cause.__cause__, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
     connecting = isinstance(cause.__cause__, aiohttp.ClientConnectorError)
     if isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout) and (connecting or not dropped):
         return ReplicaUnreachableError(f"no connection to {address}")
+    if stale:
+        return ConnectionStaleError(f"a kept connection to {address} was closed")
     return ConnectionLostError(f"the connection to {address} broke")
 
 

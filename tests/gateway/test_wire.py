@@ -9,15 +9,15 @@ import pytest
 
 from gateway import wire
 from gateway.errors import BadAnswerError
-from tests.gateway.replicas.test_pool import MODEL
+from tests.gateway.replicas.pools import MODELS
 
-FLOAT_MODEL = replace(MODEL, encoding="floats", signature="serving_default")
-TWO = replace(MODEL, description=MODEL.description.model_copy(update={"labels": ("a", "b")}))
+FLOAT_MODEL = replace(MODELS["1"], encoding="floats", signature="serving_default")
+TWO = replace(MODELS["1"], description=MODELS["1"].description.model_copy(update={"labels": ("a", "b")}))
 PIXELS = np.random.default_rng(1).integers(0, 256, (224, 224, 3), dtype=np.uint8)
 
 
 def test_bytes_travel_as_base64_of_the_raw_pixels() -> None:
-    body = json.loads(wire.predict_body(MODEL, PIXELS))
+    body = json.loads(wire.predict_body(MODELS["1"], PIXELS))
     assert body["signature_name"] == "serving_bytes"
     assert base64.b64decode(body["instances"][0]["b64"]) == PIXELS.tobytes()
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from gateway.imaging import preprocess
-from tests.fakes import FakeReplica, answer, pixels_sent
+from tests.fakes import FakeModel, FakeReplica, answer, pixels_sent
 from tests.gateway.conftest import Start
 
 ANSWER = [("crab", 0.6), ("brittle_star", 0.2), ("anemone", 0.1), ("sea_urchin", 0.1)]
@@ -218,3 +218,51 @@ async def test_a_batch_has_a_limit_of_pictures(start: Start, replica: FakeReplic
     response = await client.post("/v1/classify/batch", files=form(jpeg, jpeg, jpeg))
     assert response.status_code == 400
     assert response.json()["detail"] == "A batch may have at most 2 pictures; split it."
+
+
+async def test_a_caller_may_ask_for_a_version(start: Start, jpeg: bytes) -> None:
+    client = await start(FakeReplica("a:1", versions={1: FakeModel(), 2: FakeModel()}))
+    form = {"image": ("a.jpg", jpeg)}
+    for version in ("1", "2"):
+        answered = await client.post("/v1/classify", files=form, params={"version": version})
+        assert answered.json()["model"]["version"] == version
+    for path in ("/v1/classify", "/v1/classify/batch"):
+        refused = await client.post(path, files=form, params={"version": "3"})
+        assert (refused.status_code, refused.json()["type"]) == (404, "/problems/version-not-served")
+    assert refused.json()["detail"] == "Version 3 is not served; served: 1, 2."
+
+
+@pytest.mark.parametrize(("share", "version"), [("100%", "2"), ("0%", "1")])
+async def test_a_share_of_the_callers_gets_the_canary(start: Start, jpeg: bytes, share: str, version: str) -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1", versions={2: FakeModel()})
+    client = await start(a, b, canary=f"2:{share}")
+    for _ in range(4):
+        answered = await client.post("/v1/classify", files={"image": ("a.jpg", jpeg)})
+        assert answered.json()["model"]["version"] == version
+
+
+async def test_a_batch_is_of_one_version_even_where_replicas_hold_different_ones(start: Start, jpeg: bytes) -> None:
+    new = {2: FakeModel(labels=("w", "x", "y", "z"))}
+    client = await start(FakeReplica("a:1"), FakeReplica("b:1", versions=new), FakeReplica("c:1"))
+    for _ in range(6):
+        batch = await client.post("/v1/classify/batch", files=[("image", ("a.jpg", jpeg))] * 8)
+        versions = {item["model"]["version"] for item in batch.json()["results"]}
+        assert len(versions) == 1
+
+
+async def test_a_batch_whose_version_disappears_in_the_middle_is_answered_by_the_next_one(
+    start: Start, jpeg: bytes
+) -> None:
+    a = FakeReplica("a:1")
+    new = {2: FakeModel(labels=("w", "x", "y", "z"))}
+
+    def swapped(request: httpx.Request) -> httpx.Response:
+        a.versions = new
+        return answer(404, {"error": "Servable not found for request: Specific(my_model, 1)"})
+
+    client = await start(a, probe_interval_s=300)
+    a.faults.extend([lambda _: answer(200, {"predictions": [[0.1, 0.2, 0.6, 0.1]]})] * 3 + [swapped])
+    batch = await client.post("/v1/classify/batch", files=[("image", ("a.jpg", jpeg))] * 8)
+    results = batch.json()["results"]
+    assert {item["model"]["version"] for item in results} == {"2"}
+    assert {item["predictions"][0]["label"] for item in results} == {"y"}

@@ -2,7 +2,7 @@
 
 import httpx
 
-from tests.fakes import FakeModel, FakeReplica
+from tests.fakes import FakeModel, FakeReplica, answer
 from tests.gateway.conftest import Start
 
 
@@ -31,6 +31,8 @@ async def test_an_operator_sees_every_replica_and_why_it_is_out(start: Start) ->
     assert shown == {
         "name": "my_model",
         "serving": "1",
+        "canary": None,
+        "discovery": "",
         "replicas": [
             {
                 "address": "a:1",
@@ -40,18 +42,38 @@ async def test_an_operator_sees_every_replica_and_why_it_is_out(start: Start) ->
                 "reason": "version 2 is refused: it has 1 labels for 4 outputs",
                 "in_flight": 0,
                 "attempts": 0,
+                "failures": 0,
+                "ejections": 0,
+                "usual_ms": None,
             },
             {
                 "address": "b:1",
                 "state": "not ready",
                 "serving": None,
                 "versions": {},
-                "reason": "no connection to b:1",
+                "reason": "probe: no connection to b:1",
                 "in_flight": 0,
                 "attempts": 0,
+                "failures": 0,
+                "ejections": 0,
+                "usual_ms": None,
             },
         ],
     }
+
+
+async def test_an_operator_sees_what_a_replica_failed_and_why_it_is_ejected(start: Start, jpeg: bytes) -> None:
+    a = FakeReplica("a:1")
+    client = await start(a, FakeReplica("b:1"), FakeReplica("c:1"), probe_interval_s=300)
+    a.sick = answer(500, {"error": "out of order"})
+    for _ in range(6):
+        assert (await client.post("/v1/classify", files={"image": ("a.jpg", jpeg)})).status_code == 200
+    shown = (await client.get("/v1/models")).json()["replicas"][0]
+    assert (shown["state"], shown["failures"], shown["ejections"]) == ("ejected", 2, 1)
+    assert shown["reason"].startswith("status 500")
+    text = (await client.get("/metrics")).text
+    assert '\ngateway_replica_failures_total{replica="a:1"} 2.0' in text
+    assert '\ngateway_replica_available{replica="a:1"} 0.0' in text
 
 
 async def test_metrics_count_requests_attempts_and_replicas(client: httpx.AsyncClient, jpeg: bytes) -> None:
@@ -61,7 +83,9 @@ async def test_metrics_count_requests_attempts_and_replicas(client: httpx.AsyncC
     for line in (
         'gateway_requests_total{route="/v1/classify",status="200"}',
         'gateway_stage_seconds_count{stage="preprocess"}',
-        'gateway_attempt_seconds_count{outcome="ok",replica="a:1"}',
+        'gateway_attempt_seconds_count{outcome="ok",version="1"}',
+        'gateway_replica_attempts_total{replica="a:1"} 1.0',
+        'gateway_replica_available{replica="a:1"} 1.0',
         'gateway_pictures_total{format="JPEG"}',
         'gateway_replicas{state="available"} 1.0',
         "gateway_in_flight 0.0",

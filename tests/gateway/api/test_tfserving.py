@@ -96,3 +96,18 @@ async def test_only_the_bodys_own_headers_are_passed_on(client: httpx.AsyncClien
     assert sent["content-type"] == "application/json"
     assert "authorization" not in sent
     assert "cookie" not in sent
+
+
+async def test_a_call_for_a_version_goes_to_a_replica_that_has_it(start: Start) -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1", versions={1: FakeModel(), 2: FakeModel()})
+    client = await start(a, b)
+    for _ in range(4):
+        answered = await client.post("/v1/models/my_model/versions/2:predict", json={"instances": [0]})
+        assert answered.status_code == 200
+    assert (len(a.seen), len(b.seen)) == (0, 4)
+
+
+async def test_a_call_for_a_version_that_nobody_has_is_answered_in_a_replicas_words(start: Start) -> None:
+    client = await start(FakeReplica("a:1"), FakeReplica("b:1"))
+    refused = await client.post("/v1/models/my_model/versions/9:predict", json={"instances": [0]})
+    assert (refused.status_code, refused.json()["error"][:30]) == (404, "Servable not found for request")

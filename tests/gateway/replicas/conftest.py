@@ -1,5 +1,6 @@
 """Running services in front of fake replicas."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -33,3 +34,10 @@ async def run() -> AsyncIterator[Run]:
 
 async def predict(services: Services) -> Prediction:
     return await services.dispatcher.predict(PIXELS, deadline=services.deadline())
+
+
+async def until(claim: Callable[[], bool], *, within_s: float = 30) -> None:
+    """Wait for it to come true."""
+    async with asyncio.timeout(within_s):
+        while not claim():
+            await asyncio.sleep(0.001)

@@ -1,15 +1,17 @@
 """Attempts: which replica, whose failure, who is asked next. The wire is a fake; everything above it is real."""
 
 import asyncio
+from typing import Any
 
 import httpx
 import pytest
 
-from gateway.errors import DeadlineError, NoReplicaError, OverloadedError, UpstreamError
+from gateway.errors import DeadlineError, NoReplicaError, OverloadedError, UpstreamError, VersionNotServedError
+from gateway.replicas.versions import Binding
 from gateway.services import running
 from gateway.settings import Settings
-from tests.fakes import FakeModel, FakeReplica, answer, network
-from tests.gateway.replicas.conftest import Run, predict
+from tests.fakes import FakeModel, FakeReplica, answer, is_golden, network
+from tests.gateway.replicas.conftest import PIXELS, Run, predict, until
 
 
 def answered(*replicas: FakeReplica) -> list[int]:
@@ -62,13 +64,13 @@ async def test_what_no_other_replica_would_do_better_fails_at_once(run: Run, sta
     assert services.pool.replicas[0].failures == 0
 
 
-async def test_a_stale_connection_to_the_only_replica_is_tried_once_more(run: Run) -> None:
+async def test_a_lost_connection_to_the_only_replica_is_tried_once_more(run: Run) -> None:
     a = FakeReplica("a:1")
     services = await run(a)
     a.faults.append(httpx.ReadError("reset"))
     await predict(services)
     a.faults.extend([httpx.ReadError("reset")] * 2)
-    with pytest.raises(UpstreamError):
+    with pytest.raises(NoReplicaError):
         await predict(services)
 
 
@@ -97,11 +99,40 @@ async def test_when_every_replica_fails_retries_do_not_multiply_the_load(run: Ru
 async def test_a_replica_that_keeps_failing_is_ejected_and_nobody_outside_notices(run: Run) -> None:
     a, b = FakeReplica("a:1"), FakeReplica("b:1")
     services = await run(a, b)
-    a.faults.extend(answer(500, {"error": "sick"}) for _ in range(50))
+    a.sick = answer(500, {"error": "sick"})
     for _ in range(20):
         await predict(services)
     assert len(a.seen) == 2
     assert services.pool.replicas[0].state(services.clock()) == "ejected"
+    assert "status 500" in services.pool.replicas[0].reason
+
+
+async def test_who_was_ejected_is_asked_for_the_golden_picture_before_anybody_elses(run: Run) -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1")
+    services = await run(a, b)
+    a.sick = answer(200, {"predictions": [[0.5, 0.5]]})
+    for _ in range(20):
+        await predict(services)
+    replica = services.pool.replicas[0]
+    replica.ejected_until = 0
+    await services.health.look()
+    assert replica.state(services.clock()) == "ejected"
+    a.sick = None
+    await services.health.look()
+    assert replica.state(services.clock()) == "available"
+    assert len(a.seen) == 2
+
+
+async def test_a_retry_that_is_denied_costs_nobody_their_turn(run: Run) -> None:
+    replicas = [FakeReplica(name) for name in ("a:1", "b:1", "c:1", "d:1")]
+    services = await run(*replicas, max_ejected_share=0)
+    for replica in replicas:
+        replica.faults.extend(answer(500, {"error": "all of us"}) for _ in range(500))
+    for _ in range(200):
+        with pytest.raises(UpstreamError):
+            await predict(services)
+    asked = [len(replica.seen) for replica in replicas]
+    assert max(asked) - min(asked) <= 3
 
 
 async def test_a_version_that_was_just_unloaded_is_replaced_without_anybody_noticing(run: Run) -> None:
@@ -148,7 +179,8 @@ class Slow(httpx.AsyncBaseTransport):
         self.waiting = asyncio.Event()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if b'"b64"' in await request.aread():
+        body = await request.aread()
+        if b'"b64"' in body and not is_golden(body):
             self.waiting.set()
             await self.go.wait()
         return await self.inner.handle_async_request(request)
@@ -160,7 +192,6 @@ async def test_nothing_outlives_its_deadline() -> None:
         await services.health.look()
         with pytest.raises(DeadlineError):
             await predict(services)
-        assert services.pool.replicas[0].in_flight == 0
         assert services.pool.replicas[0].failures == 0  # the deadline is ours, not the replica's
 
 
@@ -168,31 +199,134 @@ async def test_an_attempt_that_takes_too_long_is_the_replicas_failure() -> None:
     wire = Slow(FakeReplica("a:1"))
     async with running(Settings(upstream="a:1", attempt_timeout_s=0.05), wire) as services:
         await services.health.look()
-        with pytest.raises(UpstreamError):
+        with pytest.raises(DeadlineError):
             await predict(services)
         assert services.pool.replicas[0].failures == 1
 
 
-async def test_a_request_that_is_given_up_frees_its_place() -> None:
+async def test_a_request_that_is_given_up_holds_its_slot_until_the_replica_has_answered() -> None:
     wire = Slow(FakeReplica("a:1"))
     async with running(Settings(upstream="a:1"), wire) as services:
         await services.health.look()
+        (replica,) = services.pool.replicas
         request = asyncio.create_task(predict(services))
         await wire.waiting.wait()
-        assert services.pool.replicas[0].in_flight == 1
         request.cancel()
         with pytest.raises(asyncio.CancelledError):
             await request
-        assert services.pool.replicas[0].in_flight == 0
+        assert replica.in_flight == 1  # TensorFlow Serving works on: the slot is not free
+        wire.go.set()
+        await until(lambda: replica.in_flight == 0)
 
 
-async def test_a_full_replica_sheds() -> None:
+async def test_who_finds_every_replica_full_waits_for_a_place() -> None:
     wire = Slow(FakeReplica("a:1"))
-    async with running(Settings(upstream="a:1", replica_max_in_flight=1), wire) as services:
+    async with running(Settings(upstream="a:1", replica_max_in_flight=1, queue_wait_s=30), wire) as services:
         await services.health.look()
         first = asyncio.create_task(predict(services))
         await wire.waiting.wait()
-        with pytest.raises(OverloadedError):
+        second = asyncio.create_task(predict(services))
+        await until(lambda: len(services.line) == 1)
+        wire.go.set()
+        await asyncio.gather(first, second)
+
+
+@pytest.mark.parametrize("line", [{"queue_wait_s": 0.01}, {"queue_wait_s": 30, "queue_size": 0}])
+async def test_who_would_wait_too_long_is_told_to_come_back(line: dict[str, Any]) -> None:
+    wire = Slow(FakeReplica("a:1"))
+    async with running(Settings(upstream="a:1", replica_max_in_flight=1, **line), wire) as services:
+        await services.health.look()
+        first = asyncio.create_task(predict(services))
+        await wire.waiting.wait()
+        with pytest.raises(OverloadedError) as failure:
             await predict(services)
+        assert failure.value.retry_after_s == 1
         wire.go.set()
         await first
+
+
+class SlowFirst(httpx.AsyncBaseTransport):
+    """One replica of several does not answer until it is let go."""
+
+    def __init__(self, slow: str, *replicas: FakeReplica) -> None:
+        self.slow = slow
+        self.inner = network(*replicas)
+        self.hanging = False
+        self.go = asyncio.Event()
+        self.waiting = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = await request.aread()
+        if self.hanging and request.url.netloc.decode() == self.slow and b'"b64"' in body and not is_golden(body):
+            self.waiting.set()
+            await self.go.wait()
+        return await self.inner.handle_async_request(request)
+
+
+async def test_when_a_replica_hangs_another_is_asked_beside_it() -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1")
+    wire = SlowFirst("a:1", a, b)
+    async with running(Settings(upstream="a:1,b:1", hedge=True), wire) as services:
+        await services.health.look()
+        for _ in range(60):  # from which it learns how long an answer takes
+            await predict(services)
+        wire.hanging = True
+        for _ in range(4):
+            assert (await predict(services)).probabilities.argmax() == 2
+        assert wire.waiting.is_set()
+        assert services.pool.replicas[0].in_flight >= 1
+        wire.go.set()
+        await until(lambda: services.pool.replicas[0].in_flight == 0)
+
+
+async def test_who_waits_for_a_replica_that_is_ejected_is_answered_by_another() -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1")
+    wire = SlowFirst("a:1", a, b)
+    async with running(Settings(upstream="a:1,b:1"), wire) as services:
+        await services.health.look()
+        wire.hanging = True
+        requests = [asyncio.create_task(predict(services)) for _ in range(2)]
+        await wire.waiting.wait()
+        slow = services.pool.replicas[0]
+        for _ in range(2):
+            services.pool.missed(slow, services.clock(), "no status")
+        services.transitions.ejected(slow, "probes")
+        assert [(await request).probabilities.argmax() for request in requests] == [2, 2]
+        wire.go.set()
+
+
+async def test_a_version_that_a_caller_asks_for_is_asked_of_those_who_have_it(run: Run) -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1", versions={1: FakeModel(), 2: FakeModel()})
+    services = await run(a, b)
+    for _ in range(4):
+        answered = await services.dispatcher.predict(PIXELS, deadline=services.deadline(), binding=Binding("2", True))
+        assert answered.model.version == "2"
+    assert len(b.seen) == 4
+    with pytest.raises(VersionNotServedError) as failure:
+        await services.dispatcher.predict(PIXELS, deadline=services.deadline(), binding=Binding("9", True))
+    assert failure.value.detail == "Version 9 is not served; served: 1, 2."
+
+
+async def test_a_retry_stays_on_the_version_while_any_replica_has_it(run: Run) -> None:
+    new = {2: FakeModel(labels=("w", "x", "y", "z"))}
+    a, b, c = FakeReplica("a:1"), FakeReplica("b:1", versions=new), FakeReplica("c:1")
+    services = await run(a, b, c)
+    a.faults.append(answer(500, {"error": "once"}))
+    assert (await predict(services)).model.version == "1"
+    assert (len(b.seen), len(c.seen)) == (0, 1)
+
+
+async def test_a_retry_takes_another_version_rather_than_none(run: Run) -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1", versions={2: FakeModel()})
+    services = await run(a, b)
+    a.faults.append(answer(500, {"error": "once"}))
+    assert (await predict(services)).model.version == "2"
+
+
+async def test_replicas_that_are_not_there_are_looked_for_at_once(run: Run) -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1")
+    services = await run(a, b)  # it looks every five minutes
+    a.reachable = False
+    for _ in range(4):
+        await predict(services)
+    await until(lambda: services.pool.replicas[0].missed > 0)

@@ -1,31 +1,12 @@
-"""Whose turn it is."""
+"""Whose turn it is, and who is out of turn for how long."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.contract import ServedModel
-from gateway.labels import Description, Preprocessing
-from gateway.replicas.pool import Pool, Replica
-
-MODEL = ServedModel(
-    name="my_model",
-    version="1",
-    description=Description(title="t", labels=("a",), preprocessing=Preprocessing(fingerprint="f")),
-    signature="serving_bytes",
-    encoding="bytes",
-    input_range=(0, 1),
-    output="probabilities",
-    softmax=True,
-)
-
-
-def pool_of(names: str, *, max_in_flight: int = 32) -> Pool:
-    pool = Pool(max_in_flight=max_in_flight)
-    pool.set_addresses(names)
-    for replica in pool.replicas:
-        replica.model = MODEL
-    return pool
+from gateway.replicas.pool import Pool
+from gateway.replicas.replica import Replica
+from tests.gateway.replicas.pools import MODELS, eject, pool_of, turns
 
 
 @pytest.fixture
@@ -33,57 +14,75 @@ def pool() -> Pool:
     return pool_of("abc")
 
 
-def turns(pool: Pool, *, now: float, count: int, tried: str = "") -> str:
-    skipped = [replica for replica in pool.replicas if replica.address in tried]
-    picked = [pool.pick(now, tried=skipped) for _ in range(count)]
-    return "".join(replica.address if replica else "-" for replica in picked)
+def states(pool: Pool, now: float) -> list[str]:
+    return [replica.state(now) for replica in pool.replicas]
 
 
-def test_turns_go_round(pool: Pool) -> None:
-    assert turns(pool, now=0, count=7) == "abcabca"
+def quick(pool: Pool, *replicas: Replica, seconds: float = 0.01) -> None:
+    for replica in replicas:
+        for _ in range(5):
+            pool.succeeded(replica, now=0, seconds=seconds)
 
 
-def test_ten_thousand_turns_over_four_replicas_are_exactly_even() -> None:
-    dealt = turns(pool_of("abcd"), now=0, count=10_000)
-    assert {name: dealt.count(name) for name in "abcd"} == dict.fromkeys("abcd", 2500)
+# --- failures -------------------------------------------------------------------------------------------------------
 
 
-def test_ejected_replica_is_skipped_until_its_time_is_up(pool: Pool) -> None:
+def test_ejected_replica_is_skipped_until_its_time_is_up_and_it_has_proved_itself(pool: Pool) -> None:
     b = pool.replicas[1]
-    pool.failed(b, now=0)
+    pool.failed(b, now=0, reason="")
     assert turns(pool, now=0, count=3) == "abc"  # one failure is forgiven
-    pool.failed(b, now=0)
+    pool.failed(b, now=0, reason="")
     assert turns(pool, now=0.9, count=4) == "acac"
-    assert turns(pool, now=1, count=3) == "abc"
+    assert turns(pool, now=1, count=2) == "ac"  # its time is up, but nobody has looked whether it works
+    pool.proved(b, now=1.5, seconds=0.01)
+    assert turns(pool, now=1.5, count=3) == "bac"
+
+
+def test_a_proof_before_the_time_is_up_does_not_shorten_it(pool: Pool) -> None:
+    b = pool.replicas[1]
+    eject(pool, b, now=0)
+    pool.proved(b, now=0.5, seconds=0.01)
+    assert turns(pool, now=0.9, count=2) == "ac"
+    assert turns(pool, now=1, count=1) == "b"
 
 
 def test_each_further_ejection_is_twice_as_long_up_to_half_a_minute(pool: Pool) -> None:
     a, now, lengths = pool.replicas[0], 0.0, []
-    pool.failed(a, now)
     for _ in range(8):
-        pool.failed(a, now)
+        eject(pool, a, now=now)
         lengths.append(a.ejected_until - now)
         now = a.ejected_until
+        pool.proved(a, now, seconds=0.01)
     assert lengths == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
-def test_a_thousand_failures_do_not_overflow(pool: Pool) -> None:
-    for second in range(0, 100_000, 50):
-        pool.failed(pool.replicas[0], now=second)
-    assert pool.replicas[0].ejected_until == 99_950 + 30
-
-
-def test_a_success_wipes_the_slate(pool: Pool) -> None:
+def test_half_a_minute_of_good_service_wipes_the_slate(pool: Pool) -> None:
     a = pool.replicas[0]
-    pool.failed(a, now=0)
-    pool.succeeded(a)
-    assert pool.failed(a, now=0) is False
+    eject(pool, a, now=0)
+    pool.proved(a, now=1, seconds=0.01)
+    eject(pool, a, now=31.5)
+    assert a.ejected_until - 31.5 == 1
+
+
+def test_a_thousand_ejections_do_not_overflow(pool: Pool) -> None:
+    a = pool.replicas[0]
+    for second in range(0, 40_000, 31):
+        eject(pool, a, now=second)
+        pool.proved(a, now=second + 30, seconds=0.01)
+    assert a.times_ejected > 1000
+
+
+def test_a_success_forgives_the_failures_before_it(pool: Pool) -> None:
+    a = pool.replicas[0]
+    pool.failed(a, now=0, reason="")
+    pool.succeeded(a, now=0, seconds=0.01)
+    assert pool.failed(a, now=0, reason="") is False
     assert turns(pool, now=0, count=3) == "abc"
 
 
 def test_failures_of_attempts_that_were_under_way_do_not_lengthen_an_ejection(pool: Pool) -> None:
     a = pool.replicas[0]
-    assert [pool.failed(a, now=0) for _ in range(4)] == [False, True, False, False]
+    assert [pool.failed(a, now=0, reason="") for _ in range(4)] == [False, True, False, False]
     assert a.ejected_until == 1
 
 
@@ -91,29 +90,134 @@ def test_failures_of_attempts_that_were_under_way_do_not_lengthen_an_ejection(po
 def test_at_most_half_of_the_replicas_are_ejected_whatever_happens(names: str, left: str) -> None:
     pool = pool_of(names)
     for replica in pool.replicas * 5:
-        pool.failed(replica, now=0)
+        pool.failed(replica, now=0, reason="")
     assert turns(pool, now=0.5, count=len(left)) == left
 
 
 def test_a_replica_that_is_not_ready_does_not_count_as_one_that_is_left() -> None:
     pool = pool_of("abc")
-    pool.replicas[2].model = None
+    pool.found(pool.replicas[2], 0, {}, "no version")
     for replica in pool.replicas[:2] * 2:
-        pool.failed(replica, now=0)
+        pool.failed(replica, now=0, reason="")
     assert turns(pool, now=0.5, count=2) == "bb"
 
 
-def test_when_all_that_is_left_is_ejected_it_gets_turns_all_the_same(pool: Pool) -> None:
+def test_when_all_that_is_left_is_ejected_it_gets_turns_and_a_good_answer_is_its_proof(pool: Pool) -> None:
     a, b, c = pool.replicas
-    pool.failed(a, now=0)
-    pool.failed(a, now=0)
-    b.model = c.model = None
+    eject(pool, a, now=0)
+    for replica in (b, c):
+        pool.found(replica, 0, {}, "no version")
     assert turns(pool, now=0.5, count=2) == "aa"
+    pool.succeeded(a, now=0.5, seconds=0.01)
+    assert states(pool, 1) == ["available", "not ready", "not ready"]
 
 
-def test_a_replica_that_is_not_ready_gets_no_turn(pool: Pool) -> None:
-    pool.replicas[0].model = None
+# --- slowness -------------------------------------------------------------------------------------------------------
+
+
+def test_a_replica_several_times_slower_than_the_others_is_ejected(pool: Pool) -> None:
+    a, b, c = pool.replicas
+    quick(pool, b, c)
+    assert [pool.succeeded(a, now=0, seconds=0.1) for _ in range(5)] == [False] * 4 + [True]
+    assert states(pool, 0.5) == ["ejected", "available", "available"]
+    assert a.reason == "slow: 100 ms, several times the others' time"
+
+
+def test_of_two_replicas_the_slow_one_is_told_from_the_quick_one() -> None:
+    pool = pool_of("ab")
+    a, b = pool.replicas
+    quick(pool, a, seconds=0.01)
+    quick(pool, b, seconds=0.2)
+    assert states(pool, 0.5) == ["available", "ejected"]
+
+
+def test_one_hiccup_says_nothing(pool: Pool) -> None:
+    a, b, c = pool.replicas
+    quick(pool, a, b, c)
+    assert pool.succeeded(a, now=0, seconds=5) is False
+    assert states(pool, 0) == ["available"] * 3
+
+
+def test_one_that_is_still_slow_with_the_golden_picture_stays_out_longer(pool: Pool) -> None:
+    a, b, c = pool.replicas
+    quick(pool, b, c)
+    quick(pool, a, seconds=0.1)
+    pool.proved(a, now=1, seconds=0.1)
+    assert (a.state(1), a.ejected_until) == ("ejected", 3)
+    pool.proved(a, now=3, seconds=0.01)
+    assert a.state(3) == "available"
+
+
+def test_one_that_is_slow_by_nature_gets_a_trial_after_the_longest_ejection(pool: Pool) -> None:
+    a, b, c = pool.replicas
+    quick(pool, b, c)
+    quick(pool, a, seconds=0.1)
+    now = 0.0
+    for _ in range(6):
+        assert a.state(now) == "ejected"
+        now = a.ejected_until
+        pool.proved(a, now, seconds=0.1)
+    assert a.state(now) == "available"
+    assert now == 1 + 2 + 4 + 8 + 16 + 30
+
+
+def test_differences_of_a_few_milliseconds_are_none(pool: Pool) -> None:
+    a, b, c = pool.replicas
+    quick(pool, b, c, seconds=0.002)
+    quick(pool, a, seconds=0.02)
+    assert states(pool, 0) == ["available"] * 3
+
+
+# --- probes ---------------------------------------------------------------------------------------------------------
+
+
+def test_two_probes_without_an_answer_eject_and_an_answer_brings_back(pool: Pool) -> None:
+    a = pool.replicas[0]
+    assert [pool.missed(a, now, "no status within 1 s") for now in (0, 1)] == [False, True]
+    assert a.state(1.5) == "ejected"
+    pool.found(a, 3, a.models, "")
+    pool.proved(a, 3, seconds=0.01)
+    assert a.state(3) == "available"
+
+
+def test_probes_without_an_answer_under_load_do_not_empty_the_pool() -> None:
+    pool = pool_of("abcd")
+    for now in range(20):
+        for replica in pool.replicas:
+            pool.missed(replica, now, "no status within 1 s")
+    assert states(pool, 19).count("ejected") <= 2
+    assert states(pool, 19).count("not ready") == 0
+
+
+def test_two_probes_that_find_nobody_listening_make_it_not_ready_however_many_others_are(pool: Pool) -> None:
+    for replica in pool.replicas:
+        for now in (0, 1):
+            pool.missed(replica, now, "no connection", gone=True)
+    assert states(pool, 1) == ["not ready"] * 3
+
+
+def test_what_was_not_ready_is_so_again_with_the_second_good_probe(pool: Pool) -> None:
+    a = pool.replicas[0]
+    pool.found(a, 0, {}, "no version")
+    pool.found(a, 1, {"1": MODELS["1"]}, "")
+    assert a.state(1) == "not ready"
+    pool.found(a, 2, {"1": MODELS["1"]}, "")
+    assert a.state(2) == "available"
+
+
+def test_with_nobody_ready_the_first_good_probe_is_enough(pool: Pool) -> None:
+    for replica in pool.replicas:
+        pool.found(replica, 0, {}, "no version")
+    pool.found(pool.replicas[1], 1, {"1": MODELS["1"]}, "")
+    assert states(pool, 1) == ["not ready", "available", "not ready"]
+
+
+def test_a_replica_without_a_version_gets_no_turn(pool: Pool) -> None:
+    pool.found(pool.replicas[0], 0, {}, "no version")
     assert turns(pool, now=0, count=4) == "bcbc"
+
+
+# --- whom to pick ---------------------------------------------------------------------------------------------------
 
 
 def test_replicas_already_tried_are_skipped(pool: Pool) -> None:
@@ -136,8 +240,7 @@ def test_an_ejected_replica_does_not_stand_in_for_a_full_one() -> None:
     pool = pool_of("ab", max_in_flight=1)
     a, b = pool.replicas
     pool.started(a)
-    pool.failed(b, now=0)
-    pool.failed(b, now=0)
+    eject(pool, b, now=0)
     assert turns(pool, now=0.5, count=1) == "-"
 
 
@@ -152,33 +255,112 @@ def test_a_replica_that_stays_keeps_what_is_known_of_it(pool: Pool) -> None:
 
 
 def test_the_state_is_what_an_operator_would_call_it(pool: Pool) -> None:
-    a, b, c = pool.replicas
-    b.model = None
-    pool.failed(c, now=0)
-    pool.failed(c, now=0)
-    assert [r.state(0.5) for r in (a, b, c)] == ["available", "not ready", "ejected"]
+    _, b, c = pool.replicas
+    pool.found(b, 0, {}, "no version")
+    eject(pool, c, now=0)
+    assert states(pool, 0.5) == ["available", "not ready", "ejected"]
 
 
-EVENTS = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["fail", "ok", "ready", "gone"])), max_size=60)
+def test_a_version_is_asked_of_those_who_have_it() -> None:
+    pool = pool_of("abc")
+    pool.found(pool.replicas[1], 0, {"1": MODELS["1"], "2": MODELS["2"]}, "")
+    assert turns(pool, now=0, count=2, version="2") == "bb"
+    assert turns(pool, now=0, count=1, version="3") == "-"
+    picked = pool.pick(0)
+    assert picked is not None
+    assert pool.model is MODELS["2"]
 
 
-@given(EVENTS, st.floats(0, 100))
-def test_no_history_makes_it_pick_an_ejected_replica_while_another_is_available(
-    events: list[tuple[str, str]], now: float
+def test_a_version_that_is_held_back_is_nobodys_default_but_for_those_who_have_no_other() -> None:
+    pool = pool_of("ab", held_back="2")
+    a, b = pool.replicas
+    pool.found(b, 0, {"2": MODELS["2"]}, "")
+    assert turns(pool, now=0, count=2) == "aa"
+    assert turns(pool, now=0, count=2, version="2") == "bb"
+    pool.found(a, 0, {}, "no version")
+    assert turns(pool, now=0, count=2) == "bb"
+
+
+# --- whatever happens -----------------------------------------------------------------------------------------------
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from("abcd"),
+        st.sampled_from(["fail", "ok", "slow", "heard", "empty", "missed", "gone", "proved", "start", "finish"]),
+        st.floats(0, 5),
+    ),
+    max_size=80,
+)
+
+
+def happen(pool: Pool, events: list[tuple[str, str, float]]) -> float:
+    """All of them, one after the other; returns the moment of the last."""
+    now = 0.0
+    by_name = {replica.address: replica for replica in pool.replicas}
+    for name, event, pause in events:
+        replica, now = by_name[name], now + pause
+        match event:
+            case "fail":
+                pool.failed(replica, now, "status 500")
+            case "ok" | "slow":
+                pool.succeeded(replica, now, 0.01 if event == "ok" else 1)
+            case "heard" | "empty":
+                pool.found(replica, now, {"1": MODELS["1"]} if event == "heard" else {}, "")
+            case "missed" | "gone":
+                pool.missed(replica, now, "no status", gone=event == "gone")
+            case "proved":
+                pool.proved(replica, now, 0.01)
+            case "start":
+                pool.started(replica)
+            case "finish" if replica.in_flight:
+                pool.finished(replica)
+    return now
+
+
+@given(EVENTS)
+def test_no_history_makes_it_pick_an_ejected_or_full_replica_while_another_is_available(
+    events: list[tuple[str, str, float]],
 ) -> None:
-    pool = pool_of("abcd")
-    by_name: dict[str, Replica] = {replica.address: replica for replica in pool.replicas}
-    for name, event in events:
-        replica = by_name[name]
-        if event == "fail":
-            pool.failed(replica, now)
-        elif event == "ok":
-            pool.succeeded(replica)
-        else:
-            replica.model = MODEL if event == "ready" else None
+    pool = pool_of("abcd", max_in_flight=2)
+    now = happen(pool, events)
+    open_ones = [r for r in pool.replicas if r.state(now) == "available" and r.in_flight < 2]
+    for _ in range(8):
+        chosen = pool.pick(now)
+        if open_ones:
+            assert chosen is not None
+            assert chosen[0] in open_ones
+        elif chosen:
+            assert chosen[0].models
+            assert chosen[0].in_flight < 2
+            assert "available" not in states(pool, now)
+
+
+@given(EVENTS)
+def test_every_available_replica_gets_its_turn_after_every_history(events: list[tuple[str, str, float]]) -> None:
+    pool = pool_of("abcd", max_in_flight=1000)
+    now = happen(pool, events) + 100  # nobody is within a slow start
     available = [r for r in pool.replicas if r.state(now) == "available"]
-    picked = [pool.pick(now) for _ in range(len(available))]
-    if available:
-        assert sorted(r.address for r in picked if r) == sorted(r.address for r in available)
-    else:
-        assert all(r is None or r.model for r in picked)
+    picked = [chosen[0] for _ in available if (chosen := pool.pick(now))]
+    assert {id(r) for r in picked} == {id(r) for r in available}
+
+
+@given(EVENTS, st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+def test_no_history_puts_more_than_the_set_share_out_of_turn_by_failures(
+    events: list[tuple[str, str, float]], share: float
+) -> None:
+    pool = pool_of("abcd", max_ejected_share=share)
+    by_failures = [event for event in events if event[1] in ("fail", "ok", "slow", "missed")]
+    now = happen(pool, by_failures)
+    assert states(pool, now).count("ejected") <= share * 4
+
+
+@given(EVENTS)
+def test_no_history_leaves_a_healthy_replica_out_for_ever(events: list[tuple[str, str, float]]) -> None:
+    pool = pool_of("abcd")
+    now = happen(pool, events)
+    for _ in range(40):  # from now on every probe is answered, rightly and quickly
+        now += 1
+        for replica in pool.replicas:
+            pool.found(replica, now, {"1": MODELS["1"]}, "")
+            pool.proved(replica, now, 0.01)
+    assert states(pool, now) == ["available"] * 4

@@ -1,0 +1,86 @@
+"""Who of several available replicas gets the next attempt. Pure; both ways favour nobody over the others.
+
+Round-robin: the one whose last turn is longest ago. Over a fixed set this is exactly even; where one comes or goes the
+rest stays even, without a position that could shift.
+
+Least loaded: of two drawn at random, the one that would answer sooner, judged by its attempts in flight times its
+usual time (power of two choices with peak EWMA, as in Finagle). A slow replica gets as much as it can bear.
+
+A replica that has just come back gets a growing share of its turns, so that it may fill its caches first.
+"""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Literal, Protocol
+
+from gateway.replicas.replica import Replica
+
+Balancer = Literal["round-robin", "least-loaded"]
+LEAST_WEIGHT = 0.1
+GUESSED_S = 0.01
+"""Usual time of a replica that nobody has measured yet."""
+
+
+class Choosing(Protocol):
+    """One way to choose."""
+
+    def choose(self, candidates: Sequence[Replica], now: float) -> Replica:
+        """One of `candidates`, of which there is at least one."""
+
+
+def weight(replica: Replica, now: float, slow_start_s: float) -> float:
+    """Share of its turns that a replica takes: 1, or less for `slow_start_s` after its return."""
+    elapsed = now - replica.returned_at
+    return 1.0 if elapsed >= slow_start_s else max(LEAST_WEIGHT, elapsed / slow_start_s)
+
+
+class RoundRobin:
+    """The one whose turn is longest ago."""
+
+    def __init__(self, slow_start_s: float = 0) -> None:
+        self._slow_start_s = slow_start_s
+        self._turn = 0
+
+    def choose(self, candidates: Sequence[Replica], now: float) -> Replica:
+        """See the module; the turn always moves on."""
+        in_turn = sorted(candidates, key=_last_turn) if len(candidates) > 1 else candidates
+        for replica in in_turn:
+            self._turn += 1
+            replica.last_turn = self._turn
+            replica.credit += weight(replica, now, self._slow_start_s)
+            if replica.credit >= 1:
+                replica.credit -= 1
+                return replica
+        richest = max(in_turn, key=_credit)  # all of them have just come back
+        richest.credit = 0
+        return richest
+
+
+def _last_turn(replica: Replica) -> int:
+    return replica.last_turn
+
+
+def _credit(replica: Replica) -> float:
+    return replica.credit
+
+
+class LeastLoaded:
+    """The better of two."""
+
+    def __init__(self, slow_start_s: float = 0, random: Random | None = None) -> None:
+        self._slow_start_s = slow_start_s
+        self._random = random or Random()  # noqa: S311  nobody gains by guessing it
+
+    def choose(self, candidates: Sequence[Replica], now: float) -> Replica:
+        """See the module."""
+        two = self._random.sample(candidates, 2) if len(candidates) > 1 else candidates
+        return min(two, key=lambda replica: self._cost(replica, now))
+
+    def _cost(self, replica: Replica, now: float) -> float:
+        usual = replica.latency_s or GUESSED_S
+        return (replica.in_flight + 1) * usual / weight(replica, now, self._slow_start_s)
+
+
+def choosing(balancer: Balancer, *, slow_start_s: float) -> Choosing:
+    """The way that the settings name."""
+    return RoundRobin(slow_start_s) if balancer == "round-robin" else LeastLoaded(slow_start_s)

@@ -1,0 +1,55 @@
+"""Pools of ready replicas named a, b, c, without a network or a clock."""
+
+from gateway.contract import ServedModel
+from gateway.labels import Description, Preprocessing
+from gateway.replicas.choosing import Choosing
+from gateway.replicas.pool import Pool
+from gateway.replicas.replica import Replica
+
+
+def served(version: str) -> ServedModel:
+    return ServedModel(
+        name="my_model",
+        version=version,
+        description=Description(title="t", labels=("a",), preprocessing=Preprocessing(fingerprint="f")),
+        signature="serving_bytes",
+        encoding="bytes",
+        input_range=(0, 1),
+        output="probabilities",
+        softmax=True,
+    )
+
+
+MODELS = {version: served(version) for version in ("1", "2", "3")}
+
+
+def pool_of(
+    names: str,
+    *,
+    max_in_flight: int = 32,
+    max_ejected_share: float = 0.5,
+    choosing: Choosing | None = None,
+    held_back: str | None = None,
+    version: str = "1",
+) -> Pool:
+    """A replica for each letter; all of them serve `version`."""
+    pool = Pool(
+        max_in_flight=max_in_flight, max_ejected_share=max_ejected_share, choosing=choosing, held_back=held_back
+    )
+    pool.set_addresses(names)
+    for replica in pool.replicas:
+        pool.found(replica, 0, {version: MODELS[version]}, "")
+    return pool
+
+
+def turns(pool: Pool, *, now: float, count: int, tried: str = "", version: str | None = None) -> str:
+    """Who is picked, in order; `-` where nobody is."""
+    skipped = [replica for replica in pool.replicas if replica.address in tried]
+    picked = [pool.pick(now, tried=skipped, version=version) for _ in range(count)]
+    return "".join(chosen[0].address if chosen else "-" for chosen in picked)
+
+
+def eject(pool: Pool, replica: Replica, *, now: float) -> None:
+    """By failures in a row; those under way when it is out already change nothing."""
+    while not pool.failed(replica, now, "status 500"):
+        pass

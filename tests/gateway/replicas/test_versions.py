@@ -1,0 +1,35 @@
+"""Which version a request is bound to."""
+
+from gateway.replicas.versions import Binding, Canary, bind
+
+
+def test_who_asks_for_nothing_is_bound_by_the_first_replica() -> None:
+    assert bind(None, None, "10.0.0.1") == Binding(version=None, strict=False)
+
+
+def test_who_asks_for_a_version_gets_no_other() -> None:
+    assert bind("7", Canary("8", 1.0), "10.0.0.1") == Binding(version="7", strict=True)
+
+
+def test_a_canary_takes_its_share_of_the_callers() -> None:
+    canary = Canary("8", 0.05)
+    taken = sum(canary.takes(f"10.0.{i // 250}.{i % 250}") for i in range(20_000))
+    assert 900 < taken < 1100
+
+
+def test_a_caller_stays_on_its_side() -> None:
+    canary = Canary("8", 0.5)
+    sides = {caller: canary.takes(caller) for caller in ("anna", "ben", "cleo", "dora")}
+    assert all(canary.takes(caller) is side for caller, side in sides.items() for _ in range(10))
+
+
+def test_whoever_is_taken_by_a_small_share_is_taken_by_a_larger_one() -> None:
+    callers = [f"caller {i}" for i in range(1000)]
+    small = {caller for caller in callers if Canary("8", 0.1).takes(caller)}
+    assert small <= {caller for caller in callers if Canary("8", 0.3).takes(caller)}
+
+
+def test_the_next_canary_takes_other_callers() -> None:
+    callers = [f"caller {i}" for i in range(1000)]
+    first, second = ({c for c in callers if Canary(v, 0.1).takes(c)} for v in ("8", "9"))
+    assert len(first & second) < 30
