@@ -10,7 +10,7 @@ NAME := $(or $(GATEWAY_MODEL_NAME),my_model)
 CODE := gateway serving training tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check faults lint fix bench lock clean
+.PHONY: help setup run demo test check faults chaos lint fix bench lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,15 +39,20 @@ demo: $(READY) ## Make the demo model anew
 	@$(PY) -m training demo --models $(MODELS) --name $(NAME) --force
 
 test: $(READY) ## Run every test; what a machine cannot run skips with its reason
-	@$(PY) -m pytest -m "not faults"
+	@$(PY) -m pytest -m "not faults and not chaos"
 
 faults: $(READY) ## Provoke the fault catalogue and write docs/faults.md: ten minutes
 	@rm -f runs/faults/edge.jsonl
 	@FAULTS_REPORT=$(CURDIR)/runs/faults/edge.jsonl $(PY) -m pytest -q -m faults
 	@$(PY) -m tests.faults.document runs/faults/*.jsonl
 
+chaos: $(READY) ## Let replicas fail under load and report what clients see: eight minutes
+	@rm -f runs/faults/chaos.jsonl
+	@FAULTS_REPORT=$(CURDIR)/runs/faults/chaos.jsonl CHAOS_REPORT=$(CURDIR)/docs/chaos.md $(PY) -m pytest -q -m chaos tests/chaos
+	@$(PY) -m tests.faults.document runs/faults/*.jsonl
+
 check: lint ## Format, lint, types, layers and the fast tests: under a minute
-	@$(PY) -m pytest -q -n 2 -m "not slow and not browser and not faults"
+	@$(PY) -m pytest -q -n 2 -m "not slow and not browser and not faults and not chaos"
 
 lint: $(READY) ## Format, lint, types and layers
 	@$(PY) -m ruff format --check --quiet $(CODE) || { echo "not formatted: run make fix" >&2; exit 1; }

@@ -1,0 +1,130 @@
+"""The gateway as a process, as an operator starts it, and what it tells of itself."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.chaos import wire
+from tests.chaos.names import Names
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 60
+AVAILABLE = "available"
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """A running one."""
+
+    port: int
+    process: psutil.Process
+    log: Path
+
+    async def states(self) -> dict[str, str]:
+        """State of each replica by its address."""
+        document: Any = (await wire.get(self.port, "/v1/models")).json()
+        return {replica["address"]: replica["state"] for replica in document["replicas"]}
+
+    async def takes_in(self, *addresses: str) -> None:
+        """Wait until it calls these replicas available."""
+
+        async def taken_in() -> bool:
+            states = await self.states()
+            return all(states.get(address) == AVAILABLE for address in addresses)
+
+        await eventually(taken_in, otherwise=f"{addresses} to be available")
+
+    async def leaves_out(self, *addresses: str) -> None:
+        """Wait until it calls none of these replicas available, for whatever reason."""
+
+        async def left_out() -> bool:
+            states = await self.states()
+            return all(states.get(address) != AVAILABLE for address in addresses)
+
+        await eventually(left_out, otherwise=f"{addresses} to be left out")
+
+    async def ready(self) -> bool:
+        with suppress(OSError):
+            return (await wire.get(self.port, "/readyz")).status == 200
+        return False
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """Sum over every series of that name that has these labels."""
+        text = (await wire.get(self.port, "/metrics")).body.decode()
+        lines = re.findall(rf"^{name}(\{{.*\}})? (\S+)$", text, re.MULTILINE)
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(float(value) for series, value in lines if all(label in series for label in wanted))
+
+    def lines(self, event: str = "") -> list[dict[str, Any]]:
+        """Its log so far, or the lines of one event."""
+        with self.log.open(encoding="utf-8") as lines:
+            logged = [json.loads(line) for line in lines if line.startswith("{")]
+        return [line for line in logged if not event or line.get("event") == event]
+
+
+@asynccontextmanager
+async def running(folder: Path, *, names: Names | None = None, **settings: object) -> AsyncIterator[Gateway]:
+    """From its start to its end, which must be a clean one.
+
+    Args:
+        folder: takes the log.
+        names: what the resolver answers from; None: the system's.
+        settings: the gateway's, by name.
+    """
+    port = _free_port()
+    log = folder / "gateway.log"
+    told = {"port": port, "log_format": "json", **settings}
+    environment = {f"GATEWAY_{name.upper()}": str(value) for name, value in told.items()}
+    module = ["tests.chaos.names", str(names.file)] if names else ["gateway"]
+    with log.open("wb") as lines:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", *module, cwd=ROOT, env=os.environ | environment, stderr=lines
+        )
+    gateway = Gateway(port, psutil.Process(process.pid), log)
+    try:
+        await eventually(gateway.ready, alive=lambda: process.returncode is None, otherwise=log)
+        yield gateway
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), PATIENCE_S) == 0, "the gateway did not end well"
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    assert "Traceback" not in log.read_text(encoding="utf-8"), log.read_text(encoding="utf-8")[-4000:]
+
+
+async def eventually(
+    happened: Callable[[], Any],
+    *,
+    within_s: float = PATIENCE_S,
+    alive: Callable[[], bool] = lambda: True,
+    otherwise: object = "",
+) -> None:
+    """Ask an async question again and again.
+
+    Raises:
+        AssertionError: it has not happened in that time.
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + within_s
+    while not await happened():
+        assert alive(), f"it has died: {otherwise}"
+        assert loop.time() < until, f"waited in vain: {otherwise}"
+        await asyncio.sleep(0.02)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

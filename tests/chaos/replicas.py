@@ -1,0 +1,133 @@
+"""Simulated replicas as the harness holds them: started, killed, stopped, moved, told what to do."""
+
+import asyncio
+import json
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from gateway.imaging import fingerprint
+from tests.chaos.simulator.model import CLASSES
+from tests.fakes import FakeModel
+
+PATIENCE_S = 60
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one process of a replica has seen."""
+
+    calls: "Counter[int]"
+    """Calls for a prediction, by the picture's digest."""
+    struck: int
+    """Calls and connections that the fault struck."""
+    connections: int
+
+
+@dataclass
+class Replica:
+    """One address, and the process that is there at the moment."""
+
+    host: str
+    port: int = 0
+    behaviour: dict[str, Any] = field(default_factory=dict)
+    _process: Process | None = None
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    async def start(self) -> None:
+        """Serves when this returns; at the same address as before."""
+        command = [sys.executable, "-m", "tests.chaos.simulator", self.host, str(self.port)]
+        self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
+        self.port = (await self._exchange({**_common(), **self.behaviour}))["port"]
+
+    async def become(self, **changes: object) -> Seen:
+        """Change the fields of its `Behaviour`, for this process and those after it."""
+        self.behaviour |= changes
+        seen = await self._exchange(changes)
+        return Seen(
+            Counter({int(digest): n for digest, n in seen["calls"].items()}), seen["struck"], seen["connections"]
+        )
+
+    async def heal(self) -> Seen:
+        """No fault any more."""
+        return await self.become(fault="", share=1, idle_s=None)
+
+    async def seen(self) -> Seen:
+        """By the process that is there now."""
+        return await self.become()
+
+    def signal(self, sent: signal.Signals) -> None:
+        """To the process: SIGSTOP and SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(sent)
+
+    async def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with suppress(ProcessLookupError):
+            process.kill()
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.wait()
+
+    async def _exchange(self, order: object) -> Any:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        line = await asyncio.wait_for(self._process.stdout.readline(), PATIENCE_S)
+        assert line, "the simulated replica has died"
+        return json.loads(line)
+
+
+@cache
+def _common() -> dict[str, Any]:
+    signatures = FakeModel(probabilities=[1 / CLASSES] * CLASSES).signatures()
+    return {"signatures": signatures, "fingerprint": fingerprint()}
+
+
+@asynccontextmanager
+async def running(count: int, **behaviour: Any) -> AsyncIterator[list[Replica]]:
+    """So many replicas, each on an address of its own and all on one port, as behind one DNS name."""
+    async with AsyncExitStack() as stack:
+        port = common_port(count)
+        replicas = [Replica(host(number), port, dict(behaviour)) for number in range(count)]
+        for replica in replicas:
+            stack.push_async_callback(replica.kill)
+        await asyncio.gather(*(replica.start() for replica in replicas))
+        yield replicas
+
+
+def host(number: int) -> str:
+    """Every address of 127/8 is this machine."""
+    return f"127.0.0.{number + 2}"
+
+
+def common_port(count: int) -> int:
+    """A port that is free on that many hosts, and on as many again to move to."""
+    for _ in range(100):
+        with socket.socket() as first:
+            first.bind((host(0), 0))
+            port = int(first.getsockname()[1])
+            if all(_is_free(host(number), port) for number in range(1, 2 * count)):
+                return port
+    raise RuntimeError("no port is free on so many addresses of 127/8")
+
+
+def _is_free(address: str, port: int) -> bool:
+    with socket.socket() as probe, suppress(OSError):
+        probe.bind((address, port))
+        return True
+    return False

@@ -1,0 +1,138 @@
+"""One scenario: replicas, a gateway before them, clients before that; repeated where the machine was too busy."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import gateway, load, replicas
+from tests.chaos.gateway import Gateway
+from tests.chaos.load import MAX_LAG_P99_S, Offered, Outcomes, Traffic, uploads
+from tests.chaos.names import NAME, Names
+from tests.chaos.replicas import Replica
+from tests.chaos.report import Line, Report, part_of
+
+ATTEMPTS = 3
+REPEAT_WITHIN_S = 420
+"""Of the whole session; a machine that busy is not going to become quiet."""
+SERVICE_S = 0.01
+OFFERED = Offered()
+QUICK = {"drain_s": 0, "probe_interval_s": 0.25, "probe_timeout_s": 1, "attempt_timeout_s": 1, "deadline_s": 5}
+"""Settings for most scenarios: the defaults' proportions, at a pace that a test can wait for."""
+
+_began = time.monotonic()
+
+
+@dataclass
+class Bed:
+    """What a scenario works with."""
+
+    replicas: list[Replica]
+    gateway: Gateway
+    traffic: Traffic
+    names: Names | None
+    """Where the gateway looks the replicas up by name."""
+
+    def look_up_gives(self, *answer: Replica) -> None:
+        """The resolver tells these replicas' addresses from now on."""
+        assert self.names is not None
+        self.names.tell([replica.host for replica in answer])
+
+    async def calls(self) -> list[int]:
+        """Calls for the clients' own pictures at each replica, by its present process."""
+        own = {upload.digest for upload in uploads()}
+        seen = [await replica.seen() for replica in self.replicas]
+        return [sum(count for digest, count in one.calls.items() if digest in own) for one in seen]
+
+
+@dataclass
+class Run:
+    """One attempt at a scenario."""
+
+    name: str
+    folder: Path
+    report: Report
+    lags_s: list[float] = field(default_factory=list)
+    _lines: list[Line] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def bed(
+        self, *, count: int = 4, by_name: bool = False, offered: Offered = OFFERED, **settings: object
+    ) -> AsyncIterator[Bed]:
+        """Replicas that are all available, a gateway and its clients.
+
+        Args:
+            by_name: the gateway looks the replicas up, instead of being told a list.
+            settings: the gateway's, by name.
+        """
+        folder = self.folder / str(len(self.lags_s))
+        folder.mkdir()
+        async with replicas.running(count, service_s=SERVICE_S) as made:
+            names = Names(folder / "names.json") if by_name else None
+            if names:
+                names.tell([replica.host for replica in made])
+            addresses = [replica.address for replica in made]
+            upstream = f"dns://{NAME}:{made[0].port}" if names else ",".join(addresses)
+            async with gateway.running(folder, names=names, **QUICK | {"upstream": upstream} | settings) as started:
+                await started.takes_in(*addresses)
+                async with load.traffic(started.port, offered) as traffic:
+                    try:
+                        yield Bed(made, started, traffic, names)
+                    finally:
+                        self.lags_s.append(traffic.lag_p99_s)
+
+    def tell(self, part: str, outcomes: Outcomes, *, undisturbed: Outcomes | None = None, notes: str = "") -> None:
+        """A line of the report, should this run turn out valid."""
+        self._lines.append(part_of(self.name, part, outcomes, undisturbed=undisturbed, notes=notes))
+
+    @property
+    def valid(self) -> bool:
+        """The harness itself kept its time."""
+        return max(self.lags_s, default=0) <= MAX_LAG_P99_S
+
+    def publish(self) -> None:
+        """Into the report: its lines, or that it was invalid."""
+        if self.valid:
+            self.report.lines += self._lines
+        else:
+            self.report.invalid.append(
+                f"{self.name}: a run was invalid, the harness's own lag had p99 {self._lag_ms} ms"
+            )
+
+    @property
+    def _lag_ms(self) -> int:
+        return round(max(self.lags_s) * 1000)
+
+
+Scenario = Callable[[Run], Awaitable[None]]
+
+
+@dataclass
+class Chaos:
+    """Runs scenarios for one test."""
+
+    folder: Path
+    report: Report
+
+    async def valid_run(self, name: str, scenario: Scenario) -> None:
+        """Until a run is valid; its assertions count. Skips where none was, for then nothing was shown."""
+        for attempt in range(ATTEMPTS):
+            folder = self.folder / str(attempt)
+            folder.mkdir()
+            run = Run(name, folder, self.report)
+            failure: Exception | None = None
+            try:
+                await scenario(run)
+            except (AssertionError, TimeoutError, OSError) as error:
+                failure = error
+            run.publish()
+            if run.valid:
+                if failure is not None:
+                    raise failure
+                return
+            if time.monotonic() - _began > REPEAT_WITHIN_S:
+                break
+        pytest.skip(f"no valid run of scenario {name}: this machine is too busy to measure anything")

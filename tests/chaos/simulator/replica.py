@@ -1,0 +1,116 @@
+"""What a simulated replica does with a request: how long it works on it, and which answer or fault goes out."""
+
+import asyncio
+import json
+import random
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import orjson
+import pybase64
+
+from tests.chaos.simulator import faults, model
+from tests.chaos.simulator.faults import Asked, Early, Sent
+from tests.chaos.simulator.http import Request
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """What the harness sets."""
+
+    signatures: Mapping[str, Any]
+    """Of every version, as metadata tells them."""
+    fingerprint: str
+    """Of the gateway's preprocessing, for `describe` to repeat."""
+    versions: Mapping[str, str] = field(default_factory=lambda: {"1": "AVAILABLE"})
+    """State by version, in the order the status tells them."""
+    service_s: float = 0.01
+    """Work on one prediction, on average."""
+    spread: Literal["fixed", "exponential"] = "fixed"
+    workers: int = 0
+    """Predictions at work at once; the rest wait, without a bound, as in the original. 0: any number."""
+    fault: str = ""
+    """One of `faults.FAULTS` or `faults.EARLY`."""
+    share: float = 1
+    """Of the calls, that the fault strikes."""
+    idle_s: float | None = None
+    """A connection is closed when it has been idle for a random time up to this."""
+
+
+class SimulatedReplica:
+    """The state of one replica."""
+
+    connections: int
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.connections = 0
+        self._struck = 0
+        self._calls: Counter[int] = Counter()
+        self._random = random.Random(1)
+        self._set(behaviour)
+
+    def become(self, changes: Mapping[str, Any]) -> None:
+        """From now on."""
+        self._set(replace(self._behaviour, **changes))
+
+    def _set(self, behaviour: Behaviour) -> None:
+        known = {"", *faults.FAULTS, *faults.EARLY}
+        assert behaviour.fault in known, f"no fault {behaviour.fault!r}"
+        self._behaviour = behaviour
+        self._place = asyncio.Semaphore(behaviour.workers) if behaviour.workers else None
+
+    def seen(self) -> dict[str, Any]:
+        """Calls for a prediction by the picture's digest; calls that a fault struck; connections accepted."""
+        return {"calls": self._calls, "struck": self._struck, "connections": self.connections}
+
+    def strikes(self, fault: Early) -> bool:
+        """Is this fault on, and is it this call's turn?"""
+        return self._behaviour.fault == fault and self._is_struck()
+
+    def idle_s(self) -> float | None:
+        """A random time, where connections are closed at all."""
+        most = self._behaviour.idle_s
+        return None if most is None else self._random.uniform(0, most)
+
+    async def answer(self, request: Request) -> Sent:
+        """Status and metadata at once, predictions after the work they are."""
+        path = request.path
+        if path == "/v1/models/my_model":
+            return faults.whole(model.status(self._behaviour.versions))
+        version = path.partition("/versions/")[2].partition(":")[0].partition("/")[0]
+        if self._behaviour.versions.get(version) != "AVAILABLE":
+            return faults.failed(404)
+        if path.endswith("/metadata"):
+            listed = {"signature_def": {"signature_def": self._behaviour.signatures}}
+            return faults.whole(json.dumps({"metadata": listed}).encode())
+        body = orjson.loads(request.body)
+        if body["signature_name"] == "describe":
+            told = [model.description(int(version), self._behaviour.fingerprint)]
+            return faults.whole(json.dumps({"predictions": told}).encode())
+        return await self._predict(int(version), body["instances"])
+
+    async def _predict(self, version: int, instances: list[dict[str, str]]) -> Sent:
+        digests = [model.digest(pybase64.b64decode(instance["b64"])) for instance in instances]
+        self._calls.update(digests)
+        async with self._worker():
+            await asyncio.sleep(self._work_s())
+        asked = Asked(model.name_of(digests[0]), version)
+        spoilt = faults.FAULTS.get(self._behaviour.fault)
+        if spoilt is not None and self._is_struck():
+            return spoilt(asked)
+        return faults.whole(faults.right(asked))
+
+    def _worker(self) -> AbstractAsyncContextManager[object]:
+        return self._place or nullcontext()
+
+    def _work_s(self) -> float:
+        mean_s = self._behaviour.service_s
+        return self._random.expovariate(1 / mean_s) if self._behaviour.spread == "exponential" else mean_s
+
+    def _is_struck(self) -> bool:
+        struck = self._behaviour.share == 1 or self._random.random() < self._behaviour.share
+        self._struck += struck
+        return struck
