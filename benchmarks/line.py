@@ -80,7 +80,7 @@ def running(models: Path, picture: bytes, *, log: Path | None = None, **settings
         log: where the gateway's log lines go.
         settings: the gateway's, by name.
     """
-    settings = {"port": str(_free_port()), "models_dir": str(models), "drain_s": "0", **settings}
+    settings = {"port": str(free_port()), "models_dir": str(models), "drain_s": "0", **settings}
     environment = {f"GATEWAY_{name.upper()}": value for name, value in settings.items()}
     port = int(settings["port"])
     started = time.monotonic()
@@ -95,7 +95,8 @@ def running(models: Path, picture: bytes, *, log: Path | None = None, **settings
                 gateway.wait(timeout=30)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on just now."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

@@ -22,6 +22,8 @@ from gateway.settings import Settings
 
 GRACE_S = 5
 """For an answer to reach its client after the request's own deadline."""
+HURRY_S = 2
+"""For replicas of our own to end, after a second signal."""
 FILES_OF_OUR_OWN = 256
 """File descriptors that are not clients' connections: replicas, decode processes, the log."""
 
@@ -35,6 +37,7 @@ class Server(uvicorn.Server):
         self._settings = settings
         self._lifecycle = lifecycle
         self._drained_at = 0.0
+        self._to_say: dict[str, str | float] = {}
         self._door = Door(settings, lifecycle)
         super().__init__(
             uvicorn.Config(
@@ -80,12 +83,14 @@ class Server(uvicorn.Server):
         drain_s = self._settings.drain_s if sig == signal.SIGTERM else 0.0
         self._lifecycle.draining = True
         self._drained_at = time.monotonic() + drain_s
-        # A gateway that waits for a slow client must not look hung.
         within_s = drain_s + (self.config.timeout_graceful_shutdown or 0)
-        log.info("stopping", signal=signal.Signals(sig).name, accepting_s=drain_s, within_s=within_s)
+        self._to_say = {"signal": signal.Signals(sig).name, "accepting_s": drain_s, "within_s": within_s}
 
     async def on_tick(self, counter: int) -> bool:
-        """Go on?"""
+        """Stop?"""
+        if self._to_say:  # a gateway that waits for a slow client must not look hung
+            log.info("stopping", **self._to_say)  # not in the handler, which may stand in the middle of a request
+            self._to_say = {}
         drained = self._lifecycle.draining and time.monotonic() >= self._drained_at
         return await super().on_tick(counter) or drained
 
@@ -102,8 +107,9 @@ class Server(uvicorn.Server):
                 await self._wait_tasks_to_complete()
         await self._end_the_rest()
         self._watch.cancel()
-        if not self.force_exit:
-            await self.lifespan.shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HURRY_S if self.force_exit else None):
+                await self.lifespan.shutdown()
 
     async def _end_the_rest(self) -> None:
         self._lifecycle.grace_over = True

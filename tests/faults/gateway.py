@@ -17,7 +17,6 @@ import psutil
 from benchmarks.line import Line, running
 from gateway.api.pages import problem_types
 from tests import pictures
-from tests.faults.replica import wait_for
 
 PICTURE = pictures.jpeg((320, 240))
 SLUGS = {kind.slug for kind in problem_types()}
@@ -30,6 +29,10 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+
+    @property
+    def whole(self) -> bool:
+        return len(self.body) == int(self.headers.get("content-length", 0))
 
     @property
     def problem(self) -> str:
@@ -94,14 +97,9 @@ class Gateway:
         """Its log so far."""
         return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
 
-    def statuses(self, count: int) -> "Counter[int]":
-        """Of the requests in the log; waits until there are `count`."""
-
-        def told() -> list[int]:
-            return [line["status"] for line in self.lines() if line["event"] == "request"]
-
-        wait_for(lambda: len(told()) >= count)
-        return Counter(told())
+    def with_status(self, status: int) -> list[dict[str, Any]]:
+        """The lines of the requests that ended so."""
+        return [line for line in self.lines() if line.get("status") == status]
 
     def quiet(self) -> bool:
         """Nothing is held for anybody."""
@@ -117,8 +115,18 @@ def everything(connection: socket.socket) -> bytes:
     return received
 
 
+def one_answer(connection: socket.socket) -> Answer:
+    """The next one on a connection that stays open."""
+    received = b""
+    while b"\r\n\r\n" not in received or not (whole := answers(received)) or not whole[0].whole:
+        chunk = connection.recv(65536)
+        assert chunk, "closed without an answer"
+        received += chunk
+    return whole[0]
+
+
 def answers(received: bytes) -> list[Answer]:
-    """Those that are whole."""
+    """Each in turn; the last may be cut."""
     found = []
     while b"\r\n\r\n" in received:
         head, _, received = received.partition(b"\r\n\r\n")
@@ -149,6 +157,8 @@ def judge(log: Path) -> None:
     assert "Traceback" not in text, text[-3000:]
     assert max(map(len, text.splitlines())) <= 1024
     told = [json.loads(line) for line in text.splitlines()]
-    counts = Counter(line["request_id"] for line in told if "request_id" in line)
+    counts = Counter(
+        line["request_id"] for line in told if line["event"] not in ("retry", "hedge") and "request_id" in line
+    )
     assert not [request for request, count in counts.items() if count > 1]
     assert not [line for line in told if line["level"] in ("error", "critical")]

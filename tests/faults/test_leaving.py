@@ -1,0 +1,101 @@
+"""Clients that leave: what was done for them ends, and nothing of it stays."""
+
+import asyncio
+import contextlib
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.faults.gateway import PICTURE, Gateway, running_gateway
+from tests.faults.load import UPLOAD
+from tests.faults.record import record
+from tests.faults.replica import Replica, wait_for
+
+pytestmark = pytest.mark.faults
+
+CANCELLATIONS = int(os.environ.get("FAULTS_CANCELLATIONS", "10000"))
+SEED = 8
+
+
+def test_a_client_that_leaves_in_mid_upload_frees_its_place_and_is_one_line(gateway: Gateway) -> None:
+    before = len(gateway.with_status(499))
+    with gateway.connect() as connection:
+        connection.sendall(UPLOAD[: len(UPLOAD) // 2])
+        wait_for(lambda: gateway.metric("gateway_body_bytes") > 0)
+    freed_s = wait_for(gateway.quiet)
+    wait_for(lambda: len(gateway.with_status(499)) > before)
+    (line,) = gateway.with_status(499)[before:]
+    assert line["route"] == "/v1/classify"
+    assert freed_s < 10
+    record("36", f"place and memory free after {freed_s:.2f} s; one line, status 499")
+
+
+def test_a_client_that_leaves_while_a_replica_works_ends_the_call(gateway: Gateway, replica: Replica) -> None:
+    replica.delay_s, given_up = 5, replica.given_up
+    before = len(gateway.with_status(499))
+    with gateway.connect() as connection:
+        connection.sendall(UPLOAD)
+        wait_for(lambda: replica.at_work == 1)
+    ended_s = wait_for(lambda: replica.given_up == given_up + 1)
+    wait_for(gateway.quiet)
+    replica.delay_s = 0
+    wait_for(lambda: len(gateway.with_status(499)) == before + 1)
+    assert ended_s < 4  # not the five seconds that the replica would have taken
+    record("37", f"the call to the replica ended after {ended_s:.2f} s")
+
+
+def test_a_large_upload_whose_client_leaves_is_noticed_as_well(gateway: Gateway, replica: Replica) -> None:
+    replica.delay_s = 5
+    padded = PICTURE + bytes(2**20)
+    with gateway.connect() as connection:
+        head = b"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+        connection.sendall(head % len(padded) + padded)
+        wait_for(lambda: replica.at_work == 1)
+    assert wait_for(lambda: replica.at_work == 0) < 4
+    replica.delay_s = 0
+
+
+def test_thousands_of_clients_that_leave_at_any_moment_leave_nothing(replica: Replica, tmp_path: Path) -> None:
+    with running_gateway(replica.address, tmp_path / "log") as gateway:
+        replica.delay_s = 0.02
+        asyncio.run(leave(gateway.port, CANCELLATIONS // 10))
+        before = at_rest(gateway, replica)
+        replica.delay_s = 0.02
+        asyncio.run(leave(gateway.port, CANCELLATIONS))
+        after = at_rest(gateway, replica)
+        grown = [now - then for now, then in zip(after, before, strict=True)]
+        assert max(grown) <= 4, f"files, threads, processes: {before} then {after}"
+        assert gateway.classify() == 200
+        noted = len(gateway.with_status(499))
+        assert noted > CANCELLATIONS // 10
+        record("37", f"{CANCELLATIONS:,} random cancellations ({noted:,} within a request): nothing is left of them")
+
+
+def at_rest(gateway: Gateway, replica: Replica) -> tuple[int, int, int]:
+    """Files, threads and processes of the gateway, once nothing is held for anybody."""
+    replica.delay_s = 0
+    wait_for(gateway.quiet)
+    wait_for(lambda: replica.at_work == 0)
+    wait_for(lambda: gateway.metric("gateway_connections") <= 2)
+    process = gateway.process
+    return gateway.files(), process.num_threads(), len(process.children(recursive=True))
+
+
+async def leave(port: int, count: int) -> None:
+    """Uploads that break off after a part of the message, or while the answer is being made."""
+    chance = random.Random(SEED)
+    places = asyncio.Semaphore(32)
+
+    async def one() -> None:
+        sent = chance.choice([chance.randrange(1, len(UPLOAD)), len(UPLOAD), len(UPLOAD)])
+        pause_s = chance.choice([0, 0, chance.uniform(0, 0.04)])
+        async with places:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(UPLOAD[:sent])
+                await asyncio.sleep(pause_s)
+                writer.transport.abort() if chance.random() < 0.5 else writer.close()
+
+    await asyncio.gather(*(one() for _ in range(count)))

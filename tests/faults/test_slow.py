@@ -1,0 +1,175 @@
+"""Clients that take their time, beside others that do not; and more connections than there is room for."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.gateway import PICTURE, Gateway, answers, one_answer, running_gateway
+from tests.faults.load import steady
+from tests.faults.record import record
+from tests.faults.replica import Replica, wait_for
+
+pytestmark = pytest.mark.faults
+
+SLOW = int(os.environ.get("FAULTS_SLOW_CLIENTS", "1000"))
+CONNECTIONS = int(os.environ.get("FAULTS_CONNECTIONS", "10000"))
+BESIDE_S = float(os.environ.get("FAULTS_SLOW_S", "60"))
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: "
+BODY = b"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\nContent-Length: 100000\r\n\r\n"
+
+
+async def drip(port: int, begin: bytes, pause_s: float) -> tuple[float, int]:
+    """A byte each second: seconds until the gateway closed, and the status it gave (0: none)."""
+    started = time.monotonic()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(begin)
+    received = asyncio.create_task(reader.read())
+    with contextlib.suppress(OSError):
+        while not received.done():
+            await asyncio.wait([received], timeout=pause_s)
+            writer.write(b"x")
+    writer.close()
+    with contextlib.suppress(OSError):
+        found = answers(await received)
+        return time.monotonic() - started, found[0].status if found else 0
+    return time.monotonic() - started, 0
+
+
+async def drip_for(port: int, seconds: float) -> list[tuple[str, float, int]]:
+    """A thousand of each at once; whoever is closed comes again, until the time is up."""
+    until = time.monotonic() + seconds
+    seen: list[tuple[str, float, int]] = []
+
+    async def again(kind: str, begin: bytes) -> None:
+        while time.monotonic() < until:
+            seen.append((kind, *await drip(port, begin, 1.0)))
+
+    kinds = {"head": HEAD, "body": BODY}
+    await asyncio.gather(*(again(kind, begin) for kind, begin in kinds.items() for _ in range(SLOW)))
+    return seen
+
+
+def test_slow_clients_are_closed_in_time_and_nobody_notices_them(replica: Replica, tmp_path: Path) -> None:
+    raise_file_limit(4 * SLOW + 1000)
+    with running_gateway(replica.address, tmp_path / "log") as gateway:
+        with steady(lambda: gateway.port, per_second=10) as baseline:
+            wait_for(lambda: baseline.count >= 50)
+        memory = gateway.rss_mib()
+        with steady(lambda: gateway.port, per_second=10) as beside:
+            slow = asyncio.run(drip_for(gateway.port, BESIDE_S))
+        grown = gateway.rss_mib() - memory
+        assert beside.failures == 0, beside.statuses
+        assert {status for _, _, status in slow} == {408}
+        heads, bodies = ([took for kind, took, _ in slow if kind == wanted] for wanted in ("head", "body"))
+        assert min(heads) > 4
+        assert max(heads) < 5 + 15  # 5 s is the rule; the rest is for a busy machine
+        assert max(bodies) < 15 + 25
+        assert len(heads) >= SLOW
+        assert grown < 10 * 2 * SLOW / 1024 + 30
+        tail = f"others: 0 of {beside.count} failed, p99 {beside.percentile(0.99):.0f} ms"
+        tail += f" ({baseline.percentile(0.99):.0f} ms without)"
+        record("38", f"{len(heads):,} slow heads: 408 after {max(heads):.1f} s at most; {tail}")
+        record("39", f"{len(bodies):,} slow bodies: 408 after {max(bodies):.1f} s at most; +{grown:.0f} MiB; {tail}")
+
+
+def test_a_connection_on_which_nothing_comes_is_closed_without_a_word(gateway: Gateway) -> None:
+    before = len(gateway.with_status(408))
+    started = time.monotonic()
+    with gateway.connect() as connection:
+        assert connection.recv(100) == b""
+    took = time.monotonic() - started
+    assert took > 4
+    assert len(gateway.with_status(408)) == before
+    record("40", f"closed after {took:.1f} s, no line")
+
+
+def test_a_kept_connection_gets_a_new_time_for_each_request(gateway: Gateway) -> None:
+    one = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    with gateway.connect() as connection:
+        for _ in range(3):
+            connection.sendall(one)
+            assert one_answer(connection).status == 200
+            time.sleep(2.5)  # longer in all than one head may take
+        connection.sendall(one[:10])
+        (answer,) = answers(b"".join(iter(lambda: connection.recv(65536), b"")))
+    assert (answer.status, answer.problem) == (408, "request-timeout")
+
+
+def test_a_body_may_take_longer_than_the_time_limit_while_it_keeps_its_pace(replica: Replica, tmp_path: Path) -> None:
+    patience = {"body_timeout_s": "1", "body_min_bytes_per_s": "4000", "body_idle_s": "2"}
+    padded = PICTURE + bytes(40_000 - len(PICTURE))
+    with running_gateway(replica.address, tmp_path / "log", **patience) as gateway, gateway.connect() as connection:
+        connection.sendall(BODY.replace(b"100000", b"40000"))
+        for start in range(0, len(padded), 4000):
+            connection.sendall(padded[start : start + 4000])
+            time.sleep(0.4)
+        assert one_answer(connection).status == 200
+
+
+def test_an_answer_that_nobody_reads_is_cut_off(replica: Replica, tmp_path: Path) -> None:
+    assets = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n"
+    with running_gateway(replica.address, tmp_path / "log", send_timeout_s="1") as gateway:
+        memory = gateway.rss_mib()
+        with contextlib.ExitStack() as stack:
+            for _ in range(50):
+                connection = stack.enter_context(socket.socket())
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                connection.connect(("127.0.0.1", gateway.port))
+                connection.sendall(assets * 10)
+            wait_for(lambda: gateway.metric("gateway_connections") > 40)
+            took = wait_for(lambda: gateway.metric("gateway_connections") <= 2)
+            grown = gateway.rss_mib() - memory
+        assert grown < 60
+        record("41", f"50 answers that nobody reads: cut off within {took:.1f} s of 1; +{grown:.0f} MiB")
+
+
+def test_more_connections_than_there_is_room_for_are_turned_away(replica: Replica, tmp_path: Path) -> None:
+    raise_file_limit(CONNECTIONS + 1000)
+    with running_gateway(replica.address, tmp_path / "log") as gateway:
+        with steady(lambda: gateway.port, per_second=10) as baseline:
+            wait_for(lambda: baseline.count >= 30)
+        memory = gateway.rss_mib()
+        with steady(lambda: gateway.port, per_second=10) as beside, contextlib.ExitStack() as stack:
+            held = [stack.enter_context(gateway.connect()) for _ in range(CONNECTIONS)]
+            assert len(held) == CONNECTIONS
+            grown = gateway.rss_mib() - memory
+        recovered = wait_for(lambda: gateway.classify() == 200)
+        assert gateway.process.is_running()
+        assert set(beside.statuses) <= {200, 503, 0}
+        assert grown < 120
+        assert recovered < 20
+        lines = [line for line in gateway.lines() if line["event"] == "connections turned away"]
+        turned_away = sum(line["count"] for line in lines)
+        assert CONNECTIONS < 5000 or turned_away > 0
+        share = 100 * beside.statuses[200] / beside.count
+        seen = f"{CONNECTIONS:,} connections, {turned_away:,} turned away in {len(lines)} lines; +{grown:.0f} MiB"
+        record("42", f"{seen}; {share:.0f} % of others served meanwhile; well again after {recovered:.1f} s")
+
+
+def test_a_full_house_makes_room_in_the_place_of_a_connection_that_rests(replica: Replica, tmp_path: Path) -> None:
+    with running_gateway(replica.address, tmp_path / "log", max_connections="4") as gateway:
+        wait_for(lambda: gateway.metric("gateway_connections") <= 1)
+        with contextlib.ExitStack() as stack:
+            for _ in range(8):
+                connection = stack.enter_context(gateway.connect())
+                connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+                assert one_answer(connection).status == 200
+            busy = [stack.enter_context(gateway.connect()) for _ in range(4)]
+            for connection in busy:
+                connection.sendall(BODY)
+            (refused,) = gateway.say(b"")
+            assert (refused.status, refused.problem) == (503, "too-many-connections")
+            assert refused.headers["retry-after"] == "1"
+
+
+def raise_file_limit(count: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        pytest.skip(f"needs {count} file descriptors; the limit is {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
