@@ -22,6 +22,7 @@ from gateway.replicas.discovery import Discovery, Listed, Resolved
 from gateway.replicas.dispatch import RETRY_AFTER_S, Dispatcher
 from gateway.replicas.embedded import Embedded
 from gateway.replicas.health import Health
+from gateway.replicas.labelled import VersionLabels
 from gateway.replicas.pool import Pool
 from gateway.replicas.transitions import Transitions
 from gateway.replicas.versions import Binding, Canary, bind
@@ -39,6 +40,7 @@ class Services:
     health: Health
     discovery: Discovery
     dispatcher: Dispatcher
+    labels: VersionLabels
     line: WaitingLine
     transitions: Transitions
     canary: Canary | None
@@ -64,8 +66,14 @@ class Services:
         metrics.PICTURES.labels(picture.format).inc()
         return picture
 
-    def binding(self, request: Request, version: str | None) -> Binding:
-        """Which version of the model this request is bound to; see `replicas.versions`."""
+    async def binding(self, request: Request, version: str | None) -> Binding:
+        """Which version of the model this request is bound to; see `replicas.versions`.
+
+        Args:
+            version: that the caller asks for, by its number or by a label.
+        """
+        if version and not version.isdecimal():
+            version = await self.labels.version(version, now=self.clock(), deadline=self.deadline())
         return bind(version, self.canary, request.client.host if request.client else "")
 
     def current_model(self) -> ServedModel:
@@ -129,8 +137,11 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
         decoders = stack.enter_context(ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"))
         for endless in (health.run(), lag.run()):
             stack.push_async_callback(_cancelled, asyncio.create_task(endless))
+        labels = VersionLabels(dispatcher, settings.model_name)
         in_flight = InFlight(settings.max_in_flight)
-        yield Services(settings, pool, health, discovery, dispatcher, line, transitions, canary, in_flight, decoders)
+        yield Services(
+            settings, pool, health, discovery, dispatcher, labels, line, transitions, canary, in_flight, decoders
+        )
 
 
 async def _discovery(settings: Settings, stack: AsyncExitStack) -> Discovery:

@@ -69,6 +69,8 @@ class FakeReplica:
     versions: dict[int, FakeModel] = field(default_factory=lambda: {1: FakeModel()})
     states: dict[int, str] = field(default_factory=dict)
     """Where a version is not AVAILABLE."""
+    labels: dict[str, int] = field(default_factory=lambda: {"stable": 1})
+    """Version labels, as the server's configuration gives them."""
     faults: deque[Fault] = field(default_factory=deque)
     """Each is the answer to one predict call; afterwards the replica is well again."""
     sick: Fault | None = None
@@ -86,6 +88,11 @@ class FakeReplica:
         path = request.url.path
         if path == "/v1/models/my_model":
             return self._status()
+        if "/labels/" in path:
+            label = path.split("/labels/")[1].split("/")[0].split(":")[0]
+            if label not in self.labels:
+                return answer(400, {"error": f"Unrecognized servable version label: {label}"})
+            path = path.replace(f"/labels/{label}", f"/versions/{self.labels[label]}")
         version = (
             int(path.split("/versions/")[1].split(":")[0].split("/")[0]) if "/versions/" in path else max(self.versions)
         )
@@ -93,7 +100,8 @@ class FakeReplica:
             return answer(404, {"error": f"Servable not found for request: Specific(my_model, {version})"})
         if path.endswith("/metadata"):
             listed = {"signature_def": self.versions[version].signatures()}
-            return answer(200, {"model_spec": {}, "metadata": {"signature_def": listed}})
+            spec = {"name": "my_model", "signature_name": "", "version": str(version)}
+            return answer(200, {"model_spec": spec, "metadata": {"signature_def": listed}})
         return self._predict(request, self.versions[version])
 
     def _status(self) -> httpx.Response:

@@ -65,8 +65,9 @@ class Options(BaseModel):
     min_confidence: float = Field(0, ge=0, le=1, description="Leave out names below this confidence.")
     version: str | None = Field(
         None,
-        pattern="^[0-9]{1,19}$",
-        description="Version of the model that shall answer; by default the newest. /v1/models lists them.",
+        pattern="^[A-Za-z0-9_]{1,64}$",
+        description="Version of the model that shall answer, by its number or by a label that the replicas' "
+        "configuration gives it; by default the newest. /v1/models lists the numbers.",
     )
 
 
@@ -134,7 +135,7 @@ async def classify(request: Request, services: Running, options: Chosen) -> Clas
         data = await uploads.read_picture_bytes(request, max_bytes=services.settings.max_upload_bytes)
     with services.in_flight.one():
         picture = await services.preprocess(data)
-        prediction = await predict(services, picture, services.binding(request, options.version))
+        prediction = await predict(services, picture, await services.binding(request, options.version))
     return Classification(
         predictions=names(prediction, options),
         model=version_of(prediction.model),
@@ -160,7 +161,7 @@ async def classify_batch(request: Request, services: Running, options: Chosen) -
             request, max_bytes=settings.max_batch_bytes, max_images=settings.max_batch_images
         )
     with services.in_flight.one():
-        outcomes = await outcomes_of(services, pictures, services.binding(request, options.version))
+        outcomes = await outcomes_of(services, pictures, await services.binding(request, options.version))
     failures = [failure for failure in outcomes if isinstance(failure, GatewayError)]
     if len(failures) == len(outcomes) and all(map(is_of_the_whole, failures)):
         raise failures[0]  # not one was answered, through no fault of the pictures

@@ -43,11 +43,11 @@ def bind(asked: str | None, canary: Canary | None, caller: str) -> Binding:
     """The binding of a new request.
 
     Args:
-        asked: the version that the caller named.
+        asked: the number of the version that the caller named.
         caller: who asks, in any words that stay the same.
     """
     if asked is not None:
-        return Binding(asked, strict=True)
+        return Binding(str(int(asked)), strict=True)
     if canary and canary.takes(caller):
         return Binding(canary.version)
     return Binding()

@@ -266,3 +266,14 @@ async def test_a_batch_whose_version_disappears_in_the_middle_is_answered_by_the
     results = batch.json()["results"]
     assert {item["model"]["version"] for item in results} == {"2"}
     assert {item["predictions"][0]["label"] for item in results} == {"y"}
+
+
+async def test_a_caller_may_ask_for_a_version_by_its_label(start: Start, jpeg: bytes) -> None:
+    a = FakeReplica("a:1", versions={1: FakeModel(), 2: FakeModel()}, labels={"stable": 1})
+    client = await start(a)
+    form = {"image": ("a.jpg", jpeg)}
+    answered = await client.post("/v1/classify", files=form, params={"version": "stable"})
+    assert answered.json()["model"]["version"] == "1"
+    refused = await client.post("/v1/classify", files=form, params={"version": "unstable"})
+    assert (refused.status_code, refused.json()["type"]) == (404, "/problems/version-not-served")
+    assert refused.json()["detail"] == "No replica has a version labelled unstable."
