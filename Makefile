@@ -10,7 +10,7 @@ NAME := $(or $(GATEWAY_MODEL_NAME),my_model)
 CODE := gateway serving training tests benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check faults chaos lint fix bench lock clean
+.PHONY: help setup run demo test check faults chaos lint fix bench fashion lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,11 @@ fix: $(READY) ## Format, mend what the linter can, write the generated docs
 
 bench: $(READY) ## Measure one upload: CPU, latency, memory, start
 	@$(PY) -m benchmarks
+
+fashion: $(READY) ## Train on Fashion-MNIST (dataset-fashion-mnist of Debian): half an hour of CPU
+	@$(PY) -m training.fashion_mnist runs/fashion-photos --train 20000 --test 10000
+	@$(PY) -m training train runs/fashion-photos --run runs/fashion --weights none --width 0.35 --sizes 56 \
+	  --epochs 12 --rates 3e-3 --batch 64 --augment mirror --label-smoothing 0.05 --dropout 0.1
 
 lock: $(READY) ## Write the lock file anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --fork-strategy fewest \

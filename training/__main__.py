@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from training.errors import TrainingError
-from training.shell import quality, release
+from training.shell import quality, release, teaching
 
 app = typer.Typer(
     help="Make models for Specimen, from pictures to a version that replicas serve.",
@@ -16,6 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(teaching.app)
 app.add_typer(quality.app)
 app.add_typer(release.app)
 
@@ -47,8 +48,10 @@ def demo(
     """
     if retrain:
         from training.demo.retrain import retrain as run
+        from training.shell.telling import steps
 
-        run(say=_say)
+        with steps() as step:
+            run(say=_say, step=step)
     else:
         from training.demo.provide import provide
 

@@ -4,7 +4,7 @@ The rule: read, never repair. Three layouts are understood:
 
     DIR/LABEL/**/picture.jpg            a folder per class
     DIR/SPLIT/LABEL/**/picture.jpg      train, and val or test beside it, with a folder per class in each
-    DIR/*.csv or a CSV itself           columns `file` (relative to the CSV), `label` and, if you like, `split`
+    DIR/*.csv or a CSV itself           columns `file` (relative to the CSV), `label` and, if you like, `split`, `group`
 
 Hidden files and folders count for nothing. Whether the pictures are any good is asked in `training.validation`.
 """
@@ -12,8 +12,8 @@ Hidden files and folders count for nothing. Whether the pictures are any good is
 import csv
 import hashlib
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -79,6 +79,8 @@ class Manifest:
     """Pictures that lie outside the folders of the classes, or that the CSV does not list."""
     empty: tuple[str, ...] = ()
     """Folders of classes without a picture."""
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """File -> what its CSV says in a column `group`: pictures of one group must not be divided by a split."""
 
     @cached_property
     def digest(self) -> str:
@@ -251,17 +253,27 @@ def _columns(path: Path) -> list[str]:
 def _from_csv(table: Path, progress: Progress) -> Manifest:
     root, rows = table.parent, _rows(table)
     entries = []
-    for at, (file, label, split) in enumerate(rows, start=1):
+    for at, (file, label, split, _) in enumerate(rows, start=1):
         progress(at, len(rows))
         entries.append(Entry(file, label, split, digest_of(root / file)))
     listed = {os.path.normpath(entry.file) for entry in entries}
     beside = (path.relative_to(root).as_posix() for path in _files(root) if path.suffix.lower() in SUFFIXES)
     unlisted = tuple(file for file in beside if os.path.normpath(file) not in listed)
-    return Manifest(root, "csv", tuple(entries), unlabelled=unlisted)
+    groups = {row.file: row.group for row in rows if row.group}
+    return Manifest(root, "csv", tuple(entries), unlabelled=unlisted, groups=groups)
 
 
-def _rows(table: Path) -> list[tuple[str, str, Split]]:
-    """File, label and split of every row that is not blank."""
+class _Row(NamedTuple):
+    """Of a CSV."""
+
+    file: str
+    label: str
+    split: Split
+    group: str
+
+
+def _rows(table: Path) -> list[_Row]:
+    """Every row that is not blank."""
     columns = _columns(table)
     if not {"file", "label"} <= set(columns):
         raise DataSetError(f"{table} needs the columns file and label in its first line, separated by commas.")
@@ -275,10 +287,11 @@ def _rows(table: Path) -> list[tuple[str, str, Split]]:
     return [_row(table, line, row) for line, row in cells if row["file"].strip()]
 
 
-def _row(table: Path, line: int, row: dict[str, str]) -> tuple[str, str, Split]:
+def _row(table: Path, line: int, row: dict[str, str]) -> _Row:
     if "\0" in row["file"]:
         raise DataSetError(f"{table}, line {line}: no file has such a name: save the table as a CSV in UTF-8.")
     split = row.get("split", "").strip().lower()
     if split and split not in SPLITS:
         raise DataSetError(f"{table}, line {line}: the split {split!r} is unknown: write train, val or test.")
-    return row["file"].strip(), row["label"].strip(), SPLITS[split] if split else ""
+    group = row.get("group", "").strip()
+    return _Row(row["file"].strip(), row["label"].strip(), SPLITS[split] if split else "", group)

@@ -4,8 +4,10 @@ The only file that knows how pixels are scaled. Outside travel uint8 pixels 0..2
 their 255th part; what the body wants (-1..1) is made inside the graph.
 """
 
+import hashlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from training.errors import TrainingError
 SIDE_PX = 224
 """Side of the served model's square input, in pixels. Training may use smaller multiples of 32."""
 
+PUBLISHED = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+"""Widths that ImageNet weights exist for."""
 BATCH_NORM_MOMENTUM = 0.9
 """Keras' own 0.999 needs thousands of steps before its running statistics fit; our runs have hundreds."""
 
@@ -28,8 +32,10 @@ def build(
     alpha: float = 1.0,
     weights: str | Path | None = None,
     side_px: int | None = SIDE_PX,
+    look_px: int | None = None,
     dropout: float = 0.0,
     seed: int = 0,
+    precision: str = "float32",
 ) -> Any:
     """A Keras model: float32 [N,side,side,3] in 0..1 to float32 [N,classes] logits.
 
@@ -37,24 +43,57 @@ def build(
         classes: width of the answer.
         alpha: width of the body; 1.0 is the published network, 0.35 has 0.4 million weights, 0.1 is a toy.
         weights: of the body: None (random, from `seed`), "imagenet" (downloaded by Keras) or a local
-            Keras `.h5` or `.weights.h5` file of MobileNetV2 without its top.
-        side_px: None takes any multiple of 32.
+            file: Keras' `.h5` or `.weights.h5` of MobileNetV2 without its top, or the `model.keras` of a former run.
+        side_px: of the input; None takes any multiple of 32.
+        look_px: what the body looks at, a whole fraction of `side_px`: the graph shrinks pictures to it by the means
+            of blocks. `side_px` itself where None.
         dropout: share of the pooled features dropped while training.
         seed: of Keras' and NumPy's global generators, which this sets.
+        precision: what the body computes in: float32, mixed_float16 or mixed_bfloat16. Weights and logits are float32.
+
+    Raises:
+        TrainingError: the weights cannot be had, or are of another network.
     """
     keras.utils.set_random_seed(seed)
-    image = keras.Input((side_px, side_px, 3), name="image")
-    centred = keras.layers.Rescaling(2.0, offset=-1.0, name="centred")(image)
-    features = _body(alpha, weights, side_px)(centred)
-    pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(features)
-    kept = keras.layers.Dropout(dropout, name="kept")(pooled)
-    logits = keras.layers.Dense(classes, name="logits")(kept)
-    return keras.Model(image, logits, name="specimen")
+    with _computing_in(precision):
+        image = keras.Input((side_px, side_px, 3), name="image", dtype="float32")
+        seen = _shrunk(image, side_px // look_px) if side_px and look_px else image
+        centred = keras.layers.Rescaling(2.0, offset=-1.0, name="centred")(seen)
+        features = _body(alpha, weights, look_px or side_px)(centred)
+        pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(features)
+        kept = keras.layers.Dropout(dropout, name="kept", seed=seed)(pooled)
+        logits = keras.layers.Dense(classes, name="logits", dtype="float32")(kept)
+        return keras.Model(image, logits, name="specimen")
+
+
+def teach(model: Any, *, frozen: bool, norms_learn: bool) -> None:
+    """Say what a phase may change: with `frozen` the head alone; batch norm only with `norms_learn`.
+
+    A batch norm that may not learn computes as at inference, also while the layers around it learn.
+    """
+    body = model.get_layer("body")
+    body.trainable = not frozen
+    if not (frozen or norms_learn):
+        for layer in _norms(body):
+            layer.trainable = False
+
+
+def weights_digest(model: Any) -> str:
+    """`sha256:` of the values of the body's weights."""
+    digest = hashlib.sha256()
+    for array in model.get_layer("body").get_weights():
+        digest.update(np.ascontiguousarray(array, "<f4").data)
+    return f"sha256:{digest.hexdigest()}"
 
 
 def unit(pixels: Any) -> Any:
     """Pixels, uint8 0..255 of any shape, to the float32 0..1 that the model takes."""
     return tf.cast(pixels, tf.float32) / np.float32(255)
+
+
+def asker(model: Any) -> Any:
+    """The model in inference mode, traced once: uint8 pixels [N,side,side,3] to float32 logits [N,classes]."""
+    return tf.function(lambda pixels: model(unit(pixels), training=False), reduce_retracing=True)
 
 
 def calibrated(model: Any, temperature: float) -> Any:
@@ -68,7 +107,7 @@ def settle(model: Any, batches: Iterable[Any]) -> None:
 
     After a change of picture size, or with random weights, the running ones are far off.
     """
-    norms = [layer for layer in model.get_layer("body").layers if isinstance(layer, keras.layers.BatchNormalization)]
+    norms = _norms(model.get_layer("body"))
     for norm in norms:
         norm.moving_mean.assign(tf.zeros_like(norm.moving_mean))
         norm.moving_variance.assign(tf.zeros_like(norm.moving_variance))
@@ -80,17 +119,52 @@ def settle(model: Any, batches: Iterable[Any]) -> None:
         norm.momentum = BATCH_NORM_MOMENTUM
 
 
+def _shrunk(image: Any, block: int) -> Any:
+    return keras.layers.AveragePooling2D(block, name="shrunk")(image) if block > 1 else image
+
+
+def _norms(body: Any) -> list[Any]:
+    return [layer for layer in body.layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+@contextmanager
+def _computing_in(precision: str) -> Iterator[None]:
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def _body(alpha: float, weights: str | Path | None, side_px: int | None) -> Any:
-    known = weights if weights in (None, "imagenet") else None
     body = keras.applications.MobileNetV2(
-        input_shape=(side_px, side_px, 3), alpha=alpha, include_top=False, weights=known, name="body"
+        input_shape=(side_px, side_px, 3), alpha=alpha, include_top=False, weights=None, name="body"
     )
-    for layer in body.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = BATCH_NORM_MOMENTUM
-    if weights is not None and known is None:
+    for layer in _norms(body):
+        layer.momentum = BATCH_NORM_MOMENTUM
+    if weights == "imagenet":
+        body.set_weights(_imagenet(alpha))
+    elif weights is not None:
         _load(body, Path(weights))
     return body
+
+
+def _imagenet(alpha: float) -> list[Any]:
+    """The published weights, downloaded once by Keras into its own cache."""
+    if alpha not in PUBLISHED:
+        widths = ", ".join(map(str, PUBLISHED))
+        raise TrainingError(f"ImageNet weights are published for the widths {widths}: choose one, or --weights none.")
+    try:
+        published = keras.applications.MobileNetV2(
+            input_shape=(SIDE_PX, SIDE_PX, 3), alpha=alpha, include_top=False, weights="imagenet"
+        )
+    except Exception as cause:
+        raise TrainingError(
+            "The ImageNet weights cannot be downloaded here: "
+            "name a local file with --weights FILE, or begin from nothing with --weights none."
+        ) from cause
+    return list(published.get_weights())
 
 
 def _load(body: Any, file: Path) -> None:
@@ -99,6 +173,10 @@ def _load(body: Any, file: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # Keras only warns of layers that it leaves as they were
-            body.load_weights(file)
+            if file.suffix == ".keras":
+                body.set_weights(keras.saving.load_model(file, compile=False).get_layer("body").get_weights())
+            else:
+                body.load_weights(file)
     except (ValueError, OSError, KeyError, UserWarning) as error:
-        raise TrainingError(f"{file} does not hold the weights of a MobileNetV2 of this width: {error}") from error
+        first = str(error).strip().partition("\n")[0]
+        raise TrainingError(f"{file} does not hold the weights of a MobileNetV2 of this width: {first}") from error

@@ -1,5 +1,6 @@
 """What may be chosen for a training run, and the phases that follow from it. No TensorFlow here."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,7 +12,7 @@ PRETRAINED_PHASES = {"sizes": (224, 224), "epochs": (10.0, 20.0), "rates": (1e-3
 """Only the head, then the whole network at a tenth of the rate, batch norm as it came."""
 SCRATCH_PHASES = {"sizes": (56, 112, 224), "epochs": (20.0, 6.0, 2.0), "rates": (3e-3, 1.5e-3, 5e-4)}
 """From small pictures to the served size: a step at 56 px costs a tenth of one at 224."""
-SIZES_PX = (28, 32, 56, 112, 224)
+SIZES_PX = (32, 56, 112, 224)
 """Whole fractions of the served size, not too small for the network."""
 
 Distribution = Literal["none", "mirrored", "workers"]
@@ -44,7 +45,7 @@ class Options(BaseModel):
     labels: Path | None = Field(None, description="label map, a name a line in output order; sorted where None")
     weights: str = Field("imagenet", description="of the body: imagenet, none, or a file")
     width: float = Field(1.0, gt=0, le=1.4, description="of the body: 1.0 is the published MobileNetV2")
-    sizes: tuple[int, ...] = Field((), description="side of the pictures in each phase, in pixels")
+    sizes: tuple[int, ...] = Field((), description="side of the pictures in each phase, in pixels; the last stays")
     epochs: tuple[float, ...] = Field((), description="epochs of each phase")
     rates: tuple[float, ...] = Field((), description="highest learning rate of each phase")
     batch: int = Field(32, ge=2, description="pictures a step, over all replicas of the model")
@@ -72,6 +73,11 @@ class Options(BaseModel):
         if any(epochs <= 0 for epochs in self.epochs) or any(rate <= 0 for rate in self.rates):
             raise ValueError("epochs and rates must be above 0")
         return self
+
+    @property
+    def look_px(self) -> int:
+        """Size at which the served network looks at pictures: that of the last phase."""
+        return self.phases[-1].side_px
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -106,6 +112,23 @@ def options(**given: Any) -> Options:
         first = error.errors()[0]
         where = "".join(f"--{name}: ".replace("_", "-") for name in map(str, first["loc"][:1]))
         raise DataSetError(f"{where}{first['msg'].removeprefix('Value error, ')}.") from error
+
+
+def numbers(name: str, text: str) -> tuple[float, ...]:
+    """What was typed for `--name`: numbers with commas between.
+
+    Raises:
+        DataSetError: something else was.
+    """
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError as cause:
+        raise DataSetError(f"--{name}: give numbers with commas between, such as 10,20.") from cause
+
+
+def moment() -> str:
+    """A name for a run: when it begins, UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")
 
 
 def _usual(values: tuple[float, ...], count: int) -> tuple[float, ...]:

@@ -1,164 +1,244 @@
-"""Teach a network: uint8 pixels and their classes in, weights and a history out.
+"""Teach a network what a folder of labelled photos shows: `run`. All that it does is in the folder of the run.
 
-In stages of growing picture size. Most is learnt small, where a step costs a fifteenth; the last stage, at the
-served size, fits filters and batch norm statistics to what a replica will see.
+Phases of epochs (`training.options`); the best epoch of each is kept, by the loss on validation pictures; then the
+temperature is fitted on them, and the model is written. A run that was killed goes on where its last checkpoint is.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from training import checkpoints, distribution, evaluate, ground, runs, schedule
 from training import model as network
+from training.dataset import Lesson
+from training.fitting import Fitting, Place
+from training.fitting import logits as answers
+from training.options import Options, Phase
+from training.prepare import Prepared, balanced, prepare
+from training.runs import Epoch, RunRecord, Weights
+from training.steps import Step, unseen
 
-Pixels = NDArray[np.uint8]
-"""uint8, shape (N, side, side, 3)."""
-Classes = NDArray[np.int64]
-"""int64, shape (N,)."""
+Say = Callable[[str], None]
+"""Takes one line for whoever waits."""
 
-LABEL_SMOOTHING = 0.05
-
-
-class Stage(NamedTuple):
-    """Some epochs at one picture size; the rate rises over the first tenth, then falls to nothing as a cosine."""
-
-    side_px: int
-    epochs: float
-    """May be a part: 0.5 sees every second picture."""
-    rate: float
-    """Highest learning rate, of Adam."""
-    batch: int = 64
+SAMPLE = 1000
+"""Training pictures that the kept model is asked about at the end, to see how much it merely remembers."""
 
 
-class Progress(NamedTuple):
-    """What is known after an epoch or a part of one."""
+def run(options: Options, folder: Path, *, say: Say = lambda line: None, step: Step = unseen) -> Path:
+    """Train, or go on training, into `folder` (`runs/NAME`); where the finished run is.
 
-    side_px: int
-    step: int
-    loss: float
-    accuracy: float
-    """On the batches since the last report, as they were learnt."""
-    seconds: float
-
-
-Report = Callable[[Progress], None]
-
-
-def fit(
-    model: Any, pixels: Pixels, truth: Classes, stages: list[Stage], *, seed: int, report: Report
-) -> list[Progress]:
-    """Train `model` (built with side_px=None) in place, stage by stage; everything said to `report` comes back.
-
-    Args:
-        pixels: at the served size; stages see them reduced by averaging whole blocks.
-        seed: decides the order of the pictures and which are mirrored.
+    Raises:
+        DataSetError: the data cannot be learnt from.
+        RunError: the folder holds another run, a finished one or a damaged checkpoint, or is in use.
+        TrainingError: the weights cannot be had, or the loss has become no number.
     """
-    history: list[Progress] = []
-    chance = np.random.default_rng(seed)
-    for stage in stages:
-        small = reduced(pixels, stage.side_px)
-        step = _step(model, len(_starts(len(truth), stage)), stage)
-        for progress in _run(step, batches(small, truth, stage, chance), stage.side_px):
-            history.append(progress)
-            report(progress)
-        network.settle(model, _some(small, 12, stage.batch))
-    return history
+    ground.check(folder, options)
+    strategy = distribution.strategy(options.distribute)
+    kept = checkpoints.load(folder / runs.CHECKPOINTS)
+    prepared = prepare(options, step=step)
+    say(_told(prepared))
+    with strategy.scope():
+        model = _model(options, len(prepared.labels), resumed=kept is not None)
+    weights = Weights(source=options.weights, digest="" if options.weights == "none" else network.weights_digest(model))
+    if not distribution.leads(strategy):
+        _Training(options, folder, prepared, strategy, model, None, say, step).learn(kept)
+        return folder
+    with ground.locked(folder):
+        record = ground.begun(folder, options, prepared, weights)
+        if kept:
+            say(f"Going on where {folder} was left")
+        training = _Training(options, folder, prepared, strategy, model, record, say, step)
+        training.learn(kept)
+        training.finish()
+    return folder
 
 
-def reduced(pixels: Pixels, side_px: int) -> Pixels:
-    """Pictures of a whole fraction of the size: each pixel the mean of a block, rounded."""
-    block = pixels.shape[1] // side_px
-    if block == 1:
-        return pixels
-    small = np.empty((len(pixels), side_px, side_px, 3), np.uint8)
-    for at in range(0, len(pixels), 256):
-        part = pixels[at : at + 256].reshape(-1, side_px, block, side_px, block, 3)
-        small[at : at + 256] = (part.sum(axis=(2, 4), dtype=np.uint32) + block * block // 2) // (block * block)
-    return small
-
-
-def batches(
-    pixels: Pixels, truth: Classes, stage: Stage, chance: np.random.Generator
-) -> Iterator[tuple[Pixels, Classes]]:
-    """Shuffled, every second picture mirrored: uint8 [batch,side,side,3] and their classes."""
-    order = _order(len(truth), stage.epochs, chance)
-    for at in _starts(len(truth), stage):
-        chosen = order[at : at + stage.batch]
-        picked = pixels[np.sort(chosen)]
-        mirrored = chance.random(len(chosen)) < 0.5
-        picked[mirrored] = picked[mirrored, :, ::-1]
-        yield picked, truth[np.sort(chosen)]
-
-
-def logits(model: Any, pixels: Pixels, *, batch: int = 32) -> NDArray[np.float32]:
+def logits(model: Any, pixels: NDArray[np.uint8], *, batch: int = 32) -> NDArray[np.float32]:
     """Answers of a model in inference mode: float32, shape (N, classes)."""
-    ask = tf.function(lambda part: model(network.unit(part), training=False), reduce_retracing=True)
-    parts = [np.asarray(ask(tf.constant(pixels[at : at + batch]))) for at in range(0, len(pixels), batch)]
-    return np.concatenate(parts)
-
-
-def _order(count: int, epochs: float, chance: np.random.Generator) -> NDArray[np.int64]:
-    whole = [chance.permutation(count) for _ in range(int(np.ceil(epochs)))]
-    return np.concatenate(whole)
-
-
-def _starts(count: int, stage: Stage) -> range:
-    """Where each batch begins in the order; the last, incomplete one is left out: batch norm dislikes it."""
-    return range(0, int(count * stage.epochs) - stage.batch + 1, stage.batch)
-
-
-def _some(pixels: Pixels, count: int, batch: int) -> Iterator[Any]:
-    """Batches from all over the pictures, to measure batch norm statistics on."""
-    spread = np.linspace(0, len(pixels) - 1, min(count * batch, len(pixels))).astype(int)
-    for at in range(0, len(spread), batch):
-        yield network.unit(pixels[spread[at : at + batch]])
-
-
-Step = Callable[[Pixels, Classes], tuple[Any, Any]]
-"""One batch learnt: its loss and its share of hits."""
-
-
-def _step(model: Any, steps: int, stage: Stage) -> Step:
-    warm = max(steps // 10, 1)
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, max(steps - warm, 1), warmup_target=stage.rate, warmup_steps=warm, alpha=0.01
+    ask = network.asker(model)
+    return np.concatenate(
+        [np.asarray(ask(tf.constant(pixels[at : at + batch]))) for at in range(0, len(pixels), batch)]
     )
-    optimizer = keras.optimizers.Adam(rate, clipnorm=1.0)
-    optimizer.build(model.trainable_variables)
-    criterion = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=LABEL_SMOOTHING)
-    classes = model.output_shape[-1]
-    shape = (None, stage.side_px, stage.side_px, 3)
-
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8), tf.TensorSpec((None,), tf.int64)])  # type: ignore[untyped-decorator]  # TensorFlow has no types
-    def learn(pixels: Any, truth: Any) -> tuple[Any, Any]:
-        with tf.GradientTape() as tape:
-            answer = model(network.unit(pixels), training=True)
-            loss = criterion(tf.one_hot(truth, classes), answer)
-        variables = model.trainable_variables
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        hits = tf.reduce_mean(tf.cast(tf.equal(tf.argmax(answer, axis=1), truth), tf.float32))
-        return loss, hits
-
-    return lambda pixels, truth: learn(tf.constant(pixels), tf.constant(truth))
 
 
-def _run(step: Step, data: Iterator[tuple[Pixels, Classes]], side_px: int) -> Iterator[Progress]:
-    """Learn every batch; a report each hundredth."""
-    since, learnt = time.monotonic(), list[tuple[float, float]]()
-    for number, (pixels, truth) in enumerate(data, start=1):
-        loss, hits = step(pixels, truth)
-        learnt.append((float(loss), float(hits)))
-        if number % 100 == 0:
-            yield _progress(side_px, number, learnt, since)
-            learnt.clear()
-    if learnt:
-        yield _progress(side_px, number, learnt, since)
+@dataclass
+class _Training:
+    """A run between its beginning and its end."""
+
+    options: Options
+    folder: Path
+    prepared: Prepared
+    strategy: Any
+    model: Any
+    record: RunRecord | None
+    """None in a process that only helps: another one writes."""
+    say: Say
+    step: Step
+    history: list[Epoch] = field(default_factory=list)
+    seconds: tuple[float, float] = (0.0, 0.0)
+    """Wall and CPU time of the starts before this one."""
+    since: tuple[float, float] = field(default_factory=lambda: (time.monotonic(), time.process_time()))
+
+    def learn(self, kept: checkpoints.Checkpoint | None) -> None:
+        """Every phase, from the checkpoint on where there is one."""
+        lesson, validation = self._lesson(), self.prepared.lesson("val")
+        at, place = 0, Place()
+        if kept:
+            at, place = kept.state["phase"], Place(*kept.state["place"])
+            self.history = [Epoch.model_validate(epoch) for epoch in kept.state["history"]]
+            self.seconds = tuple(kept.state["seconds"])
+        for number, phase in enumerate(self.options.phases[at:], start=at):
+            fitting = Fitting(self.model, phase, self.options, self.strategy, lesson)
+            if kept:
+                fitting.restore(kept)
+            self._phase(fitting, number, place, validation)
+            fitting.finish()
+            kept, place = None, Place()
+            self._keep(fitting.over(self._state(number + 1, place)))
+
+    def finish(self) -> None:
+        """Fit the temperature, measure, write the model; then the record says that the run is finished."""
+        assert self.record, "a helping process does not finish a run"
+        self.say("Calibrating and measuring at the served size")
+        served = network.build(
+            len(self.prepared.labels),
+            alpha=self.options.width,
+            look_px=self.options.look_px,
+            dropout=self.options.dropout,
+            seed=self.options.seed,
+        )
+        served.set_weights(self.model.get_weights())
+        ask, validation, taught = network.asker(served), self.prepared.lesson("val"), self._sample()
+        chosen = answers(ask, validation, network.SIDE_PX)
+        remembered = answers(ask, taught, network.SIDE_PX)
+        self._write_model(served)
+        wall, cpu = self._spent()
+        self._record(
+            temperature=round(evaluate.fit_temperature(chosen, validation.truth), 4),
+            validation_accuracy=_accuracy(chosen, validation),
+            training_accuracy=_accuracy(remembered, taught),
+            seconds=round(wall, 1),
+            cpu_seconds=round(cpu, 1),
+            finished=True,
+        )
+        (self.folder / runs.CHECKPOINTS / checkpoints.NAME).unlink(missing_ok=True)
+        (self.folder / runs.CHECKPOINTS).rmdir()
+        self.say(
+            f"{self.folder} is finished: accuracy {self.record.validation_accuracy:.3f} on validation pictures, "
+            f"{self.record.training_accuracy:.3f} on training pictures"
+        )
+
+    def _phase(self, fitting: Fitting, number: int, place: Place, validation: Lesson) -> None:
+        phase, seed = fitting.phase, [self.options.seed, number]
+        while place.epoch < fitting.epochs:
+            began = time.monotonic()
+            watch = self.step(f"Phase {phase.name}, epoch {place.epoch + 1} of {fitting.epochs}")
+            loss, accuracy = fitting.learn(
+                place, seed, lambda due: self._keep(fitting.checkpoint(self._state(number, due))), watch
+            )
+            val_loss, val_accuracy = fitting.judged(validation)
+            rate = fitting.rate(Place(place.epoch + 1))
+            figures = (loss, accuracy, val_loss, val_accuracy, rate, time.monotonic() - began)
+            self._epoch_over(_epoch(phase, place.epoch + 1, figures))
+            losses = [epoch.val_loss for epoch in self.history if epoch.phase == phase.name]
+            if losses[-1] == min(losses):
+                fitting.remember()
+            if schedule.out_of_patience(losses, self.options.patience):
+                self.say(f"No better epoch for {self.options.patience}: phase {phase.name} ends")
+                return
+            place = Place(place.epoch + 1)
+            self._keep(fitting.checkpoint(self._state(number, place)))
+
+    def _epoch_over(self, epoch: Epoch) -> None:
+        self.history.append(epoch)
+        self.say(
+            f"Phase {epoch.phase}, epoch {epoch.epoch}: loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.3f}; "
+            f"validation {epoch.val_loss:.3f}, {epoch.val_accuracy:.3f}; {epoch.seconds:.0f} s"
+        )
+        if self.record:
+            self._record(history=tuple(self.history))
+            _to_tensorboard(self.folder / runs.TENSORBOARD, len(self.history), epoch)
+
+    def _state(self, phase: int, place: Place) -> dict[str, Any]:
+        return {
+            "phase": phase,
+            "place": list(place),
+            "history": [epoch.model_dump() for epoch in self.history],
+            "seconds": self._spent(),
+        }
+
+    def _keep(self, checkpoint: checkpoints.Checkpoint) -> None:
+        if self.record:
+            checkpoints.save(self.folder / runs.CHECKPOINTS, checkpoint)
+
+    def _record(self, **news: Any) -> None:
+        assert self.record
+        self.record = self.record.model_copy(update=news)
+        runs.save(self.folder, self.record)
+
+    def _spent(self) -> tuple[float, float]:
+        wall, cpu = self.seconds
+        return wall + time.monotonic() - self.since[0], cpu + time.process_time() - self.since[1]
+
+    def _lesson(self) -> Lesson:
+        lesson = self.prepared.lesson("train")
+        if self.options.class_weights == "none":
+            return lesson
+        return self.prepared.lesson("train", balanced(lesson.truth.tolist(), len(self.prepared.labels)))
+
+    def _sample(self) -> Lesson:
+        lesson = self.prepared.lesson("train")
+        chance = np.random.default_rng(self.options.seed)
+        return lesson.chosen(np.sort(chance.permutation(len(lesson))[:SAMPLE]))
+
+    def _write_model(self, served: Any) -> None:
+        aside = self.folder / f"partial-{runs.MODEL}"
+        served.save(aside)
+        aside.replace(self.folder / runs.MODEL)
 
 
-def _progress(side_px: int, step: int, learnt: list[tuple[float, float]], since: float) -> Progress:
-    loss, hits = np.mean(learnt, axis=0)
-    return Progress(side_px, step, round(float(loss), 4), round(float(hits), 4), round(time.monotonic() - since, 1))
+def _model(options: Options, classes: int, *, resumed: bool) -> Any:
+    """As it begins; a checkpoint brings its own weights."""
+    weights = None if resumed or options.weights == "none" else options.weights
+    return network.build(
+        classes,
+        alpha=options.width,
+        weights=weights,
+        side_px=None,
+        dropout=options.dropout,
+        seed=options.seed,
+        precision=options.precision,
+    )
+
+
+def _accuracy(logits: NDArray[np.float32], pictures: Lesson) -> float:
+    return round(evaluate.top_k_share(evaluate.softmax(logits), pictures.truth, 1), 4)
+
+
+def _epoch(phase: Phase, number: int, figures: tuple[float, ...]) -> Epoch:
+    names = ("loss", "accuracy", "val_loss", "val_accuracy", "rate", "seconds")
+    rounded = {name: float(f"{figure:.6g}") for name, figure in zip(names, figures, strict=True)}
+    return Epoch(phase=phase.name, epoch=number, **rounded)
+
+
+def _to_tensorboard(folder: Path, step: int, epoch: Epoch) -> None:
+    writer = tf.summary.create_file_writer(str(folder))
+    with writer.as_default(step=step):
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy", "rate"):
+            tf.summary.scalar(name, getattr(epoch, name))
+    writer.close()
+
+
+def _told(prepared: Prepared) -> str:
+    counts = ", ".join(f"{prepared.count(part):,} to {what}" for part, what in _USES.items())
+    return f"{len(prepared.pictures):,} pictures of {len(prepared.labels):,} classes: {counts}"
+
+
+_USES: dict[runs.Part, str] = {"train": "learn from", "val": "choose by", "test": "test with"}

@@ -125,21 +125,27 @@ def test_weights_are_kept_as_they_were_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")  # its save
 def test_retraining_writes_weights_and_their_record(tmp_path: Path) -> None:
-    from training import train
+    from training import model
     from training.demo.pictures import Seeds
     from training.demo.retrain import RECIPE, retrain
 
     tiny = RECIPE._replace(
         alpha=0.1,
-        stages=[train.Stage(32, 1, 1e-3, 64)],
+        sizes=(32,),
+        epochs=(1,),
+        rates=(1e-3,),
         training=Seeds(0, 1),
         validation=Seeds(10, 1),
         test=Seeds(20, 1),
     )
     said: list[str] = []
-    record = retrain(tiny, directory=tmp_path, say=said.append)
+    record = retrain(tiny, folder=tmp_path / "runs", directory=tmp_path, say=said.append)
     assert records.load(tmp_path / "record.json") == record
     assert record.weights.size_bytes == (tmp_path / "weights.npz").stat().st_size
     assert record.metrics["pictures"] == 137
-    assert any(line.startswith("32 px") for line in said)
+    assert record.pictures["test"]["count"] == 137
+    assert any(line.startswith("Phase 1: 32 px, epoch 1") for line in said)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["record.json", "weights.npz"]
+    weights.load(model.build(137, alpha=0.1), tmp_path / "weights.npz")

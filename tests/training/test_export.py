@@ -163,3 +163,12 @@ def test_the_same_seed_builds_the_same_model() -> None:
 def test_descriptions_keep_what_newer_code_adds(ask: Any) -> None:
     answer = ask("describe", {"ignored": [b""]})["description"]
     assert json.loads(answer[0])["demo"] is True
+
+
+def test_a_network_that_looks_at_small_pictures_is_exported_whole(tmp_path: Path) -> None:
+    """Export compares with Keras by itself."""
+    from training import model, untrained
+    from training.export import export
+
+    small = model.build(5, alpha=0.1, look_px=56)
+    assert export(small, untrained.description(LABELS), tmp_path).is_dir()

@@ -36,7 +36,7 @@ def test_one_list_says_how_many_phases_there_are() -> None:
     ("given", "sentence"),
     [
         ({"epochs": (1, 2), "rates": (1e-3,)}, "as many of each"),
-        ({"sizes": (100,)}, "sizes must be among 28, 32, 56, 112, 224"),
+        ({"sizes": (100,)}, "sizes must be among 32, 56, 112, 224"),
         ({"epochs": (0,)}, "above 0"),
         ({"val_share": 0.0}, "--val-share: "),
         ({"precision": "float8"}, "--precision: "),
@@ -45,3 +45,8 @@ def test_one_list_says_how_many_phases_there_are() -> None:
 def test_what_does_not_fit_is_said_in_a_sentence(given: dict[str, Any], sentence: str) -> None:
     with pytest.raises(DataSetError, match=sentence):
         options(data=DATA, **given)
+
+
+def test_the_size_of_the_last_phase_stays() -> None:
+    assert options(data=DATA).look_px == 224
+    assert options(data=DATA, sizes=(32, 56), weights="none").look_px == 56

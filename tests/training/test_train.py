@@ -1,96 +1,272 @@
+"""Training as a whole: small runs on drawn pictures, from the command to the folder of the run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
+
+from tests.training import data_sets
+from training import checkpoints, manifest, runs
+from training.__main__ import app
+from training.errors import RunError, TrainingError
+from training.runs import RunRecord
 
 pytestmark = [
-    pytest.mark.slow,  # TensorFlow takes four seconds to import
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras"),  # its save_weights
+    pytest.mark.slow,  # TensorFlow takes four seconds to import, a network as long to be traced
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras"),  # its save
 ]
 
-
-def blobs(count: int, seed: int) -> tuple[Any, Any]:
-    """Three classes that differ in their colour: uint8 [count,64,64,3], int64 [count]."""
-    chance = np.random.default_rng(seed)
-    truth = np.arange(count) % 3
-    pixels = chance.integers(0, 120, (count, 64, 64, 3), np.uint8)
-    pixels[np.arange(count), :, :, truth] += 100
-    return pixels, truth
+ROOT = Path(__file__).parents[2]
+SMALL = "--weights=none --width=0.1 --sizes=32 --epochs=2 --rates=2e-3 --batch=8 --checkpoint-steps=1"
 
 
-def small(classes: int) -> Any:
-    """Built like `training.model`, with a body of one layer: MobileNetV2 takes a minute to trace."""
-    import keras
-    from keras import layers
-
-    keras.utils.set_random_seed(0)
-    body = keras.Sequential([layers.Conv2D(8, 3, strides=2), layers.BatchNormalization(), layers.ReLU()], name="body")
-    image = keras.Input((None, None, 3))
-    return keras.Model(image, layers.Dense(classes)(layers.GlobalAveragePooling2D()(body(image))))
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of 16 drawn pictures."""
+    return data_sets.clean(tmp_path_factory.mktemp("data") / "photos", per_class=16)
 
 
-def test_a_tiny_run_learns() -> None:
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def words(photos: Path, run: Path, cache: Path, *more: str) -> list[str]:
+    return ["train", str(photos), "--run", str(run), "--cache", str(cache), *SMALL.split(), *more]
+
+
+def shell(*typed: str) -> str:
+    """What a command that succeeds says."""
+    result = CliRunner().invoke(app, typed, catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stderr
+
+
+@pytest.fixture(scope="module")
+def run(photos: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that nothing broke off."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    shell(*words(photos, folder, cache))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def record(run: Path) -> RunRecord:
+    return runs.load(run)
+
+
+# --- What a run leaves behind -----------------------------------------------------------------------------------
+
+
+def test_the_record_names_the_data_the_code_and_the_seed(record: RunRecord, photos: Path) -> None:
+    assert record.finished
+    assert record.data.digest == manifest.read(photos).digest
+    assert (record.data.pictures, record.data.classes) == (48, 3)
+    assert record.labels == ("Anemone", "Jelly", "Sea_star")
+    assert (record.seed, record.options.width) == (0, 0.1)
+    assert record.weights.source == "none"
+    assert {"python", "tensorflow", "keras", "numpy", "pillow"} <= record.versions.keys()
+
+
+def test_the_pictures_are_listed_with_their_splits(run: Path, record: RunRecord, photos: Path) -> None:
+    listed = runs.pictures(run)
+    assert [(p.file, p.label, p.sha256) for p in listed] == [
+        (entry.file, entry.label, entry.digest) for entry in manifest.read(photos).entries
+    ]
+    assert len(runs.pictures(run, "train")) == record.splits.train
+    assert record.splits.train + record.splits.val + record.splits.test == 48
+
+
+def test_accuracies_of_training_and_validation_stand_side_by_side(record: RunRecord) -> None:
+    assert len(record.history) == 2
+    assert record.training_accuracy is not None
+    assert record.validation_accuracy is not None
+    assert 0.1 <= record.temperature <= 10
+    assert record.cpu_seconds > 0
+
+
+def test_the_model_takes_served_pictures_and_its_accuracy_is_the_recorded_one(run: Path, record: RunRecord) -> None:
     from training import evaluate, train
 
-    pixels, truth = blobs(240, seed=0)
-    network = small(3)
-    stages = [train.Stage(32, 6, 1e-2, 24), train.Stage(64, 1, 1e-3, 24)]
-    said: list[train.Progress] = []
-    history = train.fit(network, pixels, truth, stages, seed=0, report=said.append)
-    unseen, answers = blobs(60, seed=1)
-    assert evaluate.top_k_share(evaluate.softmax(train.logits(network, unseen)), answers, 1) > 0.9
-    assert history == said
-    assert {progress.side_px for progress in history} == {32, 64}
+    model = runs.model(run)
+    assert model.input_shape == (None, 224, 224, 3)
+    rows, truth = [], []
+    for pixels, classes in runs.batches(run, "val", size=4):
+        rows.append(train.logits(model, pixels))
+        truth.append(classes)
+    share = evaluate.top_k_share(evaluate.softmax(np.concatenate(rows)), np.concatenate(truth), 1)
+    assert share == pytest.approx(record.validation_accuracy, abs=1e-3)
 
 
-def test_reduced_pictures_are_the_means_of_blocks() -> None:
-    from training.train import reduced
-
-    block = np.array([[0, 10], [20, 31]], np.uint8)
-    pixels = np.tile(block[None, :, :, None], (1, 2, 2, 3))
-    assert (reduced(pixels, 2) == 15).all()
-    assert reduced(pixels, 4) is pixels
+def test_only_what_lasts_is_left(run: Path) -> None:
+    assert sorted(path.name for path in run.iterdir()) == ["model.keras", "pictures.csv", "run.json", "tensorboard"]
+    assert list((run / "tensorboard").glob("events.*"))
 
 
-def test_an_epoch_shows_every_picture_once_and_the_seed_decides_the_order() -> None:
-    from training import train
-
-    pixels = np.zeros((8, 4, 4, 3), np.uint8)
-    stage = train.Stage(4, 1, 1e-3, 4)
-
-    def order(seed: int) -> list[int]:
-        shown = train.batches(pixels, np.arange(8), stage, np.random.default_rng(seed))
-        return [int(k) for _, truth in shown for k in truth]
-
-    assert sorted(order(0)) == list(range(8))
-    assert order(0) == order(0) != order(1)
+# --- Broken off and gone on with --------------------------------------------------------------------------------
 
 
-def test_mirroring_leaves_the_source_as_it_was() -> None:
-    from training import train
+def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_and_ends_like_an_unbroken_one(
+    photos: Path, cache: Path, run: Path, record: RunRecord, tmp_path: Path
+) -> None:
+    folder = tmp_path / "killed"
+    typed = words(photos, folder, cache)
+    process = subprocess.Popen([sys.executable, "-m", "training", *typed], cwd=ROOT, stderr=subprocess.PIPE)
+    try:
+        until(lambda: in_mid_epoch(folder), process)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert not runs.load(folder).finished
+    assert f"Going on where {folder} was left" in " ".join(shell(*typed).split())
+    ended = runs.load(folder)
+    assert ended.finished
+    assert ended.splits == record.splits
+    assert [(epoch.phase, epoch.epoch) for epoch in ended.history] == [(e.phase, e.epoch) for e in record.history]
+    for broken, whole in zip(ended.history, record.history, strict=True):
+        assert broken.loss == pytest.approx(whole.loss, rel=0.05)
+        assert broken.val_loss == pytest.approx(whole.val_loss, rel=0.2)
 
-    pixels = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 3), np.uint8)
-    before = pixels.copy()
-    list(train.batches(pixels, np.arange(8), train.Stage(4, 3, 1e-3, 4), np.random.default_rng(0)))
-    assert np.array_equal(pixels, before)
+
+def in_mid_epoch(folder: Path) -> bool:
+    """Is there a checkpoint of a step that ends no epoch?"""
+    kept = checkpoints.load(folder / runs.CHECKPOINTS)
+    return kept is not None and kept.state["place"][1] > 0
 
 
-def test_weights_of_another_width_are_refused_in_a_sentence(tmp_path: Any) -> None:
-    from training import model
-    from training.errors import TrainingError
-
-    narrow = model.build(3, alpha=0.1).get_layer("body")
-    narrow.save_weights(tmp_path / "narrow.weights.h5")
-    with pytest.raises(TrainingError, match="does not hold the weights"):
-        model.build(3, alpha=0.35, weights=tmp_path / "narrow.weights.h5")
-    with pytest.raises(TrainingError, match="no weights file"):
-        model.build(3, weights=tmp_path / "missing.h5")
+def until(condition: Any, process: subprocess.Popen[bytes], seconds: float = 240) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[1].decode()
+        assert time.monotonic() < end, "no checkpoint in time"
+        time.sleep(0.01)
 
 
-def test_weights_of_the_body_load_from_a_local_file(tmp_path: Any) -> None:
-    from training import model
+# --- What will not do -------------------------------------------------------------------------------------------
 
-    saved = model.build(3, alpha=0.1, seed=1).get_layer("body")
-    saved.save_weights(tmp_path / "body.weights.h5")
-    loaded = model.build(5, alpha=0.1, seed=2, weights=tmp_path / "body.weights.h5").get_layer("body")
-    assert all(np.array_equal(a, b) for a, b in zip(saved.get_weights(), loaded.get_weights(), strict=True))
+
+def refused(*typed: str) -> str:
+    """The sentence of a command that will not do."""
+    result = CliRunner().invoke(app, typed)
+    assert isinstance(result.exception, TrainingError), result.output
+    assert result.exception.exit_code == 2
+    return str(result.exception)
+
+
+def test_a_finished_run_is_not_trained_again(photos: Path, cache: Path, run: Path) -> None:
+    before = data_sets.digest(run)
+    assert "is finished: choose a new folder" in refused(*words(photos, run, cache))
+    assert data_sets.digest(run) == before
+
+
+@pytest.fixture
+def unfinished(run: Path, tmp_path: Path) -> Path:
+    """As a run lies there that was killed before its first checkpoint."""
+    folder = tmp_path / "unfinished"
+    folder.mkdir()
+    (folder / runs.PICTURES).write_bytes((run / runs.PICTURES).read_bytes())
+    runs.save(folder, runs.load(run).model_copy(update={"finished": False}))
+    return folder
+
+
+def test_a_run_is_not_gone_on_with_otherwise_than_it_began(photos: Path, cache: Path, unfinished: Path) -> None:
+    before = data_sets.digest(unfinished)
+    assert "was begun with another --seed: give the same" in refused(*words(photos, unfinished, cache, "--seed", "1"))
+    assert data_sets.digest(unfinished) == before
+
+
+def test_a_damaged_checkpoint_is_refused_and_left_as_it_is(photos: Path, cache: Path, unfinished: Path) -> None:
+    (unfinished / runs.CHECKPOINTS).mkdir()
+    (unfinished / runs.CHECKPOINTS / checkpoints.NAME).write_bytes(b"damaged")
+    before = data_sets.digest(unfinished)
+    assert "is damaged: delete" in refused(*words(photos, unfinished, cache))
+    assert data_sets.digest(unfinished) == before
+
+
+def test_a_run_is_not_gone_on_with_on_other_data(cache: Path, unfinished: Path, tmp_path: Path) -> None:
+    record = runs.load(unfinished)
+    other = data_sets.clean(tmp_path / "other", per_class=12)
+    runs.save(unfinished, record.model_copy(update={"options": record.options.model_copy(update={"data": other})}))
+    assert "The data changed since" in refused(*words(other, unfinished, cache))
+
+
+def test_two_processes_do_not_train_one_run(photos: Path, cache: Path, unfinished: Path) -> None:
+    from training import ground
+
+    with ground.locked(unfinished):
+        assert "is being trained by another process" in refused(*words(photos, unfinished, cache))
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (("--epochs", "1,2"), "as many of each"),
+        (("--epochs", "ten"), "--epochs: give numbers with commas between"),
+        (("--augment", "wild"), "--augment: "),
+        (("--groups", "haul"), "fits no picture"),
+        (("--distribute", "workers"), "needs TF_CONFIG"),
+    ],
+)
+def test_options_that_do_not_fit_are_said(
+    photos: Path, cache: Path, tmp_path: Path, more: tuple[str, ...], sentence: str
+) -> None:
+    assert sentence in refused(*words(photos, tmp_path / "new", cache, *more))
+    assert not (tmp_path / "new").exists()
+
+
+def test_data_that_cannot_be_learnt_from_is_said_and_no_run_is_begun(cache: Path, tmp_path: Path) -> None:
+    photos = data_sets.clean(tmp_path / "photos", per_class=3)
+    new = tmp_path / "runs" / "new"
+    (photos / "Jelly" / "page.jpg").write_bytes(b"<!doctype html>")
+    assert "1 picture cannot be used (Jelly/page.jpg: " in refused(*words(photos, new, cache))
+    (photos / "Jelly" / "page.jpg").unlink()
+    (tmp_path / "labels.txt").write_text("Anemone\nJelly\nSea_star\nWorm\n")
+    misfit = refused(*words(photos, new, cache, "--labels", str(tmp_path / "labels.txt")))
+    assert "The label map does not fit the data: Worm is in the label map without a picture" in misfit
+    (tmp_path / "empty").mkdir()
+    assert "holds no pictures" in refused(*words(tmp_path / "empty", new, cache))
+    assert "has one class (Jelly)" in refused(*words(only(photos, "Jelly"), new, cache))
+    assert not new.parent.exists()
+
+
+def only(photos: Path, label: str) -> Path:
+    folder = photos.parent / "only"
+    folder.mkdir()
+    (folder / label).symlink_to(photos / label)
+    return folder
+
+
+def test_a_folder_that_will_not_do_is_said_before_anything_is_read(photos: Path, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("precious")
+    assert "holds something else than a run" in refused(*words(photos, tmp_path / "full", cache))
+    (tmp_path / "file").write_text("in the way")
+    assert "cannot be written" in refused(*words(photos, tmp_path / "file" / "run", cache))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_leave_to_write_is_said(photos: Path, cache: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "cannot be written" in refused(*words(photos, tmp_path / "run", cache))
+
+
+def test_weights_that_do_not_fit_begin_no_run(photos: Path, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "body.weights.h5").write_bytes(b"nothing")
+    typed = words(photos, tmp_path / "run", cache, "--weights", str(tmp_path / "body.weights.h5"))
+    result = CliRunner().invoke(app, typed)
+    assert isinstance(result.exception, TrainingError)
+    assert "does not hold the weights" in str(result.exception)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_is_none_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="is not a run"):
+        runs.model(tmp_path)

@@ -1,7 +1,6 @@
 """What is kept of the run that made the committed weights, so that it can be repeated and judged."""
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -27,7 +26,7 @@ class Record(BaseModel):
     stages: list[dict[str, float]]
     """Side in pixels, epochs, rate, batch."""
     pictures: dict[str, dict[str, int | str]]
-    """By set (training, validation, test): first seed, drawings per class, count, digest of the pixels."""
+    """By set (training, validation, test): first seed, drawings per class, count, digest."""
     fingerprint: str
     """Of the preprocessing that the pixels went through."""
     versions: dict[str, str]
@@ -47,8 +46,3 @@ def load(file: Path = FILE) -> Record:
 
 def save(record: Record, file: Path = FILE) -> None:
     file.write_text(record.model_dump_json(indent=1) + "\n")
-
-
-def as_numbers(row: Any) -> dict[str, float]:
-    """A named tuple of numbers as JSON keeps it."""
-    return {key: float(value) for key, value in row._asdict().items()}

@@ -1,25 +1,20 @@
-"""The run that makes the committed weights: draw, train, calibrate, measure, write down."""
+"""The run that makes the committed weights: draw a data set, `train` on it, round, calibrate, measure, write down."""
 
-import os
-import platform
-import subprocess
-import time
-from datetime import UTC, datetime
+import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import keras
 import numpy as np
-import PIL
-import tensorflow as tf
 
-from gateway.imaging import fingerprint
-from training import drawings, evaluate, train
-from training import model as network
+from training import evaluate, runs, train
 from training.demo import record as records
 from training.demo import weights
-from training.demo.pictures import Pictures, Seeds, drawn
+from training.demo.pictures import Seeds, write
 from training.demo.provide import Say
+from training.manifest import digest_of_bytes
+from training.options import Options, options
+from training.runs import Part, RunRecord
+from training.steps import Step, unseen
 
 
 class Recipe(NamedTuple):
@@ -27,8 +22,10 @@ class Recipe(NamedTuple):
 
     seed: int
     alpha: float
-    dropout: float
-    stages: list[train.Stage]
+    sizes: tuple[int, ...]
+    epochs: tuple[float, ...]
+    rates: tuple[float, ...]
+    batch: int
     training: Seeds
     validation: Seeds
     test: Seeds
@@ -37,8 +34,10 @@ class Recipe(NamedTuple):
 RECIPE = Recipe(
     seed=20261123,
     alpha=0.35,
-    dropout=0.1,
-    stages=[train.Stage(56, 20, 3e-3), train.Stage(112, 4, 1.5e-3), train.Stage(224, 0.5, 5e-4, 32)],
+    sizes=(56, 112, 224),
+    epochs=(20, 4, 0.5),
+    rates=(3e-3, 1.5e-3, 5e-4),
+    batch=64,
     training=Seeds(0, 80),
     validation=Seeds(1_000_000, 10),
     test=Seeds(2_000_000, 20),
@@ -46,93 +45,93 @@ RECIPE = Recipe(
 """40 minutes on two cores, three quarters of an hour of CPU; `docs/training-log.md` says how it went."""
 
 
-def retrain(recipe: Recipe = RECIPE, *, directory: Path = weights.FILE.parent, say: Say) -> records.Record:
-    """Make the weights and the record of making them, in `directory`."""
-    started, wall, cpu = datetime.now(UTC), time.monotonic(), _cpu_s()
-    code = _code_version()
-    sets = _draw(recipe, say)
-    model = network.build(
-        len(drawings.specimens()), alpha=recipe.alpha, side_px=None, dropout=recipe.dropout, seed=recipe.seed
-    )
-    lesson = sets["training"]
-    history = train.fit(
-        model, lesson.pixels, lesson.truth, recipe.stages, seed=recipe.seed, report=lambda p: say(_line(p))
-    )
+def retrain(
+    recipe: Recipe = RECIPE,
+    *,
+    folder: Path = Path("runs/demo"),
+    directory: Path = weights.FILE.parent,
+    say: Say,
+    step: Step = unseen,
+) -> records.Record:
+    """Make the weights and the record of making them, in `directory`; the pictures and the run, in `folder`.
+
+    Killed, it goes on where it was when it is started again; what is in `folder` goes when it is done.
+    """
+    photos, run = folder / "pictures", folder / "run"
+    parts: dict[str, tuple[Part, Seeds]] = {
+        "training": ("train", recipe.training),
+        "validation": ("val", recipe.validation),
+        "test": ("test", recipe.test),
+    }
+    for name, (part, seeds) in parts.items():
+        write(photos, part, seeds, progress=step(f"Drawing the {name} set"))
+    chosen = _options(recipe, photos, folder / "cache")
+    if not _finished(run):
+        train.run(chosen, run, say=say, step=step)
+    model, ran = runs.model(run), runs.load(run)
     weights.rounded(model)
-    say("Calibrating and measuring")
-    temperature = evaluate.fit_temperature(*_answers(model, sets["validation"]))
-    metrics = evaluate.report(*_answers(model, sets["test"]), temperature)
+    say("Calibrating and measuring what was rounded")
+    temperature = evaluate.fit_temperature(*_answers(model, run, "val"))
+    metrics = evaluate.report(*_answers(model, run, "test"), temperature)
     say(", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     record = records.Record(
-        date=started.isoformat(timespec="seconds"),
+        date=ran.created,
         command="python -m training demo --retrain",
-        code_version=code,
+        code_version=ran.code_commit,
         seed=recipe.seed,
         alpha=recipe.alpha,
-        stages=[records.as_numbers(stage) for stage in recipe.stages],
-        pictures={name: _facts(recipe, name, pictures) for name, pictures in sets.items()},
-        fingerprint=fingerprint(),
-        versions=_versions(),
+        stages=[{**phase.model_dump(include=STAGE), "batch": recipe.batch} for phase in chosen.phases],
+        pictures={name: {**seeds._asdict(), **_facts(run, part)} for name, (part, seeds) in parts.items()},
+        fingerprint=ran.fingerprint,
+        versions=ran.versions,
         temperature=round(temperature, 4),
         metrics={name: round(value, 5) for name, value in metrics.items()},
-        wall_s=round(time.monotonic() - wall),
-        cpu_s=round(_cpu_s() - cpu),
-        history=[records.as_numbers(progress) for progress in history],
+        wall_s=round(ran.seconds),
+        cpu_s=round(ran.cpu_seconds),
+        history=_history(ran),
         weights=weights.save(model, directory / weights.FILE.name),
     )
     records.save(record, directory / records.FILE.name)
+    shutil.rmtree(folder)
     return record
 
 
-def _draw(recipe: Recipe, say: Say) -> dict[str, Pictures]:
-    sets = {}
-    for name, seeds in (("training", recipe.training), ("validation", recipe.validation), ("test", recipe.test)):
-        say(f"Drawing the {name} set: {seeds.per_class} pictures of each class")
-        sets[name] = drawn(seeds)
-    return sets
+STAGE = {"side_px", "epochs", "rate"}
 
 
-def _answers(model: object, pictures: Pictures) -> tuple[np.ndarray, np.ndarray]:
-    return train.logits(model, pictures.pixels), pictures.truth
-
-
-def _facts(recipe: Recipe, name: str, pictures: Pictures) -> dict[str, int | str]:
-    seeds: Seeds = getattr(recipe, name)
-    return {**seeds._asdict(), "count": len(pictures.truth), "digest": pictures.digest}
-
-
-def _line(progress: train.Progress) -> str:
-    return (
-        f"{progress.side_px} px, step {progress.step}: loss {progress.loss:.3f}, "
-        f"accuracy {progress.accuracy:.3f}, {progress.seconds:.0f} s"
+def _options(recipe: Recipe, photos: Path, cache: Path) -> Options:
+    return options(
+        data=photos,
+        cache=cache,
+        weights="none",
+        width=recipe.alpha,
+        sizes=recipe.sizes,
+        epochs=recipe.epochs,
+        rates=recipe.rates,
+        batch=recipe.batch,
+        dropout=0.1,
+        label_smoothing=0.05,
+        augment="mirror",
+        class_weights="none",
+        seed=recipe.seed,
     )
 
 
-def _cpu_s() -> float:
-    """Of this process and of the ones that drew."""
-    return sum(os.times()[:4])
+def _finished(run: Path) -> bool:
+    return (run / runs.RECORD).exists() and runs.load(run).finished
 
 
-def _versions() -> dict[str, str]:
-    return {
-        "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "pillow": PIL.__version__,
-        "machine": platform.machine(),
-    }
+def _answers(model: Any, run: Path, part: Part) -> tuple[Any, Any]:
+    found = [(train.logits(model, pixels), truth) for pixels, truth in runs.batches(run, part)]
+    return np.concatenate([rows for rows, _ in found]), np.concatenate([truth for _, truth in found])
 
 
-def _code_version() -> str:
-    """The commit; "-dirty" where training/ differs from it; "unknown" outside a checkout."""
-    try:
-        commit = _git("rev-parse", "--short=12", "HEAD")
-        return commit + ("-dirty" if _git("status", "--porcelain", "--", "training") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+def _facts(run: Path, part: Part) -> dict[str, int | str]:
+    """How many pictures, and `sha256:` of the digests of their files, in the order of pictures.csv."""
+    digests = [picture.sha256 for picture in runs.pictures(run, part)]
+    return {"count": len(digests), "digest": digest_of_bytes("\n".join(digests).encode())}
 
 
-def _git(*words: str) -> str:
-    root = Path(__file__).parents[2]
-    return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S607
+def _history(ran: RunRecord) -> list[dict[str, float]]:
+    phases = [phase.name for phase in ran.options.phases]
+    return [{"stage": float(phases.index(epoch.phase)), **epoch.model_dump(exclude={"phase"})} for epoch in ran.history]
