@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from gateway import logs
 from gateway.app import create_app
+from gateway.auth import KeysError
 from gateway.imaging import check_formats
 from gateway.lifecycle import Lifecycle
 from gateway.server import Server
@@ -19,14 +20,17 @@ def main() -> None:
     try:
         settings = Settings(_cli_parse_args=sys.argv[1:])
         check_formats(settings.image_formats)
+        lifecycle = Lifecycle()
+        app = create_app(settings, lifecycle=lifecycle)
     except ValidationError as mistakes:
         sys.exit("\n".join(_in_words(mistakes)))
     except ModuleNotFoundError as missing:
         sys.exit(f"GATEWAY_IMAGE_FORMATS: {missing}")
+    except KeysError as mistake:
+        sys.exit(f"GATEWAY_API_KEYS_FILE: {mistake}")
     logs.configure(settings.log_format, settings.log_level)
     listener = _bind(settings.host, settings.port)
-    lifecycle = Lifecycle()
-    server = Server(create_app(settings, lifecycle=lifecycle), settings, lifecycle)
+    server = Server(app, settings, lifecycle)
     server.run(sockets=[listener])
     sys.exit(0 if server.started else 1)
 

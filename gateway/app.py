@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, params
 from starlette.middleware.cors import CORSMiddleware
 
-from gateway import limits, logs, problems
+from gateway import auth, limits, logs, problems
 from gateway.api import classify, documentation, operations, pages, tfserving
 from gateway.lifecycle import Lifecycle
 from gateway.services import running
@@ -50,9 +50,10 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.include_router(classify.router)
-    app.include_router(operations.router)
-    app.include_router(tfserving.router)
+    guards = _guards(settings)
+    app.include_router(classify.router, dependencies=guards)
+    app.include_router(operations.router, dependencies=guards)
+    app.include_router(tfserving.router, dependencies=guards)
     pages.mount(app)
     documentation.add_limits(app.openapi(), settings)
     problems.install(app, lifecycle)
@@ -62,9 +63,15 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
             CORSMiddleware,
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Content-Type", "X-Request-ID"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After"],
             max_age=3600,
         )
     app.add_middleware(logs.RequestLog)  # added last, stands outermost
     return app
+
+
+def _guards(settings: Settings) -> list[params.Depends]:
+    if settings.api_keys_file is None:
+        return []
+    return [Depends(auth.Guard(auth.read_keys(settings.api_keys_file), settings.trusted_proxies))]

@@ -76,6 +76,25 @@ class MalformedRequestError(GatewayError):
     )
 
 
+# --- 401, 429: the API key -------------------------------------------------------------------------------------
+
+
+class UnauthorizedError(GatewayError):
+    status, slug, title = 401, "unauthorized", "An API key is needed"
+    advice = (
+        "Send the key that the operator gave you, as `Authorization: Bearer KEY` or `X-API-Key: KEY`. The detail says "
+        "whether it was missing or not known."
+    )
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
+
+
+class TooManyBadKeysError(GatewayError):
+    status, slug, title = 429, "too-many-bad-keys", "Too many wrong API keys"
+    advice = (
+        "Ten wrong keys came from this address within a minute. Wait for Retry-After seconds, then send the right one."
+    )
+
+
 # --- 404, 405, 408, 413, 414, 415, 431: what was asked for, and how -----------------------------------
 
 

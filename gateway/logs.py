@@ -95,6 +95,7 @@ def _record(scope: Scope, status: int, seconds: float) -> None:
         route=route,
         status=status,
         ms=round(seconds * 1000, 1),
+        **({"caller": caller} if (caller := scope["state"].get("caller")) else {}),
         **scope["state"].get("why", {}),
     )
 

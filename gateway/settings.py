@@ -5,6 +5,7 @@ Every field is an environment variable (`GATEWAY_PORT`) and a flag (`--port`); t
 """
 
 import os
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -15,6 +16,7 @@ MIB = 1024 * 1024
 
 InputRange = Literal["0..1", "-1..1", "0..255"]
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIC", "TIFF", "BMP"]
+Network = IPv4Network | IPv6Network
 Comma = NoDecode  # lists are written a,b,c; pydantic-settings would want JSON
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -40,6 +42,18 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], Comma] = Field(
         (),
         description="Origins whose pages may call the API, with commas between: https://www.example.org; * for any.",
+    )
+
+    # --- Who may ask ---
+    api_keys_file: FilePath | None = Field(
+        None,
+        description="Callers and the hashes of their API keys, NAME:SHA256 a line; `python -m gateway.auth NAME` makes "
+        "one. Empty: anybody may ask. Read at the start.",
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], Comma] = Field(
+        (),
+        description="Addresses or networks of proxies whose X-Forwarded-For is believed, with commas between; for the "
+        "counting of wrong API keys.",
     )
 
     # --- Model servers ---
@@ -202,7 +216,7 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line to log.")
 
-    @field_validator("cors_origins", "image_formats", mode="before")
+    @field_validator("cors_origins", "image_formats", "trusted_proxies", mode="before")
     @classmethod
     def split_commas(cls, value: object, field: ValidationInfo) -> object:
         """`a, b` -> ("a", "b"); formats in any case."""

@@ -15,7 +15,9 @@ from gateway.errors import (
     NoReplicaError,
     RequestTimeoutError,
     ShuttingDownError,
+    TooManyBadKeysError,
     TooManyConnectionsError,
+    UnauthorizedError,
     UnsupportedImageTypeError,
     UpstreamError,
     UrlTooLongError,
@@ -31,6 +33,8 @@ PICTURE_PROBLEMS: tuple[type[GatewayError], ...] = (
     ImageTooLargeError,
 )
 CONNECTION_PROBLEMS: tuple[type[GatewayError], ...] = (
+    UnauthorizedError,
+    TooManyBadKeysError,
     MalformedRequestError,
     RequestTimeoutError,
     UrlTooLongError,
@@ -75,6 +79,10 @@ def add_limits(document: dict[str, Any], settings: Settings) -> None:
     paths["/v1/classify"]["post"]["description"] += f" At most {settings.max_upload_bytes:,} bytes."
     batch = paths["/v1/classify/batch"]["post"]
     batch["description"] += f" At most {settings.max_batch_bytes:,} bytes."
+    if settings.api_keys_file:
+        bearer = {"type": "http", "scheme": "bearer", "description": "The API key that the operator gave you."}
+        document["components"]["securitySchemes"] = {"key": bearer}
+        document["security"] = [{"key": []}]
     form = batch["requestBody"]["content"]["multipart/form-data"]["schema"]
     form["properties"]["image"]["maxItems"] = settings.max_batch_images
 

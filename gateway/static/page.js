@@ -8,8 +8,19 @@ function say(id, text) {
   $(id).hidden = !text;
 }
 
+/** The key, where this gateway wants one; forgotten with the tab. */
+function headers() {
+  const key = sessionStorage.getItem("key");
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
+
 async function introduceModel() {
-  const answer = await fetch("/v1/labels").catch(() => null);
+  const answer = await fetch("/v1/labels", { headers: headers() }).catch(() => null);
+  $("ask-key").hidden = !answer || ![401, 429].includes(answer.status);
+  if (!$("ask-key").hidden) {
+    $("model").textContent = (await answer.json()).detail;
+    return;
+  }
   if (!answer || !answer.ok) {
     $("model").textContent = "The model is starting…";
     setTimeout(introduceModel, 2000);
@@ -61,7 +72,7 @@ async function ask(photo) {
   const form = new FormData();
   form.append("image", photo);
   try {
-    const answer = await fetch("/v1/classify", { method: "POST", body: form });
+    const answer = await fetch("/v1/classify", { method: "POST", body: form, headers: headers() });
     const document = await answer.json();
     return answer.ok ? document : { problem: document.detail };
   } catch {
@@ -73,6 +84,11 @@ $("preview").addEventListener("error", () => {
   // no picture, or of a format that this browser does not show
   $("preview").hidden = true;
   $("invite").hidden = false;
+});
+$("ask-key").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("key", $("key").value.trim());
+  introduceModel();
 });
 $("file").addEventListener("change", (event) => event.target.files[0] && classify(event.target.files[0]));
 for (const kind of ["dragover", "dragleave", "drop"]) {
