@@ -36,7 +36,7 @@ class Picture(NamedTuple):
 
 
 def of(data_set: Path, split: str = "") -> list[Example]:
-    """The pictures of a split; without one named, those of `test` where there is one, else all.
+    """The pictures of a split; without one named, those of `test`; without them all, of a run `val`.
 
     Args:
         data_set: a folder or CSV that `training.manifest` understands, or the folder of a run, which keeps the
@@ -46,11 +46,13 @@ def of(data_set: Path, split: str = "") -> list[Example]:
         DataSetError, RunError: there is no data set here.
         JudgementError: the split has no pictures.
     """
-    stated = _of_run(data_set) if (data_set / runs.RECORD).is_file() else _of_data_set(data_set)
-    wanted = split or ("test" if any(part == "test" for part, _ in stated) else "")
+    run = (data_set / runs.RECORD).is_file()
+    stated = _of_run(data_set) if run else _of_data_set(data_set)
+    parts = {part for part, _ in stated}
+    wanted = split or ("test" if "test" in parts else "val" if run else "")
     chosen = [example for part, example in stated if not wanted or part == wanted]
     if not chosen:
-        there = ", ".join(sorted({part or "no split" for part, _ in stated}))
+        there = ", ".join(sorted(part or "no split" for part in parts))
         raise JudgementError(f"{data_set} has no pictures in the split {wanted!r}, only in: {there}.")
     return chosen
 

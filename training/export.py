@@ -5,7 +5,8 @@ request through TensorFlow Serving, answers equal to 1e-6). What was written is 
 compared with Keras before `versions` lets anyone see it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,9 +18,9 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from gateway.labels import Description
 from training import model as network
-from training import versions, warmup
+from training import provenance, versions, warmup
 from training.errors import ExportError
-from training.folding import folded
+from training.folding import foldable, folded
 
 Pictures = NDArray[np.uint8]
 """uint8, shape (N, 224, 224, 3)."""
@@ -45,15 +46,18 @@ def export(
     *,
     pictures: Pictures | None = None,
     version: int | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write one version and say where it is.
 
     Args:
-        model: what `training.model.build` makes: float32 [N,224,224,3] in 0..1 to logits [N,classes].
+        model: float32 [N,224,224,3] in 0..1 to logits [N,classes]: what `training.model.build` makes, or a model of
+            others as `training.sources.keras_file.as_network` adopts it.
         description: goes into the graph as it is; its temperature divides the logits.
         base: `models/NAME`, the folder that a replica watches.
         pictures: on which the version must answer as Keras does; noise where None.
         version: unix time of the export where None, or the first free number after it.
+        origin: what else `training.provenance` is to keep with it.
 
     Raises:
         ExportError: labels and outputs differ in number, or the version does not answer as Keras does.
@@ -62,8 +66,14 @@ def export(
         raise ExportError(f"{len(description.labels)} labels for {model.output_shape[-1]} outputs: fix the label map")
     with versions.adding(base, version) as new:
         _write(new.aside, model, description)
+        provenance.write(new.aside, _provenance(description, origin or {}))
         _verify(new.aside, model, description, _noise() if pictures is None else pictures)
     return new.path
+
+
+def _provenance(description: Description, origin: Mapping[str, Any]) -> provenance.Provenance:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return provenance.Provenance(exported_at=now, description=description, **origin)
 
 
 def _write(directory: Path, model: Any, description: Description) -> None:
@@ -83,7 +93,7 @@ def _write(directory: Path, model: Any, description: Description) -> None:
 
 def _frozen(model: Any, temperature: float) -> Any:
     """The network from floats to probabilities as a GraphDef of constants; "image" in, "Identity" out."""
-    served = network.calibrated(folded(model), temperature)
+    served = network.calibrated(folded(model) if foldable(model) else model, temperature)
     spec = tf.TensorSpec((None, network.SIDE_PX, network.SIDE_PX, 3), tf.float32, name=IMAGE)
     function = tf.function(lambda image: served(image, training=False)).get_concrete_function(spec)
     return convert_variables_to_constants_v2(function).graph.as_graph_def()

@@ -54,6 +54,11 @@ def figures(figures: Mapping[str, str | int]) -> str:
     return f'<dl class="figures">{items}</dl>'
 
 
+def lines(texts: Iterable[str]) -> str:
+    """Digests and the like, small, a line each."""
+    return f'<p class="digest">{"<br>".join(map(escape, texts))}</p>'
+
+
 def section(name: str, title: str, why: str, content: str) -> str:
     """`content` is HTML; the other two are text."""
     return f"""<section id="{name}">

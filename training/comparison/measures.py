@@ -64,6 +64,8 @@ class Comparison(BaseModel):
     only_new_right: int
     largest_gap: float
     """Largest difference of one label's probability, over the labels that both models know."""
+    tested_classes: int
+    """Classes with a picture."""
     only_old_labels: list[str]
     only_new_labels: list[str]
     classes: list[ClassChange]
@@ -118,6 +120,7 @@ def measured(old: Answers, new: Answers, files: Sequence[str], truth: Sequence[s
         only_old_right=lost,
         only_new_right=won,
         largest_gap=_largest_gap(old, new),
+        tested_classes=len(set(truth)),
         only_old_labels=[label for label in old.labels if label not in new.labels],
         only_new_labels=[label for label in new.labels if label not in old.labels],
         classes=_changes(np.array(truth), old_right, new_right),

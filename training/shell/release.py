@@ -1,13 +1,15 @@
-"""Verbs that decide which version serves."""
+"""Verbs that make versions and decide which one serves."""
 
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from training import releases
-from training.shell.telling import table, tell
+from training.shell.quality import InputRange, Labels, Range, told_verdict
+from training.shell.telling import steps, table, tell
 
 app = typer.Typer()
 
@@ -18,7 +20,46 @@ Gateway = Annotated[
 ]
 Within = Annotated[float, typer.Option(min=0, help="Longest to wait for it. Seconds.")]
 
+Force = Annotated[bool, typer.Option("--force", help="Even if the gate is not passed; the version says so.")]
+
 MODELS, NAME, WITHIN_S = Path("models"), "my_model", 120.0
+
+
+@app.command()
+def export(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A run's folder, a .keras or an .h5 file.")],
+    models: Models = MODELS,
+    name: Name = NAME,
+    labels: Labels = None,
+    input_range: Range = InputRange.UNIT,
+    judged: Annotated[Path | None, typer.Option(help="Folder of a file's gate.json, if it has one.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Labelled pictures to verify on; a run has its own.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if the gate is not passed; the version says so.")
+    ] = False,
+) -> None:
+    """Make a version of a model that has passed its gate: models/NAME.versions/VERSION.
+
+    The version is written aside, read back as a replica reads it, compared
+    with Keras on real pictures, and only then renamed into place. It does
+    not serve until it is promoted.
+
+        python -m training export runs/shells
+        python -m training export old.h5 --labels labels.txt --input-range=-1..1 --force
+    """
+    from training.exporting import export_model
+    from training.sources import Foreign
+
+    path = export_model(
+        model,
+        models / name,
+        foreign=Foreign(labels, input_range.value),
+        judged=judged,
+        pictures=pictures,
+        force=force,
+        say=_say,
+    )
+    tell(f"{path} is ready: promote it to have it served.")
 
 
 @app.command()
@@ -72,6 +113,64 @@ def history(
         table([HEAD, *map(_row, known)])
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def pipeline(
+    context: typer.Context,
+    data_set: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the data set, or a CSV.")],
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of the run; runs/ and the moment of its start where not given.")
+    ] = None,
+    models: Models = MODELS,
+    name: Name = NAME,
+    gates: Annotated[Path | None, typer.Option(help="Thresholds, TOML; usual ones where none are given.")] = None,
+    gateway: Gateway = None,
+    within: Within = WITHIN_S,
+    robustness: Annotated[int, typer.Option(min=0, help="Pictures that evaluate changes and asks again.")] = 200,
+    force: Force = False,
+) -> None:
+    """All of it: train, evaluate, gate, export, promote.
+
+    Takes the options of train, too. Killed? Type the same again, with the
+    same --run: training goes on where it was, and a finished run is not
+    trained again.
+
+        python -m training pipeline photos --run runs/first --gateway http://localhost:8080
+
+    Ends with 0 if the new version is the one to serve; with 1 if the run has
+    not passed its gate, and nothing has changed for clients.
+    """
+    from training import runs
+    from training.gate import DEFAULT, thresholds
+    from training.options import moment
+    from training.pipeline import release_run
+
+    asked = thresholds(gates or DEFAULT)
+    folder = run or Path("runs") / moment()
+    if (folder / runs.RECORD).is_file() and runs.load(folder).finished:
+        _say(f"{folder} is trained already")
+    else:
+        _train(context, data_set, folder)
+    with steps() as step:
+        outcome = release_run(
+            folder, models / name, asked, force=force, robustness_pictures=robustness, say=_say, step=step
+        )
+    told_verdict(outcome.verdict)
+    if outcome.release is None:
+        raise typer.Exit(1)
+    _told(outcome.release, gateway, within)
+
+
+def _train(context: typer.Context, data_set: Path, folder: Path) -> None:
+    """Call the verb train with the options that are not the pipeline's."""
+    assert context.parent is not None
+    group = context.parent.command
+    assert isinstance(group, TyperGroup)
+    verb = group.get_command(context, "train")
+    assert verb is not None
+    with verb.make_context("train", [str(data_set), "--run", str(folder), *context.args], parent=context) as inner:
+        verb.invoke(inner)
+
+
 HEAD = ("version", "state", "top-1", "gate", "data", "code", "seed", "from", "served since")
 
 
@@ -112,3 +211,7 @@ def _told(release: releases.Release, gateway: str | None, within_s: float) -> No
 
         await_version(gateway, release.version, within_s=within_s)
         tell(f"Every replica behind {gateway} serves it.")
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

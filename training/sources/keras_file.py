@@ -40,13 +40,16 @@ class KerasFile:
         self._ask = None
 
 
-def opened(file: Path, labels: tuple[str, ...], *, temperature: float = 1.0, input_range: str = "0..1") -> KerasFile:
+def opened(
+    file: Path, labels: tuple[str, ...], *, temperature: float = 1.0, input_range: str = "0..1", name: str = ""
+) -> KerasFile:
     """A model file.
 
     Args:
         labels: in the order of its output.
         temperature: to divide its logits by.
         input_range: what a colour channel spans where the model expects it, as in `GATEWAY_INPUT_RANGE`.
+        name: by which it can be opened again; the file's where empty.
 
     Raises:
         JudgementError: it cannot be loaded, or is no classifier of 224 x 224 pictures with that many classes.
@@ -55,7 +58,7 @@ def opened(file: Path, labels: tuple[str, ...], *, temperature: float = 1.0, inp
     own = as_network(loaded, str(file), input_range)
     if own.output_shape[-1] != len(labels):
         raise JudgementError(f"{file} has {own.output_shape[-1]} outputs for {len(labels)} labels: fix the label map.")
-    return KerasFile(own, Facts(str(file), labels, temperature, digest=digest_of(file)))
+    return KerasFile(own, Facts(name or str(file), labels, temperature, digest=digest_of(file)))
 
 
 def load(file: Path) -> Any:

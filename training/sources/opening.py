@@ -62,11 +62,13 @@ def _folder(path: Path, labels: tuple[str, ...], foreign: Foreign) -> Source:
         from training.sources import keras_file
 
         record = runs.load(path)
-        return keras_file.opened(path / runs.MODEL, tuple(record.labels), temperature=record.temperature)
+        if not record.finished:
+            raise JudgementError(f"{path} is not finished: type the same `train` again, it goes on where it was.")
+        return keras_file.opened(path / runs.MODEL, record.labels, temperature=record.temperature, name=str(path))
     newest = max(versions.present(path), default=None)
     directory = path if newest is None else path / str(newest)
     if not (directory / "saved_model.pb").is_file():
         raise JudgementError(f"{path} holds neither a run nor a SavedModel nor versions of one.")
     from training.sources import saved_model
 
-    return saved_model.opened(directory, labels, input_range=foreign.input_range)
+    return saved_model.opened(directory, labels, input_range=foreign.input_range, name=str(path))

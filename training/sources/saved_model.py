@@ -44,12 +44,13 @@ class SavedModel:
         return (self._low + pixels.astype(np.float32) / np.float32(255) * self._span).astype(np.float32)
 
 
-def opened(directory: Path, labels: tuple[str, ...] = (), *, input_range: str = "0..1") -> SavedModel:
+def opened(directory: Path, labels: tuple[str, ...] = (), *, input_range: str = "0..1", name: str = "") -> SavedModel:
     """A version's folder.
 
     Args:
         labels: of a model that does not describe itself, in the order of its output.
         input_range: what a colour channel spans where such a model expects it.
+        name: by which it was named; the folder's where empty.
 
     Raises:
         JudgementError: it is no SavedModel, or one that nobody could serve.
@@ -58,7 +59,7 @@ def opened(directory: Path, labels: tuple[str, ...] = (), *, input_range: str = 
         loaded = tf.saved_model.load(str(directory))
     except (OSError, ValueError, tf.errors.OpError) as cause:
         raise JudgementError(f"{directory} cannot be read as a SavedModel: {_first_line(cause)}") from cause
-    name, version = str(directory), directory.name if directory.name.isdigit() else ""
+    name, version = name or str(directory), directory.name if directory.name.isdigit() else ""
     if DESCRIBE in loaded.signatures:
         told = description(loaded)
         return SavedModel(loaded, BYTES, Facts(name, told.labels, told.temperature, version), "0..1")

@@ -40,7 +40,7 @@ def page(facts: Facts, findings: Sequence[Finding], thumbnails: Mapping[str, byt
     """The whole page. Names of files and labels are text on it, whatever they hold."""
     kinds = _by_kind(findings)
     sections = "\n".join(_section(kind, some, facts, thumbnails) for kind, some in kinds)
-    digest = f'<p class="digest">{escape(facts.data_set)}<br>{escape(facts.digest)}</p>'
+    digest = pages.lines((facts.data_set, facts.digest))
     return pages.document(
         f"Validation of {Path(facts.data_set).name or facts.data_set}",
         f"{_verdict(facts)}\n{_figures(facts)}\n{digest}",

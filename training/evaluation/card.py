@@ -1,0 +1,95 @@
+"""The model card, Markdown: what the model is for, what it was made of and how far it can be trusted.
+
+Source: Mitchell et al. 2019, "Model cards for model reporting".
+"""
+
+from collections.abc import Iterator
+
+from training.evaluation.page import model_title
+from training.evaluation.record import Evaluation
+
+WORST = 10
+FEW_PICTURES = 5
+
+
+def as_card(evaluation: Evaluation) -> str:
+    """The whole card."""
+    return "\n".join(_lines(evaluation)) + "\n"
+
+
+def _lines(evaluation: Evaluation) -> Iterator[str]:
+    m, (low, high) = evaluation.metrics, evaluation.top1_interval
+    yield f"# {_text(model_title(evaluation))}"
+    yield ""
+    yield f"An image classifier of {len(evaluation.model.labels):,} classes. It answers each 224 x 224 picture with a"
+    yield "probability for every class, and knows nothing else: a picture of something else gets one of its names, too."
+    yield from _origin(evaluation)
+    yield from ("", "## How good it is", "")
+    yield f"On {evaluation.data.pictures:,} pictures ({_text(evaluation.data.split) or 'all'} of "
+    yield f"`{evaluation.data.source}`) that are not for learning:"
+    yield from ("", "| figure | value |", "|---|--:|")
+    yield f"| top-1 accuracy | {m['top1']:.3f} (95 %: {low:.3f} to {high:.3f}) |"
+    yield f"| top-5 accuracy | {m['top5']:.3f} |"
+    yield f"| macro precision, recall, F1 | {m['macro_precision']:.3f}, {m['macro_recall']:.3f}, {m['macro_f1']:.3f} |"
+    yield f"| calibration error (ECE) before and after | {m['ece_uncalibrated']:.3f}, {m['ece']:.3f} |"
+    if evaluation.latency:
+        yield f"| CPU a picture, {evaluation.latency.machine} | {evaluation.latency.cpu_ms:.1f} ms |"
+    yield from _weak_classes(evaluation)
+    yield from _robustness(evaluation)
+    yield from _limits(evaluation)
+
+
+def _origin(evaluation: Evaluation) -> Iterator[str]:
+    training = evaluation.training
+    yield from ("", "## What it was made of", "")
+    yield f"- Model: `{evaluation.model.name}` {evaluation.model.digest}"
+    if training is None:
+        yield "- Its training is not known here."
+        return
+    counts = ", ".join(f"{count:,} {split}" for split, count in training.pictures.items())
+    yield f"- Data: {counts} pictures; digest `{training.data_digest}`"
+    yield f"- MobileNetV2, body's first weights: {_text(training.weights)}"
+    yield f"- Seed {training.seed}, code {training.code_commit}"
+    if training.overfitting is not None:
+        yield (
+            f"- Accuracy {training.training_accuracy:.3f} on training pictures, {training.validation_accuracy:.3f} on "
+            "validation pictures"
+        )
+    yield f"- Calibrated with temperature {evaluation.model.temperature:.3f}"
+
+
+def _weak_classes(evaluation: Evaluation) -> Iterator[str]:
+    tested = [c for c in evaluation.classes if c.f1 is not None]
+    weakest = sorted(tested, key=lambda c: (c.f1 or 0, c.label))[:WORST]
+    yield from ("", "## Weakest classes", "", "| class | pictures | precision | recall | F1 |", "|---|--:|--:|--:|--:|")
+    for c in weakest:
+        figures = " | ".join("-" if value is None else f"{value:.2f}" for value in (c.precision, c.recall, c.f1))
+        yield f"| {_text(c.label)} | {c.pictures} | {figures} |"
+
+
+def _robustness(evaluation: Evaluation) -> Iterator[str]:
+    if not evaluation.robustness:
+        return
+    yield from ("", "## Small changes of the upload", "")
+    yield f"{evaluation.robustness_pictures:,} pictures; unchanged top-1 {evaluation.robustness_top1:.3f}."
+    yield from ("", "| change | top-1 | same answer |", "|---|--:|--:|")
+    for changed in evaluation.robustness:
+        yield f"| {changed.change} | {changed.top1:.3f} | {changed.agreement:.1%} |"
+
+
+def _limits(evaluation: Evaluation) -> Iterator[str]:
+    untested = sum(c.pictures == 0 for c in evaluation.classes)
+    few = sum(0 < c.pictures < FEW_PICTURES for c in evaluation.classes)
+    yield from ("", "## What to be careful about", "")
+    yield "- Its figures hold for pictures like those it was tested on: same cameras, places and habits of framing."
+    if untested:
+        yield f"- {untested} of its classes were not tested at all."
+    if few:
+        yield f"- {few} of its classes were tested on fewer than {FEW_PICTURES} pictures: mostly chance."
+    for pair in evaluation.confusion[:3]:
+        yield f"- It took {pair.pictures} of {_text(pair.label)} for {_text(pair.answer)}."
+
+
+def _text(words: str) -> str:
+    """Words that Markdown leaves alone, on one line."""
+    return "".join(f"\\{letter}" if letter in r"\`*_[]<>|#" else letter for letter in " ".join(words.split()))

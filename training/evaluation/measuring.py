@@ -1,0 +1,254 @@
+"""Ask a model about labelled pictures and work out everything that an evaluation tells."""
+
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training import evaluate as measures
+from training import examples, reports, runs
+from training.errors import JudgementError
+from training.evaluate import Classes, Rows
+from training.evaluation import robustness
+from training.evaluation.record import (
+    Confused,
+    Data,
+    Evaluation,
+    Latency,
+    Mistake,
+    Model,
+    OfClass,
+    Robustness,
+    Training,
+)
+from training.examples import Example, Picture
+from training.sources import Source, opened
+from training.steps import Step, unseen
+
+MISTAKES = 24
+LATENCY_PICTURES, LATENCY_WARM_UP = 30, 3
+ROBUSTNESS_PICTURES = 200
+
+
+class Subject(NamedTuple):
+    """What is evaluated besides the model itself."""
+
+    data: str
+    """Where the pictures come from, in words."""
+    split: str = ""
+    training: Training | None = None
+
+
+class Result(NamedTuple):
+    """An evaluation, and the pictures of its mistakes."""
+
+    evaluation: Evaluation
+    thumbnails: Mapping[str, bytes]
+    """JPEG by file."""
+
+
+def evaluate(
+    source: Source,
+    pictures: Sequence[Example],
+    subject: Subject,
+    *,
+    robustness_pictures: int = ROBUSTNESS_PICTURES,
+    step: Step = unseen,
+) -> Result:
+    """Evaluate a model.
+
+    Args:
+        source: the model.
+        pictures: labelled ones that training has not seen.
+        subject: to be told with the figures.
+        robustness_pictures: how many of them are changed and asked again; 0 leaves this out.
+        step: is told of the progress.
+
+    Raises:
+        JudgementError: a picture or the model cannot be read, or a label is none of the model's.
+    """
+    truth = _truth(source, pictures)
+    rows = np.concatenate([source.ask(batch) for _, batch in examples.read(pictures, step("Asking the model"))])
+    wrong = _most_confident_mistakes(rows, truth)
+    few = _spread(len(pictures), robustness_pictures)
+    evaluation = Evaluation(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=Model(
+            name=source.facts.name,
+            digest=source.facts.digest,
+            version=source.facts.version,
+            labels=source.facts.labels,
+            temperature=source.facts.temperature,
+        ),
+        data=Data(source=subject.data, split=subject.split, pictures=len(pictures), digest=_digest(pictures)),
+        **_figures(source, rows, truth),
+        robustness_pictures=len(few),
+        robustness_top1=measures.top_k_share(rows[few], truth[few], 1) if len(few) else None,
+        robustness=_robustness(source, [pictures[at] for at in few], truth[few], rows[few], step),
+        latency=_latency(source, pictures, step),
+        mistakes=[_mistake(source, pictures[at], rows[at]) for at in wrong],
+        training=subject.training,
+    )
+    thumbnails = {pictures[at].file: reports.thumbnail(examples.picture(pictures[at]).pixels) for at in wrong}
+    return Result(evaluation, thumbnails)
+
+
+def evaluate_run(folder: Path, *, robustness_pictures: int = ROBUSTNESS_PICTURES, step: Step = unseen) -> Result:
+    """Evaluate the model of a run on the pictures that it kept for testing.
+
+    Raises:
+        JudgementError, RunError: the run is not finished, or a picture or the model cannot be read.
+    """
+    pictures = examples.of(folder)
+    with opened(folder) as source:
+        subject = Subject(str(folder), training=of_run(folder))
+        return evaluate(source, pictures, subject, robustness_pictures=robustness_pictures, step=step)
+
+
+def of_run(folder: Path) -> Training:
+    """What a run's record tells of its training."""
+    record = runs.load(folder)
+    return Training(
+        run=record.name,
+        training_accuracy=record.training_accuracy,
+        validation_accuracy=record.validation_accuracy,
+        seed=record.seed,
+        code_commit=record.code_commit,
+        data_digest=record.data.digest,
+        weights=record.weights.source,
+        pictures={"train": record.splits.train, "val": record.splits.val, "test": record.splits.test},
+        history=[(epoch.accuracy, epoch.val_accuracy) for epoch in record.history],
+    )
+
+
+def _truth(source: Source, pictures: Sequence[Example]) -> Classes:
+    index = {label: at for at, label in enumerate(source.facts.labels)}
+    unknown = sorted({example.label for example in pictures} - set(index))
+    if unknown:
+        some = ", ".join(unknown[:3])
+        raise JudgementError(
+            f"The label map of {source.facts.name} does not fit these pictures: it lacks {some}"
+            f"{f' and {len(unknown) - 3} more' if len(unknown) > 3 else ''}."
+        )
+    return np.array([index[example.label] for example in pictures], np.int64)
+
+
+def _figures(source: Source, rows: Rows, truth: Classes) -> dict[str, object]:
+    raw = measures.at_temperature(rows, 1 / source.facts.temperature)
+    counts = measures.confusion(rows.argmax(axis=1), truth, len(source.facts.labels))
+    of_class = measures.by_class(counts)
+    top1 = measures.top_k_share(rows, truth, 1)
+    return {
+        "metrics": {
+            "top1": top1,
+            "top5": measures.top_k_share(rows, truth, 5),
+            **measures.macro(of_class),
+            "ece": measures.calibration_error(rows, truth),
+            "ece_uncalibrated": measures.calibration_error(raw, truth),
+            "nll": measures.negative_log_likelihood(rows, truth),
+            "pictures": float(len(truth)),
+        },
+        "top1_interval": measures.wilson(round(top1 * len(truth)), len(truth)),
+        "classes": _classes(source.facts.labels, counts, of_class),
+        "confusion": _confused(source.facts.labels, counts),
+        "reliability": measures.reliability(rows, truth),
+        "reliability_uncalibrated": measures.reliability(raw, truth),
+    }
+
+
+def _classes(labels: Sequence[str], counts: Classes, figures: measures.Figures) -> list[OfClass]:
+    def known(value: float) -> float | None:
+        return None if np.isnan(value) else round(float(value), 5)
+
+    return [
+        OfClass(
+            label=label,
+            pictures=int(counts[at].sum()),
+            precision=known(figures.precision[at]),
+            recall=known(figures.recall[at]),
+            f1=known(figures.f1[at]),
+        )
+        for at, label in enumerate(labels)
+    ]
+
+
+def _confused(labels: Sequence[str], counts: Classes) -> list[Confused]:
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    pairs = [
+        Confused(label=labels[true], answer=labels[answer], pictures=int(wrong[true, answer]))
+        for true, answer in zip(*map(np.ndarray.tolist, np.nonzero(wrong)), strict=True)
+    ]
+    return sorted(pairs, key=lambda pair: (-pair.pictures, pair.label, pair.answer))
+
+
+def _most_confident_mistakes(rows: Rows, truth: Classes) -> list[int]:
+    wrong = np.flatnonzero(rows.argmax(axis=1) != truth)
+    order = np.argsort(-rows[wrong].max(axis=1), kind="stable")
+    worst: list[int] = wrong[order][:MISTAKES].tolist()
+    return worst
+
+
+def _mistake(source: Source, example: Example, row: NDArray[np.float64]) -> Mistake:
+    answer = source.facts.labels[int(row.argmax())]
+    return Mistake(file=example.file, label=example.label, answer=answer, confidence=round(float(row.max()), 4))
+
+
+def _spread(count: int, wanted: int) -> NDArray[np.int64]:
+    """Positions from all over the pictures, which lie class by class."""
+    return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.int64))
+
+
+def _robustness(
+    source: Source, pictures: Sequence[Example], truth: Classes, rows: Rows, step: Step
+) -> list[Robustness]:
+    if not pictures:
+        return []
+    found = []
+    for name, change in robustness.CHANGES.items():
+
+        def changed(batch: Sequence[Picture], change: robustness.Change = change) -> list[Picture]:
+            return [examples.decoded(robustness.changed(one.data, change), "a changed picture") for one in batch]
+
+        asked = [source.ask(changed(batch)) for _, batch in examples.read(pictures, step(f"Asking again: {name}"))]
+        answers = np.concatenate(asked).argmax(axis=1)
+        found.append(
+            Robustness(
+                change=name,
+                top1=float((answers == truth).mean()),
+                agreement=float((answers == rows.argmax(axis=1)).mean()),
+            )
+        )
+    return found
+
+
+def _latency(source: Source, pictures: Sequence[Example], step: Step) -> Latency:
+    some = [examples.picture(example) for example in pictures[:LATENCY_PICTURES]]
+    for picture in some[:LATENCY_WARM_UP]:
+        source.ask([picture])
+    progress, seconds, cpu = step("Measuring latency"), [], time.process_time()
+    for done, picture in enumerate(some, start=1):
+        started = time.perf_counter()
+        source.ask([picture])
+        seconds.append(time.perf_counter() - started)
+        progress(done, len(some))
+    median, p95 = np.percentile(seconds, [50, 95])
+    return Latency(
+        median_ms=round(1000 * float(median), 2),
+        p95_ms=round(1000 * float(p95), 2),
+        cpu_ms=round(1000 * (time.process_time() - cpu) / len(some), 2),
+        pictures=len(some),
+        machine=f"{platform.machine()}, {os.cpu_count()} cores",
+    )
+
+
+def _digest(pictures: Sequence[Example]) -> str:
+    lines = sorted(os.fsencode(f"{example.file}\0{example.label}\0{example.digest}") for example in pictures)
+    return f"sha256:{hashlib.sha256(bytes(1).join(lines)).hexdigest()}"

@@ -1,0 +1,116 @@
+"""The evaluation as a page that needs nothing else."""
+
+from collections.abc import Iterator, Mapping
+
+from training import page
+from training.evaluation import plots
+from training.evaluation.record import Evaluation
+
+PAIRS_SHOWN = 20
+
+
+def as_page(evaluation: Evaluation, thumbnails: Mapping[str, bytes]) -> str:
+    """The whole page, HTML."""
+    m, (low, high) = evaluation.metrics, evaluation.top1_interval
+    figures: dict[str, str | int] = {
+        "top-1": f"{m['top1']:.3f}",
+        "95 %": f"{low:.3f} to {high:.3f}",
+        "top-5": f"{m['top5']:.3f}",
+        "macro F1": f"{m['macro_f1']:.3f}",
+        "ECE, calibrated": f"{m['ece']:.3f}",
+        "pictures": evaluation.data.pictures,
+    }
+    data, model = evaluation.data, evaluation.model
+    lines = (f"{model.name} {model.digest}", f"{data.source} {data.split} {data.digest}", evaluation.created)
+    header = page.figures(figures) + page.lines(lines)
+    return page.document(
+        f"Evaluation of {model_title(evaluation)}", header, "\n".join(_sections(evaluation, thumbnails))
+    )
+
+
+def model_title(evaluation: Evaluation) -> str:
+    """What to call the model in front of people."""
+    return evaluation.training.run if evaluation.training else evaluation.model.name.rstrip("/").rpartition("/")[2]
+
+
+def _sections(evaluation: Evaluation, thumbnails: Mapping[str, bytes]) -> Iterator[str]:
+    if evaluation.training:
+        yield _learning(evaluation)
+    yield _mistakes(evaluation, thumbnails)
+    yield page.section(
+        "calibration",
+        "Calibration",
+        "Bars: how often answers of a confidence are right. On the dashed line, confidence means what it says.",
+        page.plot(plots.reliability(evaluation), "Reliability diagrams before and after calibration"),
+    )
+    yield _classes(evaluation)
+    yield _confusion(evaluation)
+    if evaluation.robustness:
+        yield _robustness(evaluation)
+    if evaluation.latency:
+        yield _latency(evaluation)
+
+
+def _learning(evaluation: Evaluation) -> str:
+    training = evaluation.training
+    assert training is not None
+    told = [
+        f"{name} accuracy {value:.3f}"
+        for name, value in (("training", training.training_accuracy), ("validation", training.validation_accuracy))
+        if value is not None
+    ]
+    why = (
+        f"Of the kept model, in inference mode: {', '.join(told) or 'unknown'}. What it learns by heart parts the two."
+    )
+    curve = plots.learning(training.history) if training.history else None
+    content = page.plot(curve, "Accuracy by epoch") if curve else ""
+    return page.section("learning", "Learning", why, content)
+
+
+def _mistakes(evaluation: Evaluation, thumbnails: Mapping[str, bytes]) -> str:
+    why = "Wrong answers, the most confident first, as the network saw them. Some may be wrong labels."
+    strip = "".join(
+        page.picture(thumbnails.get(m.file), m.file, f"{m.label}, taken for {m.answer} ({m.confidence:.2f})")
+        for m in evaluation.mistakes
+    )
+    return page.section("mistakes", "Worst mistakes", why, f'<div class="strip">{strip}</div>')
+
+
+def _classes(evaluation: Evaluation) -> str:
+    worst_first = sorted(evaluation.classes, key=lambda c: (c.f1 is None, c.f1 or 0, c.label))
+    rows = [(c.label, str(c.pictures), _share(c.precision), _share(c.recall), _share(c.f1)) for c in worst_first]
+    why = "The worst first. A dash: nothing to divide by, for want of pictures or of answers."
+    head = ("class", "pictures", "precision", "recall", "F1")
+    return page.section("classes", "Class by class", why, page.table(head, rows))
+
+
+def _confusion(evaluation: Evaluation) -> str:
+    rows = [(pair.label, pair.answer, str(pair.pictures)) for pair in evaluation.confusion[:PAIRS_SHOWN]]
+    drawn = page.plot(plots.confusion(evaluation), "Confusion matrix: a row a true class, a column an answer")
+    content = drawn + page.table(("true class", "answer", "pictures"), rows)
+    why = "Each row is a class: where its pictures went, dark for all of them. Below, the most frequent mix-ups."
+    return page.section("confusion", "Confusion", why, content)
+
+
+def _robustness(evaluation: Evaluation) -> str:
+    assert evaluation.robustness_top1 is not None
+    rows = [("unchanged", f"{evaluation.robustness_top1:.3f}", "")]
+    rows += [(r.change, f"{r.top1:.3f}", f"{r.agreement:.1%}") for r in evaluation.robustness]
+    why = f"{evaluation.robustness_pictures:,} of the uploads, changed a little and asked again."
+    return page.section("robustness", "Robustness", why, page.table(("change", "top-1", "same answer"), rows))
+
+
+def _latency(evaluation: Evaluation) -> str:
+    latency = evaluation.latency
+    assert latency is not None
+    why = f"{latency.pictures} pictures one after another, decoding left out, on {latency.machine}."
+    shown: dict[str, str | int] = {
+        "median": f"{latency.median_ms:.1f} ms",
+        "95 % within": f"{latency.p95_ms:.1f} ms",
+        "CPU a picture": f"{latency.cpu_ms:.1f} ms",
+    }
+    return page.section("latency", "Latency", why, page.figures(shown))
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

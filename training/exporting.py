@@ -1,0 +1,168 @@
+"""From a run or a Keras file to a version in the store: what it says of itself, its gate, its pictures to verify on."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gateway.imaging import Pixels, fingerprint
+from gateway.labels import Description, Preprocessing
+from training import drawings, evaluation, examples, gate, releases, runs
+from training.errors import ExportError, JudgementError
+from training.evaluation.record import Evaluation
+from training.gate import Verdict
+from training.provenance import GateState
+from training.sources import Foreign
+
+VERIFIED = 8
+"""Pictures on which the version must answer as Keras does."""
+KEPT = ("top1", "top5", "macro_f1", "ece")
+REASONS = 3
+
+Say = Callable[[str], None]
+
+
+class Candidate(NamedTuple):
+    """A model that might become a version."""
+
+    network: Any
+    """float32 [N,224,224,3] in 0..1 to logits."""
+    digest: str
+    labels: tuple[str, ...]
+    temperature: float
+    record: runs.RunRecord | None
+    judged: Path
+    """Folder of its evaluation and its gate."""
+
+
+def export_model(
+    named: Path,
+    base: Path,
+    *,
+    foreign: Foreign = Foreign(),  # noqa: B008 - immutable
+    judged: Path | None = None,
+    pictures: Path | None = None,
+    force: bool = False,
+    say: Say = lambda line: None,
+) -> Path:
+    """Write a version into `models/NAME.versions`, verified; it serves once it is promoted.
+
+    Args:
+        named: the folder of a run, or a `.keras` or `.h5` file.
+        base: `models/NAME`.
+        foreign: labels and input range of a file.
+        judged: where gate.json of a file lies; that of a run lies in the run.
+        pictures: labelled pictures to verify on; the run's own where None, drawn ones for a file.
+        force: export although the gate was not passed; the version says so for ever.
+
+    Raises:
+        ExportError: the gate was not passed, or the version does not answer as Keras does: nothing is written.
+        JudgementError, RunError: there is no such model.
+    """
+    candidate = _candidate(named, foreign, judged)
+    verdict = _verdict(candidate)
+    state = _state(candidate, verdict)
+    if state != "passed" and not force:
+        raise ExportError(_refusal(named, state, verdict))
+    shown = _pictures(named, candidate, pictures)
+    say(f"Writing the version, then comparing its answers with Keras on {len(shown)} pictures")
+    from training.export import export
+
+    origin = {
+        "made_from": candidate.record.name if candidate.record else named.name,
+        "model_digest": candidate.digest,
+        "gate": state,
+        "forced": state != "passed",
+        "seed": candidate.record.seed if candidate.record else None,
+    }
+    store = releases.store_of(base)
+    return export(candidate.network, describe(named, candidate), store, pictures=shown, origin=origin)
+
+
+def describe(named: Path, candidate: Candidate) -> Description:
+    """What the version will say of itself."""
+    found = _evaluation(candidate)
+    record = candidate.record
+    facts: dict[str, str | int] = {}
+    if record:
+        facts = {
+            "digest": record.data.digest,
+            "pictures": record.data.pictures,
+            "classes": record.data.classes,
+            "taught": record.splits.train,
+        }
+    return Description(
+        title=record.name if record else named.stem,
+        summary=_summary(candidate, found),
+        labels=candidate.labels,
+        preprocessing=Preprocessing(fingerprint=fingerprint()),
+        temperature=candidate.temperature,
+        metrics={name: round(found.metrics[name], 4) for name in KEPT} if found else {},
+        training_data=facts,
+        code_version=record.code_commit if record else "",
+    )
+
+
+def _candidate(named: Path, foreign: Foreign, judged: Path | None) -> Candidate:
+    from training.sources import opened
+
+    run = (named / runs.RECORD).is_file()
+    record = runs.load(named) if run else None
+    if record and record.fingerprint != fingerprint():
+        raise ExportError(f"{named} was trained on otherwise preprocessed pictures: train anew with this code.")
+    if not run and named.is_dir():
+        raise JudgementError(f"{named} is no run: name a run's folder, a .keras or an .h5 file.")
+    with opened(named, foreign) as source:
+        from training.sources.keras_file import KerasFile
+
+        assert isinstance(source, KerasFile)
+        facts = source.facts
+        folder = judged or (named if run else named.parent)
+        return Candidate(source.network, facts.digest, facts.labels, facts.temperature, record, folder)
+
+
+def _verdict(candidate: Candidate) -> Verdict | None:
+    """The verdict on this very model."""
+    verdict = gate.load(candidate.judged)
+    return verdict if verdict and verdict.model_digest == candidate.digest else None
+
+
+def _evaluation(candidate: Candidate) -> Evaluation | None:
+    try:
+        found = evaluation.load(candidate.judged)
+    except JudgementError:
+        return None
+    return found if found.model.digest == candidate.digest else None
+
+
+def _state(candidate: Candidate, verdict: Verdict | None) -> GateState:
+    if verdict is None:
+        return "none"
+    return "passed" if verdict.passed else "failed"
+
+
+def _refusal(named: Path, state: GateState, verdict: Verdict | None) -> str:
+    if verdict is None:
+        return f"{named} has not passed a gate: run `evaluate` and `gate` on it first, or export with --force."
+    reasons = "; ".join(verdict.reasons[:REASONS])
+    return f"{named} has not passed its gate ({reasons}): make it better, or export with --force."
+
+
+def _pictures(named: Path, candidate: Candidate, given: Path | None) -> Pixels:
+    """uint8 [N,224,224,3]: from all over those given, of the run's, or drawn where there are no others."""
+    source = given or (named if candidate.record else None)
+    if source is None:
+        drawn = [examples.decoded(drawings.encoded(k, 3_000_000), "a drawing") for k in (0, 45, 90, 135)]
+        return np.stack([picture.pixels for picture in drawn])
+    found = examples.of(source)
+    spread = np.unique(np.linspace(0, len(found) - 1, min(VERIFIED, len(found))).astype(int))
+    return np.stack([examples.picture(found[at]).pixels for at in spread])
+
+
+def _summary(candidate: Candidate, found: Evaluation | None) -> str:
+    knows = f"It tells {len(candidate.labels):,} classes apart"
+    if found is None:
+        return f"{knows}; how well has not been measured."
+    share, pictures = found.metrics["top1"], found.data.pictures
+    return f"{knows} and names {share:.1%} of {pictures:,} unseen pictures rightly."

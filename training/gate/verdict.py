@@ -1,0 +1,156 @@
+"""Figures and thresholds to a verdict with reasons. Pure, but for reading and writing the verdict.
+
+The rule: whatever a threshold asks for must be known and must reach it. An unknown figure fails; the one exception is
+the comparison with the serving model where nothing serves yet.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from training import reports
+from training.comparison import Comparison
+from training.errors import JudgementError
+from training.evaluation.record import Evaluation
+from training.gate.thresholds import Thresholds
+
+FILE = "gate.json"
+METRICS = {
+    "pictures": "the number of pictures",
+    "top1": "top-1 accuracy",
+    "top5": "top-5 accuracy",
+    "macro_precision": "precision, averaged over the classes,",
+    "macro_recall": "recall, averaged over the classes,",
+    "macro_f1": "F1, averaged over the classes,",
+    "ece": "the calibration error (ECE)",
+}
+"""In words."""
+
+
+class Check(BaseModel):
+    """One threshold, and what became of it."""
+
+    name: str
+    """As in the file of thresholds."""
+    threshold: float
+    value: float | None
+    """None: unknown."""
+    passed: bool
+    sentence: str
+
+
+class Verdict(BaseModel):
+    """May it serve?"""
+
+    passed: bool
+    model: str
+    model_digest: str
+    """Of the Keras file that was judged: the verdict holds for no other."""
+    serving: str
+    """What it was compared with; empty: nothing."""
+    evaluated: str
+    """When."""
+    checks: list[Check]
+    notes: list[str] = []
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why not."""
+        return [check.sentence for check in self.checks if not check.passed]
+
+
+def judge(evaluation: Evaluation, thresholds: Thresholds, comparison: Comparison | None = None) -> Verdict:
+    """Judge a model.
+
+    Args:
+        comparison: with the serving model as OLD; None where nothing serves.
+    """
+    checks = [*_absolute(evaluation, thresholds)]
+    asked = [name for name, value in thresholds.relative if value is not None]
+    notes = []
+    if comparison:
+        checks += _relative(comparison, thresholds)
+    elif asked:
+        notes.append(f"Nothing serves yet: {', '.join(asked)} did not apply.")
+    return Verdict(
+        passed=all(check.passed for check in checks),
+        model=evaluation.model.name,
+        model_digest=evaluation.model.digest,
+        serving=f"{comparison.old} {comparison.old_version}".strip() if comparison else "",
+        evaluated=evaluation.created,
+        checks=checks,
+        notes=notes,
+    )
+
+
+def write(verdict: Verdict, folder: Path) -> Path:
+    """gate.json.
+
+    Raises:
+        DataSetError: the folder cannot be written.
+    """
+    reports.write(folder, {FILE: verdict.model_dump_json(indent=1) + "\n"})
+    return folder / FILE
+
+
+def load(folder: Path) -> Verdict | None:
+    """The verdict in a folder; None where none was given.
+
+    Raises:
+        JudgementError: it cannot be read.
+    """
+    try:
+        return Verdict.model_validate_json((folder / FILE).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as cause:
+        raise JudgementError(f"{folder / FILE} cannot be read: run `python -m training gate` again.") from cause
+
+
+def _absolute(evaluation: Evaluation, thresholds: Thresholds) -> Iterator[Check]:
+    recalls = [of_class.recall for of_class in evaluation.classes if of_class.recall is not None]
+    training = evaluation.training
+    figures: dict[str, tuple[str, float | None]] = {
+        "min_class_recall": ("the recall of the worst class", min(recalls, default=None)),
+        "max_overfitting": (
+            "overfitting, training accuracy minus validation accuracy,",
+            training.overfitting if training else None,
+        ),
+        "max_robustness_loss": ("top-1 lost to a small change of the upload", evaluation.robustness_loss),
+        "max_latency_ms": (
+            "the CPU of a picture, in ms,",
+            evaluation.latency.cpu_ms if evaluation.latency else None,
+        ),
+    }
+    for name, threshold in thresholds.absolute:
+        if threshold is not None:
+            plain = name.partition("_")[2]
+            what, value = figures.get(name, (METRICS.get(plain, plain), evaluation.metrics.get(plain)))
+            yield _check(name, what, value, threshold)
+
+
+def _relative(comparison: Comparison, thresholds: Thresholds) -> Iterator[Check]:
+    figures = {
+        "max_top1_loss": ("top-1 lost against the serving model", max(0.0, -comparison.difference)),
+        "max_worse_share": (
+            "the share of classes that got worse than with the serving model",
+            len(comparison.worse) / comparison.tested_classes,
+        ),
+        "min_agreement": ("the agreement with the serving model", comparison.agreement),
+    }
+    for name, threshold in thresholds.relative:
+        if threshold is not None:
+            yield _check(name, *figures[name], threshold)
+
+
+def _check(name: str, what: str, value: float | None, threshold: float) -> Check:
+    least = name.startswith("min_")
+    if value is None:
+        sentence, passed = f"{what} is unknown, but {name} = {threshold:g} asks for it", False
+    else:
+        passed = value >= threshold if least else value <= threshold
+        word = ("at least" if least else "at most") if passed else ("less than" if least else "more than")
+        sentence = f"{what} is {value:.4g}, {word} {threshold:g}"
+    sentence = sentence[0].upper() + sentence[1:]
+    return Check(name=name, threshold=threshold, value=value, passed=passed, sentence=sentence)

@@ -1,0 +1,52 @@
+"""From a finished run to a version that serves: evaluate, gate, export, promote; each step as its verb does it."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from training import evaluation, releases, reports
+from training.exporting import Say, export_model
+from training.gate import Thresholds, Verdict
+from training.gate.passing import pass_gate
+from training.releases import Release
+from training.steps import Step, unseen
+
+
+class Outcome(NamedTuple):
+    """What became of a run."""
+
+    verdict: Verdict
+    version: Path | None
+    """None: the gate was not passed and nothing was exported."""
+    release: Release | None
+
+
+def release_run(
+    run: Path,
+    base: Path,
+    thresholds: Thresholds,
+    *,
+    force: bool = False,
+    robustness_pictures: int = evaluation.ROBUSTNESS_PICTURES,
+    say: Say = lambda line: None,
+    step: Step = unseen,
+) -> Outcome:
+    """Judge a run and, where it passes, make it the version that serves.
+
+    Args:
+        run: the folder of a finished run.
+        base: `models/NAME`; what serves from there is what the run is compared with.
+        thresholds: of the gate.
+        force: release it even if the gate is not passed; the version says so for ever.
+
+    Raises:
+        TrainingError: a step could not be done; what those before it wrote stays.
+    """
+    reports.check_place(run)
+    say("Evaluating the run on the pictures that it kept for testing")
+    evaluation.write(evaluation.evaluate_run(run, robustness_pictures=robustness_pictures, step=step), run)
+    say(f"Comparing it with what serves from {base}, and judging it")
+    verdict = pass_gate(run, thresholds, str(base), step=step)
+    if not verdict.passed and not force:
+        return Outcome(verdict, None, None)
+    version = export_model(run, base, force=force, say=say)
+    return Outcome(verdict, version, releases.promote(base, int(version.name)))
