@@ -7,10 +7,10 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
 MODELS := $(or $(GATEWAY_MODELS_DIR),models)
 NAME := $(or $(GATEWAY_MODEL_NAME),my_model)
-CODE := gateway serving training tests benchmarks
+CODE := gateway serving training tests benchmarks notebooks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check faults chaos lint fix bench fashion lock clean
+.PHONY: help setup run demo test check faults chaos lint fix notebooks bench fashion lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,7 +63,13 @@ lint: $(READY) ## Format, lint, types and layers
 fix: $(READY) ## Format, mend what the linter can, write the generated docs
 	@$(PY) -m ruff check --quiet --fix-only $(CODE)
 	@$(PY) -m ruff format --quiet $(CODE)
+	@$(PY) -m jupytext --quiet --sync notebooks/*.py
+	@$(PY) -m nbconvert --clear-output --inplace --log-level=ERROR notebooks/*.ipynb
 	@$(PY) -m tests.documents
+
+notebooks: $(READY) ## Open the notebooks in Jupyter Lab; from then on git compares and merges them by cells
+	@$(PY) -m nbdime config-git --enable 2>/dev/null || echo "no git checkout: notebooks will be compared as text" >&2
+	@cd notebooks && exec ../$(PY) -m jupyterlab
 
 bench: $(READY) ## Measure one upload: CPU, latency, memory, start
 	@$(PY) -m benchmarks

@@ -1,0 +1,202 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: -all
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: kernelspec,jupytext
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # From photos to answers
+#
+# A walk from a folder of labelled photos to an answer of the running gateway: is the data sound, is the model good, is
+# it better than the one that serves now, does it answer the same once it is served. Each step is a verb of
+# `python -m training`, called as a function here.
+#
+# Run it as it is first: it draws its own pictures and takes about a minute. Then set `PHOTOS` to a folder of yours.
+# Everything it makes goes into a scratch folder, unless you name others by these environment variables:
+#
+# | variable | default | what |
+# |---|---|---|
+# | `GATEWAY_URL` | `http://localhost:8080` | the gateway that is asked |
+# | `PHOTOS` | drawn pictures | folder of labelled photos, a folder per class |
+# | `RUNS_DIR` | scratch | where runs go |
+# | `MODELS_DIR` | scratch | folder of served models. Name the gateway's own, and the model goes into service |
+# | `MODEL_NAME` | `my_model` | its name there |
+
+# %%
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+if (Path.cwd().parent / "training").is_dir():  # started in notebooks/ of a checkout
+    sys.path.insert(0, str(Path.cwd().parent))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+GATEWAY_URL = os.environ.get("GATEWAY_URL", "http://localhost:8080")
+SCRATCH = Path(tempfile.mkdtemp(prefix="specimen-"))
+PHOTOS = Path(os.environ["PHOTOS"]) if "PHOTOS" in os.environ else SCRATCH / "photos"
+RUNS = Path(os.environ.get("RUNS_DIR", SCRATCH / "runs"))
+BASE = Path(os.environ.get("MODELS_DIR", SCRATCH / "models")) / os.environ.get("MODEL_NAME", "my_model")
+SERVES = "MODELS_DIR" in os.environ
+
+# %% [markdown]
+# ## The data
+#
+# A folder per class, with the photos in it. Here are drawn ones, if you have named none.
+
+# %%
+from training import drawings
+
+if "PHOTOS" not in os.environ:
+    for class_index in (0, 4, 14):
+        folder = PHOTOS / drawings.specimens()[class_index].label
+        folder.mkdir(parents=True)
+        for seed in range(30):
+            (folder / f"{seed:02}.jpg").write_bytes(drawings.encoded(class_index, seed))
+
+sorted(folder.name for folder in PHOTOS.iterdir() if folder.is_dir())
+
+# %% [markdown]
+# ## validate: is the data sound?
+#
+# Errors (a picture under two labels, in two splits, unreadable files) must be settled before training. The same report
+# as a page with thumbnails: `write(report, SCRATCH / "validation")`.
+
+# %%
+from training.validation import validate
+
+report = validate(PHOTOS)
+print(f"{len(report.manifest.entries)} pictures of {len(report.manifest.labels)} classes: {report.verdict}")
+for finding in report.findings[:5]:
+    print(finding.severity, finding.sentence)
+
+# %% [markdown]
+# ## train
+#
+# A tiny network on tiny pictures, from random weights, so that this takes a minute on any machine. For real photos
+# leave all but `data` out: then the weights of ImageNet are what it begins with, and the head learns first.
+
+# %%
+from training import runs, train
+from training.options import moment, options
+
+chosen = options(
+    data=PHOTOS, cache=RUNS / ".cache", weights="none", width=0.1, sizes=(32,), epochs=(20,), rates=(5e-3,), seed=1
+)
+run = train.run(chosen, RUNS / f"walk-{moment()}", say=print)
+record = runs.load(run)
+print(f"accuracy: {record.training_accuracy:.3f} in training, {record.validation_accuracy:.3f} in validation")
+
+# %% [markdown]
+# ## evaluate: how good is it?
+#
+# On the pictures that the run has kept for testing. The folder of the run now holds `evaluation.html`, to look at, and
+# `model_card.md`, to hand on.
+
+# %%
+from IPython.display import SVG, display
+
+from training import evaluation
+from training.evaluation import plots
+
+result = evaluation.evaluate_run(run, robustness_pictures=10)
+evaluation.write(result, run)
+found = result.evaluation
+low, high = found.top1_interval
+print(f"top-1 {found.metrics['top1']:.3f} (95 %: {low:.3f} to {high:.3f}) on {found.data.pictures} pictures")
+display(SVG(plots.reliability(found)))
+display(SVG(plots.confusion(found)))
+
+# %% [markdown]
+# ## compare: is it better than what serves now?
+#
+# The gateway gets the same files and answers with the model that serves; the new model answers here. Labels are
+# matched by name. With three classes a minute of training may well lose against a model that knows more.
+
+# %%
+from training import examples
+from training.comparison import compare
+from training.sources import opened
+
+pictures = examples.of(run)
+with opened(GATEWAY_URL) as serving, opened(run) as new:
+    comparison = compare(serving, new, pictures)
+print(f"top-1 {comparison.old_top1:.3f} -> {comparison.new_top1:.3f}. {comparison.verdict}")
+for flip in comparison.flips[:5]:
+    print(f"{flip.file}: {flip.old} -> {flip.new}, {flip.kind}")
+
+# %% [markdown]
+# ## gate: may it serve?
+#
+# Thresholds of your own go into a TOML file; `training/gate/default.toml` has the usual ones. These are modest, and
+# the model is held against what serves from `BASE`, if anything does.
+
+# %%
+from training.gate import Thresholds
+from training.gate.passing import pass_gate
+
+thresholds = Thresholds.model_validate(
+    {"absolute": {"min_top1": 0.4, "min_pictures": 5}, "relative": {"max_top1_loss": 0.05}}
+)
+verdict = pass_gate(run, thresholds, str(BASE))
+for check in verdict.checks:
+    print("passed" if check.passed else "FAILED", check.sentence)
+print(*verdict.notes)
+
+# %% [markdown]
+# ## export and promote: into service
+#
+# The version is verified against Keras on real pictures before anybody can see it. To promote it is to put it where
+# replicas look. Where that is the gateway's folder, every replica loads it before it drops the version before, and no
+# request fails.
+
+# %%
+from training import releases
+from training.exporting import export_model
+from training.sources.served import await_version
+
+if verdict.passed:
+    version = export_model(run, BASE, say=print)
+    release = releases.promote(BASE, int(version.name))
+    print(f"Version {release.version} is the one to serve from {BASE}")
+    if SERVES:
+        await_version(GATEWAY_URL, release.version, within_s=120)
+        print(f"Every replica behind {GATEWAY_URL} serves it")
+else:
+    print("It has not passed its gate, so nothing has changed.")
+
+# %% [markdown]
+# ## Ask
+#
+# What a website does: one photo to the gateway, names back.
+
+# %%
+import httpx
+
+photo = pictures[0].path
+upload = {"image": (photo.name, photo.read_bytes())}
+answer = httpx.post(f"{GATEWAY_URL}/v1/classify", params={"top_k": 3}, files=upload, timeout=60)
+answer.raise_for_status()
+print(f"A {pictures[0].label}, answered by version {answer.json()['model']['version']}:")
+for prediction in answer.json()["predictions"]:
+    print(f"{prediction['confidence']:.3f}  {prediction['label']}")
+
+# %% [markdown]
+# Which versions there are, newest first, and what they were made of. `releases.rollback(BASE)` makes the version serve
+# that served before.
+
+# %%
+for known in releases.history(BASE):
+    origin = known.provenance
+    print(known.version, known.state, origin.made_from if origin else "", origin.description.metrics if origin else "")
