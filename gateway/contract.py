@@ -50,6 +50,8 @@ class ServedModel:
     encoding: Encoding
     input_range: tuple[float, float]
     """What a channel spans where the encoding is floats."""
+    input: str
+    """Name of the one input."""
     output: str
     """Name of the output that holds the probabilities."""
     softmax: bool
@@ -106,6 +108,7 @@ def accept(
         signature=name,
         encoding=encoding,
         input_range=input_range,
+        input=next(iter(signatures[name].inputs)),
         output=output,
         softmax=description is not None,
     )

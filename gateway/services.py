@@ -28,6 +28,7 @@ from gateway.replicas.transitions import Transitions
 from gateway.replicas.versions import Binding, Canary, bind
 from gateway.replicas.waiting import WaitingLine
 from gateway.settings import Settings
+from gateway.tfserving import TFServing
 from gateway.tfserving.rest import RestClient, Transport
 
 
@@ -96,7 +97,7 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
     """
     async with AsyncExitStack() as stack:
         discovery = await _discovery(settings, stack)
-        client = await stack.enter_async_context(RestClient(transport, connect_timeout_s=settings.connect_timeout_s))
+        client = await stack.enter_async_context(_client(settings, transport))
         clock = asyncio.get_running_loop().time
         lag, transitions, line = LagProbe(clock), Transitions(clock), WaitingLine(settings.queue_size)
         canary = _canary(settings)
@@ -142,6 +143,15 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
         yield Services(
             settings, pool, health, discovery, dispatcher, labels, line, transitions, canary, in_flight, decoders
         )
+
+
+def _client(settings: Settings, transport: Transport | None) -> TFServing:
+    rest = RestClient(transport, connect_timeout_s=settings.connect_timeout_s)
+    if settings.transport == "rest":
+        return rest
+    from gateway.tfserving.grpc import GrpcClient  # here, because REST can do without its threads and its memory
+
+    return GrpcClient(rest, usual_port=settings.grpc_port, connect_timeout_s=settings.connect_timeout_s)
 
 
 async def _discovery(settings: Settings, stack: AsyncExitStack) -> Discovery:

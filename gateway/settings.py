@@ -62,6 +62,17 @@ class Settings(BaseSettings):
         description="Where the TensorFlow Serving replicas are: HOST:PORT with commas between, or dns://NAME:PORT "
         "where every address of NAME is a replica. Empty: the gateway starts replicas itself.",
     )
+    transport: Literal["rest", "grpc"] = Field(
+        "rest",
+        description="Which of TensorFlow Serving's APIs the gateway itself uses. Its clients' calls on "
+        "`/v1/models/NAME` always go on over REST.",
+    )
+    grpc_port: int = Field(
+        8500,
+        ge=1,
+        le=65535,
+        description="Where the replicas speak gRPC; an upstream HOST:PORT/GRPCPORT names another port for one.",
+    )
     embedded_replicas: int = Field(
         2, ge=1, le=64, description="Model servers that the gateway starts when no upstream is set."
     )
@@ -229,10 +240,11 @@ class Settings(BaseSettings):
     def upstream_is_an_address(self) -> Self:
         """Fail at the start, not at the first request."""
         for address in self.upstream_addresses:
-            host, _, port = address.rpartition(":")
-            if not host or not port.isdecimal() or "/" in host:
-                raise ValueError(f"upstream: {address!r} is not HOST:PORT (nor dns://NAME:PORT)")
-        if self.upstream_is_dns and len(self.upstream_addresses) != 1:
+            rest, slash, grpc_port = address.partition("/")
+            host, _, port = rest.rpartition(":")
+            if not host or not port.isdecimal() or grpc_port.isdecimal() != bool(slash):
+                raise ValueError(f"upstream: {address!r} is not HOST:PORT (nor HOST:PORT/GRPCPORT nor dns://NAME:PORT)")
+        if self.upstream_is_dns and (len(self.upstream_addresses) != 1 or "/" in self.upstream_addresses[0]):
             raise ValueError("upstream: dns:// takes exactly one NAME:PORT")
         return self
 

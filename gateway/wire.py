@@ -35,10 +35,15 @@ def nested_floats(pixels: Pixels, input_range: tuple[float, float]) -> bytes:
 
 
 @lru_cache(maxsize=3)
+def channel_values(low: float, high: float) -> NDArray[np.float32]:
+    """What the model is given for each of the 256 levels of a channel that spans `low` to `high`."""
+    return (low + np.arange(256) / 255 * (high - low)).astype(np.float32)
+
+
+@lru_cache(maxsize=3)
 def _texts(low: float, high: float) -> NDArray[np.bytes_]:
     """Shape (3, 256): each value as the red, green and blue of a pixel: `,[0.5` `,0.5` `,0.5]`, padded with spaces."""
-    values = (low + np.arange(256) / 255 * (high - low)).astype(np.float32)
-    numbers = [np.format_float_positional(value, unique=True, trim="-") for value in values]
+    numbers = [np.format_float_positional(value, unique=True, trim="-") for value in channel_values(low, high)]
     width = max(len(number) for number in numbers) + 2
     cells = [
         [f"{before}{n}{after}".ljust(width) for n in numbers] for before, after in ((",[", ""), (",", ""), (",", "]"))
@@ -50,13 +55,22 @@ def probabilities(model: ServedModel, body: bytes) -> Probabilities:
     """The one row of a predict answer.
 
     Raises:
-        BadAnswerError: not JSON, not one row, a row of another width than the labels, or no probabilities.
+        BadAnswerError: not JSON, not one row, or not what `checked` accepts.
     """
     try:
         (row,) = orjson.loads(body)["predictions"]
         values = np.asarray(row[model.output] if isinstance(row, dict) else row, dtype=np.float32)
     except (ValueError, KeyError, TypeError) as cause:  # NaN and Infinity are no JSON: ValueError
         raise BadAnswerError("no predictions in the answer") from cause
+    return checked(model, values)
+
+
+def checked(model: ServedModel, values: NDArray[np.float32]) -> Probabilities:
+    """`values`, if they are probabilities of this model's labels.
+
+    Raises:
+        BadAnswerError: another width than the labels, or no probabilities.
+    """
     if values.shape != (len(model.labels),):
         raise BadAnswerError(f"the answer has shape {values.shape} for {len(model.labels)} labels")
     if not (values.min() >= 0 and values.max() <= 1 + 1e-6):  # false for NaN too

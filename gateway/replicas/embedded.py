@@ -24,6 +24,8 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 STOP_WITHIN_S = 10.0
 LONGEST_LINE_BYTES = 1024 * 1024
+GRPC_THREADS = 64
+"""More than attempts in flight: a model server turns away what is beyond, by default what is beyond four a core."""
 PROJECT = Path(__file__).resolve().parents[2]
 PR_SET_PDEATHSIG = 1
 
@@ -46,7 +48,7 @@ class Embedded:
 
     async def addresses(self) -> Sequence[str]:
         """Known before the children are up: a probe tells when they are."""
-        return [f"127.0.0.1:{port}" for port in self._ports]
+        return [f"127.0.0.1:{port}/{grpc_port}" for port, grpc_port in self._ports.items()]
 
     def expire(self) -> None:
         """They keep their addresses."""
@@ -66,6 +68,7 @@ class Embedded:
         return [
             *([server] if server else [sys.executable, "-m", "serving.standin"]),
             f"--port={self._ports[port]}",
+            f"--grpc_max_threads={GRPC_THREADS}",
             f"--rest_api_port={port}",
             f"--model_name={self._model_name}",
             f"--model_base_path={self._models_dir / self._model_name}",

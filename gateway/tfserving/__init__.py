@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from gateway.contract import ServedModel, Signature
 from gateway.errors import (
@@ -47,6 +47,11 @@ class TFServing(Protocol):
 
     Whoever calls sets the time limit, with `asyncio.timeout`; a call that is cancelled leaves nothing behind.
     """
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *failure: object) -> None:
+        """Closes every connection."""
 
     async def status(self, address: str, model: str) -> dict[int, str]:
         """State of each version the replica knows, e.g. `{2: "AVAILABLE"}`."""

@@ -30,6 +30,7 @@ from gateway.errors import (
 from gateway.imaging import Pixels
 from gateway.labels import Description, Probabilities
 from gateway.tfserving import Call, Reply
+from gateway.tfserving.addresses import rest_address
 
 Transport = httpx.AsyncBaseTransport
 """The wire; tests put scripted replicas there."""
@@ -108,7 +109,7 @@ class RestClient:
         *,
         limit: int = MAX_REPLY_BYTES,
     ) -> Reply:
-        url = _url(address, target)
+        url = _url(rest_address(address), target)
         request = httpx.Request(method, url, headers=headers, content=body or None, extensions=self._extensions)
         answering = False
         _REUSED.set(False)

@@ -38,11 +38,16 @@ def test_a_dns_name_is_one_name() -> None:
     settings = Settings(upstream="dns://tasks.tf_model_serving:8501")
     assert settings.upstream_is_dns
     assert settings.upstream_addresses == ("tasks.tf_model_serving:8501",)
-    with pytest.raises(ValidationError, match="exactly one NAME:PORT"):
-        Settings(upstream="dns://a:1,b:1")
+    for wrong in ("dns://a:1,b:1", "dns://a:1/2"):
+        with pytest.raises(ValidationError, match="exactly one NAME:PORT"):
+            Settings(upstream=wrong)
 
 
-@pytest.mark.parametrize("upstream", ["a", "a:b", ":1", "a:1/path", "https://a:1"])
+def test_an_upstream_may_name_its_grpc_port() -> None:
+    assert Settings(upstream="a:8501/9000,[::1]:8501").upstream_addresses == ("a:8501/9000", "[::1]:8501")
+
+
+@pytest.mark.parametrize("upstream", ["a", "a:b", ":1", "a:1/path", "a:1/2/3", "https://a:1"])
 def test_an_upstream_that_is_no_address_stops_the_start(upstream: str) -> None:
     with pytest.raises(ValidationError, match="is not HOST:PORT"):
         Settings(upstream=upstream)

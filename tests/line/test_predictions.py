@@ -48,16 +48,34 @@ def keras_answers(uploads: dict[str, bytes]) -> dict[str, NDArray[np.float32]]:
     return dict(zip(uploads, answers, strict=True))
 
 
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
 @pytest.mark.parametrize("signature", ["serving_bytes", "serving_default"])
 def test_every_confidence_is_what_keras_says(
-    demo_models: Path, uploads: dict[str, bytes], keras_answers: dict[str, NDArray[np.float32]], signature: str
+    demo_models: Path,
+    uploads: dict[str, bytes],
+    keras_answers: dict[str, NDArray[np.float32]],
+    signature: str,
+    transport: str,
 ) -> None:
     with (
-        running(demo_models, pictures.jpeg(), signature=signature, embedded_replicas="1") as line,
+        running(demo_models, pictures.jpeg(), signature=signature, transport=transport, embedded_replicas="1") as line,
         client_of(line) as client,
     ):
         for name, data in uploads.items():
             np.testing.assert_allclose(confidences(client, data), keras_answers[name], atol=TOLERANCE, err_msg=name)
+
+
+def test_both_transports_give_equal_answers(
+    demo_models: Path, client: httpx.Client, uploads: dict[str, bytes], tmp_path: Path
+) -> None:
+    log = tmp_path / "gateway.log"
+    with running(demo_models, pictures.jpeg(), log=log, transport="grpc") as line, client_of(line) as over_grpc:
+        for name, data in uploads.items():
+            forms = [over.post("/v1/classify?top_k=137", files={"image": ("a", data)}) for over in (client, over_grpc)]
+            answers = [{**form.json(), "request_id": None} for form in forms]
+            assert answers[0] == answers[1], name
+        assert over_grpc.get("/v1/models/my_model/metadata").json() == client.get("/v1/models/my_model/metadata").json()
+    assert "Traceback" not in log.read_text(encoding="utf-8")
 
 
 def test_each_photo_gets_five_labels_in_falling_confidence(client: httpx.Client, photos: list[Path]) -> None:
@@ -121,16 +139,18 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(params=["exported_by_keras_3", "saved_by_tf_keras"])
+@pytest.fixture(params=[("exported_by_keras_3", "rest"), ("saved_by_tf_keras", "rest"), ("saved_by_tf_keras", "grpc")])
 def foreign_line(request: pytest.FixtureRequest, foreign: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
+    name, transport = request.param
     settings = {
-        "model_name": request.param,
+        "model_name": name,
+        "transport": transport,
         "labels_file": str(foreign / "labels.txt"),
         "input_range": "-1..1",
         "embedded_replicas": "1",
     }
     with running(foreign, pictures.jpeg(), **settings) as line:
-        yield line, json.loads((foreign / f"{request.param}.json").read_text(encoding="utf-8"))
+        yield line, json.loads((foreign / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def test_a_model_of_others_is_served_by_configuration_alone(foreign_line: tuple[Line, dict[str, Any]]) -> None:

@@ -14,6 +14,7 @@ def served(version: str) -> ServedModel:
         description=Description(title="t", labels=("a",), preprocessing=Preprocessing(fingerprint="f")),
         signature="serving_bytes",
         encoding="bytes",
+        input="image",
         input_range=(0, 1),
         output="probabilities",
         softmax=True,
