@@ -72,12 +72,15 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 @contextlib.contextmanager
-def running(models: Path, picture: bytes, *, log: Path | None = None, **settings: str) -> Iterator[Line]:
+def running(
+    models: Path, picture: bytes, *, log: Path | None = None, api_key: str = "", **settings: str
+) -> Iterator[Line]:
     """The line, from its start until its first answer to `picture` and on; stopped at the end.
 
     Args:
         models: the folder of the embedded replicas' models.
         log: where the gateway's log lines go.
+        api_key: to send along with the picture.
         settings: the gateway's, by name.
     """
     settings = {"port": str(free_port()), "models_dir": str(models), "drain_s": "0", **settings}
@@ -87,7 +90,7 @@ def running(models: Path, picture: bytes, *, log: Path | None = None, **settings
     with log.open("wb") if log else tempfile.TemporaryFile() as lines:
         gateway = subprocess.Popen([sys.executable, "-m", "gateway"], env=os.environ | environment, stderr=lines)
         try:
-            _await_answer(port, picture, gateway)
+            _await_answer(port, picture, gateway, api_key)
             yield Line(port, gateway, psutil.Process(gateway.pid), time.monotonic() - started)
         finally:
             if gateway.poll() is None:
@@ -102,11 +105,12 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _await_answer(port: int, picture: bytes, gateway: "subprocess.Popen[bytes]") -> None:
+def _await_answer(port: int, picture: bytes, gateway: "subprocess.Popen[bytes]", headers: dict[str, str]) -> None:
+    headers = {"Content-Type": "image/jpeg", "X-API-Key": api_key}
     until = time.monotonic() + START_WITHIN_S
     while time.monotonic() < until and gateway.poll() is None:
         with contextlib.suppress(OSError), contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as client:
-            client.request("POST", "/v1/classify", picture, {"Content-Type": "image/jpeg"})
+            client.request("POST", "/v1/classify", picture, {"Content-Type": "image/jpeg", **headers})
             if client.getresponse().status == 200:
                 return
         time.sleep(0.05)

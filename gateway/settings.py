@@ -5,18 +5,17 @@ Every field is an environment variable (`GATEWAY_PORT`) and a flag (`--port`); t
 """
 
 import os
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, FilePath, ValidationInfo, field_validator, model_validator
+from pydantic import Field, FilePath, IPvAnyNetwork, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
 
 InputRange = Literal["0..1", "-1..1", "0..255"]
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIC", "TIFF", "BMP"]
-Network = IPv4Network | IPv6Network
+Network = IPvAnyNetwork
 Comma = NoDecode  # lists are written a,b,c; pydantic-settings would want JSON
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

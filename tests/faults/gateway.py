@@ -141,10 +141,10 @@ def answers(received: bytes) -> list[Answer]:
 
 
 @contextlib.contextmanager
-def running_gateway(upstream: str, log: Path, **settings: str) -> Iterator[Gateway]:
+def running_gateway(upstream: str, log: Path, *, api_key: str = "", **settings: str) -> Iterator[Gateway]:
     """From its start until it has ended; its log must then be as every log of ours."""
     settings = {"upstream": upstream, "log_format": "json", "probe_interval_s": "0.2", **settings}
-    with running(Path("models"), PICTURE, log=log, **settings) as line:
+    with running(Path("models"), PICTURE, log=log, api_key=api_key, **settings) as line:
         yield Gateway(line, log)
         line.started.send_signal(signal.SIGINT)
         assert line.started.wait(30) == 0

@@ -1,0 +1,100 @@
+"""Work for a while with faults on: what the gateway uses must not grow.
+
+FAULTS_SOAK_S sets how long (default 60 seconds; 600 for the full one).
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.faults.gateway import Gateway, running_gateway
+from tests.faults.load import UPLOAD, steady
+from tests.faults.record import record
+from tests.faults.replica import Replica, wait_for
+from tests.faults.smuggling import CORPUS
+
+pytestmark = pytest.mark.faults
+
+SOAK_S = float(os.environ.get("FAULTS_SOAK_S", "60"))
+WARM_UP = 1500
+"""Requests before the first look: pools and caches fill."""
+EVERY_S = 1.0
+
+
+@dataclass(frozen=True)
+class Use:
+    """At one moment."""
+
+    rss_mib: float
+    files: int
+    threads: int
+
+
+@contextlib.contextmanager
+def mischief(port: int, *, per_second: float) -> Iterator[None]:
+    """Clients that leave, and requests that are none, until the block ends."""
+    stop = threading.Event()
+    chance = random.Random(102)
+
+    async def one() -> None:
+        sent = chance.choice([UPLOAD[: chance.randrange(1, len(UPLOAD))], UPLOAD, chance.choice(list(CORPUS.values()))])
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(sent)
+            await asyncio.sleep(chance.uniform(0, 0.05))
+            writer.transport.abort()
+
+    async def run() -> None:
+        while not stop.is_set():
+            await asyncio.gather(one(), asyncio.sleep(1 / per_second))
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(60)
+
+
+def used(gateway: Gateway) -> Use:
+    return Use(gateway.rss_mib(), gateway.files(), gateway.process.num_threads())
+
+
+def slope(values: list[float]) -> float:
+    """By least squares, over the whole time."""
+    count = len(values)
+    middle = (count - 1) / 2
+    mean = sum(values) / count
+    over = sum((at - middle) ** 2 for at in range(count))
+    return sum((at - middle) * (value - mean) for at, value in enumerate(values)) / over * count
+
+
+def test_after_hours_of_work_with_faults_the_gateway_is_as_it_was(replica: Replica, tmp_path: Path) -> None:
+    with running_gateway(replica.address, tmp_path / "log") as gateway:
+        replica.delay_s = 0.005
+        with steady(lambda: gateway.port, per_second=60) as seen, mischief(gateway.port, per_second=20):
+            wait_for(lambda: seen.count >= WARM_UP, within_s=300)
+            looks = []
+            until = time.monotonic() + SOAK_S
+            while time.monotonic() < until:
+                time.sleep(EVERY_S)
+                looks.append(used(gateway))
+        replica.delay_s = 0
+        assert seen.failures <= seen.count / 1000, seen.statuses
+        third = len(looks) // 3
+        grown = slope([look.rss_mib for look in looks])
+        assert grown < 1 + 20 * 60 / max(SOAK_S, 60) / 4  # a short look sees the steps that a long one evens out
+        assert max(look.files for look in looks[-third:]) <= max(look.files for look in looks[:third]) + 20
+        assert max(look.threads for look in looks[-third:]) <= max(look.threads for look in looks[:third]) + 2
+        wait_for(gateway.quiet)
+        seconds = f"{SOAK_S:.0f} s, {seen.count:,} uploads, {seen.failures} failed"
+        record("102", f"{seconds}: RSS {looks[0].rss_mib:.0f} MiB, slope {grown:+.1f} MiB; files and threads flat")
