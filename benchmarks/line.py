@@ -105,7 +105,7 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _await_answer(port: int, picture: bytes, gateway: "subprocess.Popen[bytes]", headers: dict[str, str]) -> None:
+def _await_answer(port: int, picture: bytes, gateway: "subprocess.Popen[bytes]", api_key: str) -> None:
     headers = {"Content-Type": "image/jpeg", "X-API-Key": api_key}
     until = time.monotonic() + START_WITHIN_S
     while time.monotonic() < until and gateway.poll() is None:

@@ -1,6 +1,6 @@
 """Work for a while with faults on: what the gateway uses must not grow.
 
-FAULTS_SOAK_S sets how long (default 60 seconds; 600 for the full one).
+FAULTS_SOAK_S sets how long (default 45 seconds; 600 for the full one).
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from tests.faults.smuggling import CORPUS
 
 pytestmark = pytest.mark.faults
 
-SOAK_S = float(os.environ.get("FAULTS_SOAK_S", "60"))
+SOAK_S = float(os.environ.get("FAULTS_SOAK_S", "45"))
 WARM_UP = 1500
 """Requests before the first look: pools and caches fill."""
 EVERY_S = 1.0
@@ -92,7 +92,7 @@ def test_after_hours_of_work_with_faults_the_gateway_is_as_it_was(replica: Repli
         assert seen.failures <= seen.count / 1000, seen.statuses
         third = len(looks) // 3
         grown = slope([look.rss_mib for look in looks])
-        assert grown < 1 + 20 * 60 / max(SOAK_S, 60) / 4  # a short look sees the steps that a long one evens out
+        assert grown < (1 if SOAK_S >= 600 else 8)  # a short look sees the steps that a long one evens out
         assert max(look.files for look in looks[-third:]) <= max(look.files for look in looks[:third]) + 20
         assert max(look.threads for look in looks[-third:]) <= max(look.threads for look in looks[:third]) + 2
         wait_for(gateway.quiet)
