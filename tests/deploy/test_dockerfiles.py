@@ -1,0 +1,54 @@
+"""What can be said of the images without building them."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gateway.app import VERSION
+from tests.documents import ROOT
+
+DOCKERFILES = sorted(ROOT.glob("*/*Dockerfile"))
+
+
+def stages(dockerfile: Path) -> dict[str, str]:
+    """Name of each stage to its text; the last one is called `last` where it has no name."""
+    text = re.sub(r"^#.*\n", "", dockerfile.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    parts = re.split(r"^FROM (\S+)(?: AS (\S+))?\n", text, flags=re.MULTILINE)
+    return {parts[k + 1] or "last": f"FROM {parts[k]}\n{parts[k + 2].strip()}" for k in range(1, len(parts), 3)}
+
+
+@pytest.mark.parametrize("stage", ["lock", "tensorflow", "training"])
+def test_stages_of_one_name_are_the_same_so_that_the_builder_makes_them_once(stage: str) -> None:
+    texts = {
+        file.name: stages(file)[stage] for file in DOCKERFILES if "tensorflow" in stages(file) and stage in stages(file)
+    }
+    assert len(set(texts.values())) == 1, texts.keys()
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_an_image_runs_as_a_number_that_is_not_root_and_says_what_it_is(dockerfile: Path) -> None:
+    last = stages(dockerfile)["last"]
+    user = re.findall(r"^USER (\d+):(\d+)$", last, re.MULTILINE)
+    assert user, "USER must be a number, so that Kubernetes can see that it is not root"
+    assert user[-1][0] != "0"
+    for label in ("title", "description", "licenses", "version", "revision"):
+        assert f"org.opencontainers.image.{label}=" in last
+    assert f"ARG VERSION={VERSION}" in last
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_package_host_is_named(dockerfile: Path) -> None:
+    text = dockerfile.read_text(encoding="utf-8")
+    assert "index-url" not in text
+    assert "find-links" not in text
+    assert not re.findall(r"https?://(?!127\.0\.0\.1|gateway:)\S+", text)
+
+
+@pytest.mark.parametrize("script", ["serve", "healthy", "tf_serving_entrypoint.sh", "tensorflow_model_server"])
+def test_a_script_is_executable_and_its_shell_can_read_it(script: str) -> None:
+    path = ROOT / "serving" / script
+    assert path.stat().st_mode & 0o111 == 0o111
+    shell = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("#!")
+    subprocess.run([shell, "-n", str(path)], check=True)
