@@ -7,13 +7,15 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
 MODELS := $(or $(GATEWAY_MODELS_DIR),models)
 NAME := $(or $(GATEWAY_MODEL_NAME),my_model)
-CODE := gateway serving training tests benchmarks notebooks
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+SERVING_IMAGE := tensorflow/serving:2.20.0
+CODE := gateway serving training deploy tests benchmarks notebooks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check faults chaos lint fix notebooks bench fashion lock clean
+.PHONY: help setup run demo test check faults chaos containers lint fix notebooks bench fashion up release sbom audit licences lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make the virtual environment .venv from the lock file
 
@@ -39,7 +41,7 @@ demo: $(READY) ## Make the demo model anew
 	@$(PY) -m training demo --models $(MODELS) --name $(NAME) --force
 
 test: $(READY) ## Run every test; what a machine cannot run skips with its reason
-	@$(PY) -m pytest -m "not faults and not chaos"
+	@$(PY) -m pytest -m "not faults and not chaos and not docker"
 
 faults: $(READY) ## Provoke the fault catalogue and write docs/faults.md: ten minutes
 	@rm -f runs/faults/edge.jsonl
@@ -51,8 +53,11 @@ chaos: $(READY) ## Let replicas fail under load and report what clients see: eig
 	@FAULTS_REPORT=$(CURDIR)/runs/faults/chaos.jsonl CHAOS_REPORT=$(CURDIR)/docs/chaos.md $(PY) -m pytest -q -m chaos tests/chaos
 	@$(PY) -m tests.faults.document runs/faults/*.jsonl
 
+containers: $(READY) ## Build the images and try them on the Docker Engine, Swarm included: a quarter of an hour
+	@$(PY) -m pytest -q -m docker tests/containers
+
 check: lint ## Format, lint, types, layers and the fast tests: under a minute
-	@$(PY) -m pytest -q -n 2 -m "not slow and not browser and not faults and not chaos"
+	@$(PY) -m pytest -q -n 2 -m "not slow and not browser and not faults and not chaos and not docker"
 
 lint: $(READY) ## Format, lint, types and layers
 	@$(PY) -m ruff format --check --quiet $(CODE) || { echo "not formatted: run make fix" >&2; exit 1; }
@@ -78,6 +83,31 @@ fashion: $(READY) ## Train on Fashion-MNIST (dataset-fashion-mnist of Debian): h
 	@$(PY) -m training.fashion_mnist runs/fashion-photos --train 20000 --test 10000
 	@$(PY) -m training train runs/fashion-photos --run runs/fashion --weights none --width 0.35 --sizes 56 \
 	  --epochs 12 --rates 3e-3 --batch 64 --augment mirror --label-smoothing 0.05 --dropout 0.1
+
+up: ## Build and start everything in containers: http://localhost:8080
+	@image="$${SERVING_IMAGE:-$(SERVING_IMAGE)}"; \
+	docker image inspect "$$image" >/dev/null 2>&1 || docker pull --quiet "$$image" >/dev/null 2>&1 || { \
+	  echo "$$image cannot be had here: building the stand-in, specimen/standin" >&2; image=specimen/standin; \
+	  docker build --quiet -f serving/standin.Dockerfile -t specimen/standin .; }; \
+	SERVING_IMAGE="$$image" $(COMPOSE) up --build --detach
+
+release: $(READY) ## Build and tag the serving image of a model version: make release MODEL=models/my_model
+	@$(PY) -m deploy.release "$(MODEL)"
+
+sbom: $(READY) ## Write what is in each image, as CycloneDX, into runs/sbom
+	@mkdir -p runs/sbom
+	@for image in "gateway gateway heic otel" "standin serving" "notebooks gateway training notebooks"; do \
+	  set -- $$image; name=$$1; shift; \
+	  $(PY) deploy/locked.py $$@ | PYTHONWARNINGS=ignore $(VENV)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
+	    --output-file runs/sbom/$$name.json - || exit 1; \
+	done
+
+audit: $(READY) ## Ask for known vulnerabilities of what is locked (needs the network)
+	@$(VENV)/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
+
+licences: $(READY) ## Write the licences of all dependencies into runs/licences.md
+	@mkdir -p runs
+	@$(VENV)/bin/pip-licenses --python=$(PY) --format=markdown --order=license --with-urls --output-file=runs/licences.md
 
 lock: $(READY) ## Write the lock file anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --fork-strategy fewest \

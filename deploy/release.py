@@ -1,0 +1,65 @@
+"""`make release MODEL=models/my_model`: the serving image of one model version, tagged with its number.
+
+MODEL is a version (`models/my_model/1602685044`) or a model, whose newest version is the promoted one. It has to lie
+in this checkout's `models/`, which is what the builder gets to see.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from training import versions
+
+ROOT = Path(__file__).resolve().parents[1]
+REPOSITORY = "specimen/serving"
+
+
+def chosen(model: Path) -> Path:
+    """The version directory that MODEL means.
+
+    Raises:
+        LookupError: there is none; the message is for the operator.
+    """
+    path = model.resolve()
+    if not path.name.isdecimal():
+        if not (found := versions.present(path)):
+            raise LookupError(f"{model} holds no version; name models/NAME or models/NAME/VERSION")
+        path /= str(found[-1])
+    if not (path / "saved_model.pb").is_file():
+        raise LookupError(f"{path} is no SavedModel: it has no saved_model.pb")
+    if path.parents[1] != ROOT / "models":
+        raise LookupError(f"{path} is not in {ROOT / 'models'}, where the builder can see it: copy it there first")
+    return path
+
+
+def command(version: Path, repository: str, *, revision: str) -> list[str]:
+    """How Docker builds the image; SERVING_IMAGE and PYTHON_IMAGE come from the environment where they are set."""
+    arguments = {"MODEL": version.parent.name, "MODEL_VERSION": version.name, "REVISION": revision}
+    arguments |= {name: os.environ[name] for name in ("SERVING_IMAGE", "PYTHON_IMAGE") if os.environ.get(name)}
+    given = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
+    return ["docker", "build", "-f", "serving/Dockerfile", "-t", f"{repository}:{version.name}", *given, "."]
+
+
+def _revision() -> str:
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S607
+    return asked.stdout.strip() or "unknown"
+
+
+def main() -> NoReturn:
+    if len(sys.argv) != 2 or not sys.argv[1]:
+        sys.exit("release: say what to release, make release MODEL=models/my_model")
+    repository = os.environ.get("MODEL_REPOSITORY") or REPOSITORY
+    try:
+        version = chosen(Path(sys.argv[1]))
+    except LookupError as error:
+        sys.exit(f"release: {error}")
+    built = subprocess.run(command(version, repository, revision=_revision()), cwd=ROOT, check=False)
+    if built.returncode == 0:
+        print(f"{repository}:{version.name} is ready")  # noqa: T201
+    sys.exit(built.returncode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""`docker stack deploy` of the same file: equal shares, and not one failed upload whatever is done to the stack.
+
+The uploads come from a container beside the gateway and take, each of them, an address that the gateway's name has at
+that moment, as a load balancer does. Swarm's own one needs IPVS in the kernel, which the engine of the tests lacks.
+"""
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.containers.engine import (
+    Checkout,
+    Load,
+    containers,
+    docker,
+    documented,
+    in_container,
+    load,
+    wait_until,
+)
+
+PYTHON = sys.executable
+SCRAPE = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/metrics').read().decode())"
+EXPORT_REVERSED = """
+from pathlib import Path
+from training import drawings
+from training import model as network
+from training.demo import provide, record, weights
+from training.export import export
+found = record.load()
+model = network.build(len(drawings.specimens()), alpha=found.alpha)
+weights.load(model)
+told = provide.description(found)
+told = told.model_copy(update={"labels": tuple(reversed(told.labels))})
+print(export(model, told, Path("models/my_model")))
+"""
+
+
+@pytest.fixture(scope="module")
+def swarm(checkout: Checkout, standin: str) -> Iterator[Checkout]:
+    """The stack `tf`, complete; the Swarm ends with the module."""
+    checkout.sh("docker compose build")
+    docker("swarm", "init", "--advertise-addr", "127.0.0.1")
+    try:
+        checkout.sh(documented("docker stack deploy -c docker-compose.yml tf"))
+        wait_until(
+            lambda: replicas() == {"tf_gateway": "1/1", "tf_tensorflow": "1/1", "tf_tf_model_serving": "4/4"},
+            "the stack",
+        )
+        yield checkout
+    finally:
+        docker("stack", "rm", "tf")
+        docker("swarm", "leave", "--force")
+        wait_until(lambda: not containers("tf_"), "the stack to end")
+
+
+@pytest.fixture(scope="module")
+def client(swarm: Checkout) -> str:
+    """A container beside the gateway to upload from."""
+    command = ["--entrypoint", "python", "specimen/gateway", "-c", "import time; time.sleep(7200)"]
+    docker(
+        "service",
+        "create",
+        "--name",
+        "tf_client",
+        "--detach",
+        "--network",
+        "tf_front",
+        "--no-healthcheck",
+        "--stop-grace-period",
+        "1s",
+        *command,
+    )
+    docker("service", "update", "--detach", "--label-add", "com.docker.stack.namespace=tf", "tf_client")  # ends with it
+    wait_until(lambda: len(containers("tf_client")) == 1, "the client")
+    return containers("tf_client")[0]
+
+
+def replicas() -> dict[str, str]:
+    """Running of wanted tasks, by service."""
+    lines = docker("service", "ls", "--format", "{{.Name}} {{.Replicas}}").splitlines()
+    return {name: count for name, count in (line.split() for line in lines) if name != "tf_client"}
+
+
+def updated(service: str) -> bool:
+    state = docker("service", "inspect", service, "--format", "{{.UpdateStatus.State}}")
+    assert not state.startswith(("paused", "rollback")), docker("service", "ps", "--no-trunc", service)
+    return state == "completed"
+
+
+def attempts(gateway: str) -> dict[str, int]:
+    """Attempts that succeeded, by replica."""
+    found = re.findall(
+        r'gateway_attempt_seconds_count\{outcome="ok",replica="([^"]+)"\} (\d+)', in_container(gateway, SCRAPE)
+    )
+    return {replica: int(count) for replica, count in found}
+
+
+def labels_at(gateway: str) -> list[str]:
+    script = "import json, urllib.request as r; print('\\n'.join(json.load(r.urlopen('http://127.0.0.1:8080/v1/labels'))['labels']))"
+    return in_container(gateway, script).splitlines()
+
+
+def replicas_known() -> int:
+    script = "import json, urllib.request as r; print(sum(m['state'] == 'available' for m in json.load(r.urlopen('http://127.0.0.1:8080/v1/models'))['replicas']))"
+    return int(in_container(containers("tf_gateway")[0], script))
+
+
+def version_served(gateway: str) -> str:
+    script = (
+        "import json, urllib.request as r; print(json.load(r.urlopen('http://127.0.0.1:8080/v1/models'))['serving'])"
+    )
+    return in_container(gateway, script)
+
+
+def assert_unharmed(told: Load) -> None:
+    assert told.failures == []
+    assert told.count > 20
+
+
+def test_the_stack_has_its_services_and_four_replicas(swarm: Checkout) -> None:
+    assert "tf_tf_model_serving" in swarm.sh(documented("docker service ls"))
+    assert replicas() == {"tf_gateway": "1/1", "tf_tensorflow": "1/1", "tf_tf_model_serving": "4/4"}
+
+
+def test_all_four_replicas_get_equal_shares(swarm: Checkout, client: str) -> None:
+    (gateway,) = containers("tf_gateway")
+    wait_until(lambda: replicas_known() == 4, "all replicas to be known")
+    before = Counter(attempts(gateway))
+    with load(client) as told:
+        wait_until(lambda: sum(attempts(gateway).values()) > before.total() + 200, "two hundred uploads")
+    assert_unharmed(told)
+    shares = Counter(attempts(gateway)) - before
+    assert len(shares) == 4
+    assert max(shares.values()) - min(shares.values()) <= 0.1 * shares.total()
+
+
+def test_no_upload_fails_when_a_replica_is_killed(swarm: Checkout, client: str) -> None:
+    with load(client) as told:
+        docker("kill", victim := containers("tf_tf_model_serving")[0])
+        wait_until(
+            lambda: len(containers("tf_tf_model_serving")) == 4 and replicas()["tf_tf_model_serving"] == "4/4",
+            "a new one",
+        )
+        wait_until(lambda: replicas_known() == 4, "the gateway to know it")
+    assert victim not in containers("tf_tf_model_serving")
+    assert_unharmed(told)
+
+
+def test_no_upload_fails_when_replicas_are_added_and_taken_away(swarm: Checkout, client: str) -> None:
+    with load(client) as told:
+        swarm.sh(documented("docker service scale tf_tf_model_serving=6"))
+        wait_until(lambda: replicas_known() == 6, "six replicas")
+        swarm.sh("docker service scale tf_tf_model_serving=2")
+        wait_until(lambda: replicas_known() == 2 and len(containers("tf_tf_model_serving")) == 2, "two replicas")
+    assert_unharmed(told)
+
+
+def test_no_upload_fails_and_no_name_is_wrong_when_a_model_with_other_labels_is_rolled_out(
+    swarm: Checkout, client: str
+) -> None:
+    (gateway,) = containers("tf_gateway")
+    names = {version_served(gateway): labels_at(gateway)}
+    (first,) = names
+    swarm.sh(f"docker cp {containers('tf_tf_model_serving')[0]}:/models .")
+    built = swarm.sh(f"PYTHONPATH=. {PYTHON} -c '{EXPORT_REVERSED}'").split()[-1]
+    second = built.rsplit("/", 1)[-1]
+    swarm.sh(documented("make release MODEL=models/my_model").replace("make", f"make PY={PYTHON} READY="))
+    with load(client) as told:
+        roll_out = documented("docker service update --image specimen/serving:VERSION tf_tf_model_serving")
+        swarm.sh(roll_out.replace("VERSION", second) + " --no-resolve-image --detach")
+        wait_until(lambda: updated("tf_tf_model_serving"), "the roll-out")
+        wait_until(lambda: version_served(gateway) == second and replicas_known() == 2, "the new model everywhere")
+    names[second] = labels_at(gateway)
+    docker("image", "rm", "--no-prune", f"specimen/serving:{second}")
+    assert_unharmed(told)
+    assert names[second] == names[first][::-1]
+    assert told.versions == {first, second}
+    assert all(names[version][index] == label for version, index, label, _ in told.answers)
+
+
+def test_no_upload_fails_and_the_old_model_is_back_when_the_roll_out_is_taken_back(
+    swarm: Checkout, client: str
+) -> None:
+    (gateway,) = containers("tf_gateway")
+    second = version_served(gateway)
+    with load(client) as told:
+        swarm.sh(documented("docker service rollback tf_tf_model_serving") + " --detach")
+        wait_until(lambda: version_served(gateway) != second and replicas_known() == 2, "the old model everywhere")
+    assert_unharmed(told)
+    assert int(version_served(gateway)) < int(second)
+
+
+def test_no_upload_fails_when_the_gateway_is_updated(swarm: Checkout, client: str) -> None:
+    swarm.sh(documented("docker service scale tf_gateway=2"))
+    wait_until(lambda: replicas()["tf_gateway"] == "2/2", "two gateways")
+    before = set(containers("tf_gateway"))
+    with load(client) as told:
+        docker(
+            "service",
+            "update",
+            "--detach",
+            "--env-add",
+            "GATEWAY_LOG_LEVEL=warning",
+            "--no-resolve-image",
+            "tf_gateway",
+        )
+        wait_until(lambda: updated("tf_gateway"), "the update")
+        wait_until(
+            lambda: len(containers("tf_gateway")) == 2 and not before & set(containers("tf_gateway")),
+            "the old ones to end",
+        )
+    assert_unharmed(told)
+    assert len(told.gateways) >= 4  # both old ones and both new ones

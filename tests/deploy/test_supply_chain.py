@@ -1,0 +1,20 @@
+"""What `make sbom` writes."""
+
+import json
+import subprocess
+
+import pytest
+
+from deploy.locked import subset
+from tests.containers.engine import documented
+from tests.deploy.test_locked import LOCK, PROJECT, pins
+from tests.documents import ROOT
+
+
+@pytest.mark.slow
+def test_the_bill_of_materials_names_every_pin_of_an_image_with_its_hashes() -> None:
+    subprocess.run(documented("make sbom").split(), cwd=ROOT, check=True, capture_output=True)
+    bill = json.loads((ROOT / "runs/sbom/gateway.json").read_text(encoding="utf-8"))
+    listed = {part["name"]: part["version"] for part in bill["components"]}
+    assert bill["bomFormat"] == "CycloneDX"
+    assert listed == pins(subset(PROJECT, LOCK, ["gateway", "heic", "otel"]))
