@@ -14,6 +14,7 @@ from gateway import imaging, metrics
 from gateway.contract import ServedModel, Terms
 from gateway.errors import NoReplicaError
 from gateway.lag import LagProbe
+from gateway.lifecycle import Lifecycle
 from gateway.limits import InFlight
 from gateway.replicas.attempts import Attempts
 from gateway.replicas.catalog import Catalog
@@ -199,4 +200,12 @@ async def get_services(request: Request) -> Services:
     return services
 
 
+async def get_lifecycle(request: Request) -> Lifecycle:
+    """Has this gateway been told to stop?"""
+    lifecycle = request.app.state.lifecycle
+    assert isinstance(lifecycle, Lifecycle)
+    return lifecycle
+
+
 Running = Annotated[Services, Depends(get_services)]
+Living = Annotated[Lifecycle, Depends(get_lifecycle)]

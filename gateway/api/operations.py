@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
@@ -11,7 +11,7 @@ from gateway import metrics
 from gateway.api.classify import ModelVersion, version_of
 from gateway.api.documentation import problems_of
 from gateway.errors import NoReplicaError, ShuttingDownError
-from gateway.services import Running, Services
+from gateway.services import Living, Running, Services
 
 router = APIRouter(tags=["Operation"])
 
@@ -68,9 +68,9 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", summary="Can it classify?", responses=problems_of(NoReplicaError, ShuttingDownError))
-async def readyz(request: Request, services: Running) -> Health:
+async def readyz(lifecycle: Living, services: Running) -> Health:
     """Answers 200 when some replica serves a version that this gateway accepts, and it has not been told to stop."""
-    if request.app.state.lifecycle.draining:
+    if lifecycle.draining:
         raise ShuttingDownError("This gateway stops; send requests to another one.", retry_after_s=1)
     services.current_model()
     return Health()
