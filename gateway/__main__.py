@@ -1,12 +1,13 @@
 """`python -m gateway`: read the settings once, set up the logs, run uvicorn until told to stop."""
 
+import os
 import socket
 import sys
 from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from gateway import logs
+from gateway import logs, telemetry, tracing
 from gateway.app import create_app
 from gateway.auth import KeysError
 from gateway.imaging import check_formats
@@ -29,6 +30,7 @@ def main() -> None:
     except KeysError as mistake:
         sys.exit(f"GATEWAY_API_KEYS_FILE: {mistake}")
     logs.configure(settings.log_format, settings.log_level)
+    tracing.record_with(telemetry.recorder(os.environ))
     listener = _bind(settings.host, settings.port)
     server = Server(app, settings, lifecycle)
     server.run(sockets=[listener])

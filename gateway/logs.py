@@ -10,7 +10,7 @@ from typing import Literal, TextIO, cast
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import metrics
+from gateway import metrics, tracing
 from gateway.sink import Sink
 
 REQUEST_ID = b"x-request-id"
@@ -76,16 +76,27 @@ class RequestLog:
                 message["headers"] = [*message.get("headers", ()), (REQUEST_ID, request_id.encode())]
             await send(message)
 
-        structlog.contextvars.bind_contextvars(request_id=request_id)
-        try:
-            await self._app(scope, receive, observed_send)
-        finally:
-            _record(scope, status, time.perf_counter() - started)
-            structlog.contextvars.clear_contextvars()
+        with tracing.request(scope["headers"], request_id) as span:
+            structlog.contextvars.bind_contextvars(request_id=request_id, **tracing.logged())
+            try:
+                await self._app(scope, receive, observed_send)
+            finally:
+                route = _template(scope.get("route"))
+                _record(scope, route, status, time.perf_counter() - started)
+                _note(span, scope, route, status)
+                structlog.contextvars.clear_contextvars()
 
 
-def _record(scope: Scope, status: int, seconds: float) -> None:
-    route = _template(scope.get("route"))
+def _note(span: tracing.Span, scope: Scope, route: str, status: int) -> None:
+    """By the names that OpenTelemetry has agreed on."""
+    method = scope["method"]
+    span.note(
+        f"{method} {route}",
+        {"http.request.method": method, "http.route": route, "http.response.status_code": status},
+    )
+
+
+def _record(scope: Scope, route: str, status: int, seconds: float) -> None:
     metrics.REQUESTS.labels(route, status).inc()
     metrics.REQUEST_SECONDS.labels(route).observe(seconds)
     quiet = route in ("/healthz", "/readyz", "/metrics")

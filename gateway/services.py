@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -10,7 +11,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from gateway import imaging, metrics
+from gateway import imaging, metrics, tracing
 from gateway.contract import ServedModel, Terms
 from gateway.errors import NoReplicaError
 from gateway.lag import LagProbe
@@ -63,7 +64,7 @@ class Services:
         read = functools.partial(
             imaging.read_picture, formats=settings.image_formats, max_decoded_bytes=settings.max_decoded_bytes
         )
-        with metrics.stage("preprocess"):
+        with metrics.stage("preprocess"), tracing.span("preprocess"):
             picture = await asyncio.get_running_loop().run_in_executor(self._decoders, read, data)
         metrics.PICTURES.labels(picture.format).inc()
         return picture
@@ -150,6 +151,7 @@ def _client(settings: Settings, transport: Transport | None) -> TFServing:
     rest = RestClient(transport, connect_timeout_s=settings.connect_timeout_s)
     if settings.transport == "rest":
         return rest
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it writes lines of its own about every broken connection
     from gateway.tfserving.grpc import GrpcClient  # here, because REST can do without its threads and its memory
 
     return GrpcClient(rest, usual_port=settings.grpc_port, connect_timeout_s=settings.connect_timeout_s)

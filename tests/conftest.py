@@ -12,6 +12,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 settings.register_profile("steady", deadline=None, derandomize=True)  # noisy machines; the same examples every time
 settings.load_profile("steady")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 @pytest.fixture(autouse=True)

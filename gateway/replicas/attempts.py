@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from gateway import metrics
+from gateway import metrics, tracing
 from gateway.contract import ServedModel
 from gateway.errors import AttemptTimeoutError, ReplicaError
 from gateway.lag import LagProbe
@@ -71,7 +71,8 @@ class Attempts:
         started = self._clock()
         outcome = "abandoned"  # by us: the gateway stops
         try:
-            answer = await self._in_time(ask(replica, model), started)
+            with tracing.span("attempt", {"replica": replica.address, "model.version": model.version}):
+                answer = await self._in_time(ask(replica, model), started)
             outcome = "ok"
             self._succeeded(replica, started)
             return answer

@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 from pydantic import ValidationError
 
+from gateway import tracing
 from gateway.contract import DESCRIBE, ServedModel, Signature
 from gateway.errors import (
     AttemptTimeoutError,
@@ -111,7 +112,8 @@ class GrpcClient:
         channel = await self._channel(address)
         channel.calls += 1
         try:
-            answer: bytes = await channel.methods[method](message, timeout=timeout_s)
+            named = tuple(tracing.outgoing().items())
+            answer: bytes = await channel.methods[method](message, timeout=timeout_s, metadata=named)
         except grpc.aio.AioRpcError as cause:
             raise _failure(address, cause.code(), cause.details() or "") from cause
         finally:

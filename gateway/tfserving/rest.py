@@ -18,7 +18,7 @@ import orjson
 from httpx_aiohttp import AiohttpTransport
 from pydantic import ValidationError
 
-from gateway import wire
+from gateway import tracing, wire
 from gateway.contract import ServedModel, Signature, Tensor
 from gateway.errors import (
     BadAnswerError,
@@ -110,7 +110,8 @@ class RestClient:
         limit: int = MAX_REPLY_BYTES,
     ) -> Reply:
         url = _url(rest_address(address), target)
-        request = httpx.Request(method, url, headers=headers, content=body or None, extensions=self._extensions)
+        named = {**headers, **tracing.outgoing()}
+        request = httpx.Request(method, url, headers=named, content=body or None, extensions=self._extensions)
         answering = False
         _REUSED.set(False)
         try:
