@@ -28,6 +28,7 @@
 # | variable | default | what |
 # |---|---|---|
 # | `GATEWAY_URL` | `http://localhost:8080` | the gateway that is asked |
+# | `SPECIMEN_API_KEY` | none | the key, if that gateway wants one |
 # | `PHOTOS` | drawn pictures | folder of labelled photos, a folder per class |
 # | `RUNS_DIR` | scratch | where runs go |
 # | `MODELS_DIR` | scratch | folder of served models. Name the gateway's own, and the model goes into service |
@@ -186,7 +187,8 @@ import httpx
 
 photo = pictures[0].path
 upload = {"image": (photo.name, photo.read_bytes())}
-answer = httpx.post(f"{GATEWAY_URL}/v1/classify", params={"top_k": 3}, files=upload, timeout=60)
+key = {"X-API-Key": os.environ["SPECIMEN_API_KEY"]} if "SPECIMEN_API_KEY" in os.environ else {}
+answer = httpx.post(f"{GATEWAY_URL}/v1/classify", params={"top_k": 3}, files=upload, headers=key, timeout=60)
 answer.raise_for_status()
 print(f"A {pictures[0].label}, answered by version {answer.json()['model']['version']}:")
 for prediction in answer.json()["predictions"]:

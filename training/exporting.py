@@ -1,5 +1,6 @@
 """From a run or a Keras file to a version in the store: what it says of itself, its gate, its pictures to verify on."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,9 +58,11 @@ def export_model(
         force: export although the gate was not passed; the version says so for ever.
 
     Raises:
+        ReleaseError: the folder of versions cannot be written.
         ExportError: the gate was not passed, or the version does not answer as Keras does: nothing is written.
         JudgementError, RunError: there is no such model.
     """
+    releases.check_place(base)
     candidate = _candidate(named, foreign, judged)
     verdict = _verdict(candidate)
     state = _state(candidate, verdict)
@@ -76,8 +79,9 @@ def export_model(
         "forced": state != "passed",
         "seed": candidate.record.seed if candidate.record else None,
     }
-    store = releases.store_of(base)
-    return export(candidate.network, describe(named, candidate), store, pictures=shown, origin=origin)
+    store, number = releases.store_of(base), releases.free_number(base, int(time.time()))
+    described = describe(named, candidate)
+    return export(candidate.network, described, store, pictures=shown, version=number, origin=origin)
 
 
 def describe(named: Path, candidate: Candidate) -> Description:

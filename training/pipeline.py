@@ -8,6 +8,7 @@ from training.exporting import Say, export_model
 from training.gate import Thresholds, Verdict
 from training.gate.passing import pass_gate
 from training.releases import Release
+from training.sources import Foreign
 from training.steps import Step, unseen
 
 
@@ -26,6 +27,7 @@ def release_run(
     thresholds: Thresholds,
     *,
     force: bool = False,
+    foreign: Foreign = Foreign(),  # noqa: B008 - immutable
     robustness_pictures: int = evaluation.ROBUSTNESS_PICTURES,
     say: Say = lambda line: None,
     step: Step = unseen,
@@ -36,16 +38,18 @@ def release_run(
         run: the folder of a finished run.
         base: `models/NAME`; what serves from there is what the run is compared with.
         thresholds: of the gate.
+        foreign: of a serving model that does not describe itself.
         force: release it even if the gate is not passed; the version says so for ever.
 
     Raises:
         TrainingError: a step could not be done; what those before it wrote stays.
     """
     reports.check_place(run)
+    releases.check_place(base)
     say("Evaluating the run on the pictures that it kept for testing")
     evaluation.write(evaluation.evaluate_run(run, robustness_pictures=robustness_pictures, step=step), run)
     say(f"Comparing it with what serves from {base}, and judging it")
-    verdict = pass_gate(run, thresholds, str(base), step=step)
+    verdict = pass_gate(run, thresholds, str(base), foreign=foreign, step=step)
     if not verdict.passed and not force:
         return Outcome(verdict, None, None)
     version = export_model(run, base, force=force, say=say)

@@ -12,10 +12,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from training import provenance, versions
+from training import provenance, reports, versions
 from training.errors import ReleaseError
 from training.provenance import Provenance
 
@@ -56,6 +57,22 @@ def serving(base: Path) -> int | None:
     return max(versions.present(base), default=None)
 
 
+def free_number(base: Path, wanted: int) -> int:
+    """The first number from `wanted` on that no version has, served or kept."""
+    taken = {*versions.present(base), *versions.present(store_of(base))}
+    return next(number for number in count(wanted) if number not in taken)
+
+
+def check_place(base: Path) -> None:
+    """Can versions be kept and served there? Asked before long work; touches nothing.
+
+    Raises:
+        ReleaseError: no.
+    """
+    if not all(map(reports.writable, (base, store_of(base)))):
+        raise ReleaseError(f"{base} or {store_of(base)} cannot be written: give another folder with --models.")
+
+
 def promote(base: Path, version: int | None = None) -> Release:
     """Make a version serve.
 
@@ -64,7 +81,7 @@ def promote(base: Path, version: int | None = None) -> Release:
         version: the newest in the store where None.
 
     Raises:
-        ReleaseError: there is no such version, or it serves already.
+        ReleaseError: there is no such version, it serves already, or the folders cannot be written.
     """
     with _locked(base):
         kept = versions.present(store_of(base))
@@ -153,6 +170,7 @@ def _note(base: Path, release: Release) -> None:
 @contextmanager
 def _locked(base: Path) -> Iterator[None]:
     """One release at a time; the second one waits."""
+    check_place(base)
     store = store_of(base)
     store.mkdir(parents=True, exist_ok=True)
     with (store / ".lock").open("w") as lock:

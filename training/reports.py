@@ -19,10 +19,15 @@ def check_place(folder: Path) -> None:
     Raises:
         DataSetError: no.
     """
+    if not writable(folder):
+        raise DataSetError(f"The report folder {folder} cannot be written: give another with --report.")
+
+
+def writable(folder: Path) -> bool:
+    """Is it a folder that files can be put into, or could it be made?"""
     place = folder.resolve()
     there = next(parent for parent in (place, *place.parents) if parent.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise DataSetError(f"The report folder {folder} cannot be written: give another with --report.")
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:

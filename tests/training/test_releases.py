@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from gateway.imaging import fingerprint
 from gateway.labels import Description, Preprocessing
 from training import provenance, releases, versions
+from training.__main__ import app
 from training.errors import ReleaseError
 
 
@@ -118,6 +120,30 @@ def test_without_an_export_there_is_nothing_to_promote(tmp_path: Path) -> None:
         releases.promote(tmp_path / "models/shells")
 
 
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ReleaseError, match="cannot be written: give another folder with --models"):
+        releases.promote(tmp_path / "file/shells")
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_the_shell_tells_what_serves_and_what_there_is(base: Path) -> None:
+    def said(*words: str) -> list[str]:
+        answer = CliRunner().invoke(app, [*words, "--models", str(base.parent), "--name", base.name])
+        assert answer.exit_code == 0, answer.output
+        return [" ".join(line.split()) for line in answer.stdout.splitlines()]
+
+    assert said("promote", "2") == ["Version 2 is the one to serve."]
+    assert said("promote") == ["Version 3 is the one to serve; before: 2."]
+    assert said("rollback") == ["Version 2 is the one to serve; before: 3."]
+    since = releases.releases(base)[-1].at
+    assert said("history")[1:3] == [
+        f"3 exported - - - - - - {releases.releases(base)[1].at}",
+        f"2 serving - - - - - - {since}",
+    ]
+    assert CliRunner().invoke(app, ["history", "--models", str(base)]).stdout.endswith("has no versions yet.\n")
+
+
 def test_a_version_on_another_file_system_is_copied(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(source: str, target: str) -> None:
         raise OSError(18, "Invalid cross-device link")
@@ -125,6 +151,12 @@ def test_a_version_on_another_file_system_is_copied(base: Path, monkeypatch: pyt
     monkeypatch.setattr(os, "link", refuse)
     releases.promote(base, 3)
     assert (base / "3/saved_model.pb").stat().st_nlink == 1
+
+
+def test_a_new_version_takes_no_number_that_any_version_has(base: Path) -> None:
+    put(base, 4)
+    assert releases.free_number(base, 2) == 5
+    assert releases.free_number(base, 17) == 17
 
 
 def test_history_tells_every_version_with_where_it_comes_from_and_when_it_served(base: Path) -> None:

@@ -115,6 +115,33 @@ def test_a_gateway_that_changes_its_version_meanwhile_is_noticed(uploads: list[P
         gateway.ask(uploads)
 
 
+def test_a_gateway_with_keys_gets_the_one_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    from training.sources.served import Gateway, check_gateway
+
+    def wire(request: httpx.Request) -> httpx.Response:
+        if request.headers.get("X-API-Key") != "secret":
+            return httpx.Response(401, json={"detail": "Send your API key"})
+        return httpx.Response(200, json={"labels": ["crab"], "model": {"version": "1"}, "replicas": []})
+
+    with pytest.raises(JudgementError, match="wants an API key: put it into SPECIMEN_API_KEY"):
+        Gateway("http://gateway", transport=httpx.MockTransport(wire))
+    monkeypatch.setenv("SPECIMEN_API_KEY", "secret")
+    assert Gateway("http://gateway", transport=httpx.MockTransport(wire)).facts.labels == ("crab",)
+    check_gateway("http://gateway", transport=httpx.MockTransport(wire))
+
+
+def test_a_gateway_that_is_full_is_asked_again() -> None:
+    from training.sources.served import Gateway
+
+    full = [httpx.Response(503, headers={"Retry-After": "0"}), httpx.Response(503, headers={"Retry-After": "0"})]
+
+    def wire(request: httpx.Request) -> httpx.Response:
+        return full.pop() if full else httpx.Response(200, json={"labels": ["crab"], "model": {"version": "1"}})
+
+    assert Gateway("http://gateway", transport=httpx.MockTransport(wire)).facts.version == "1"
+    assert full == []
+
+
 def test_waiting_for_a_version_ends_when_every_replica_serves_it() -> None:
     from training.sources.served import await_version
 

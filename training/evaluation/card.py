@@ -25,8 +25,7 @@ def _lines(evaluation: Evaluation) -> Iterator[str]:
     yield "probability for every class, and knows nothing else: a picture of something else gets one of its names, too."
     yield from _origin(evaluation)
     yield from ("", "## How good it is", "")
-    yield f"On {evaluation.data.pictures:,} pictures ({_text(evaluation.data.split) or 'all'} of "
-    yield f"`{evaluation.data.source}`) that are not for learning:"
+    yield f"On {evaluation.data.pictures:,} pictures of `{evaluation.data.source}`{_split(evaluation)}:"
     yield from ("", "| figure | value |", "|---|--:|")
     yield f"| top-1 accuracy | {m['top1']:.3f} (95 %: {low:.3f} to {high:.3f}) |"
     yield f"| top-5 accuracy | {m['top5']:.3f} |"
@@ -39,10 +38,16 @@ def _lines(evaluation: Evaluation) -> Iterator[str]:
     yield from _limits(evaluation)
 
 
+def _split(evaluation: Evaluation) -> str:
+    if evaluation.data.split:
+        return f", split {_text(evaluation.data.split)}"
+    return " that it has not learnt from" if evaluation.training else ""
+
+
 def _origin(evaluation: Evaluation) -> Iterator[str]:
     training = evaluation.training
     yield from ("", "## What it was made of", "")
-    yield f"- Model: `{evaluation.model.name}` {evaluation.model.digest}"
+    yield f"- Model: `{evaluation.model.name}` {evaluation.model.digest}".rstrip()
     if training is None:
         yield "- Its training is not known here."
         return

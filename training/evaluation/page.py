@@ -77,9 +77,13 @@ def _mistakes(evaluation: Evaluation, thumbnails: Mapping[str, bytes]) -> str:
 
 
 def _classes(evaluation: Evaluation) -> str:
-    worst_first = sorted(evaluation.classes, key=lambda c: (c.f1 is None, c.f1 or 0, c.label))
+    seen = [c for c in evaluation.classes if c.pictures or c.precision is not None]
+    worst_first = sorted(seen, key=lambda c: (c.f1 is None, c.f1 or 0, c.label))
     rows = [(c.label, str(c.pictures), _share(c.precision), _share(c.recall), _share(c.f1)) for c in worst_first]
-    why = "The worst first. A dash: nothing to divide by, for want of pictures or of answers."
+    untested = sum(c.pictures == 0 for c in evaluation.classes)
+    why = "The worst first. A dash: nothing to divide by, for want of pictures or of answers." + (
+        f" {untested:,} classes have no pictures here." if untested else ""
+    )
     head = ("class", "pictures", "precision", "recall", "F1")
     return page.section("classes", "Class by class", why, page.table(head, rows))
 

@@ -126,13 +126,19 @@ def pipeline(
     gateway: Gateway = None,
     within: Within = WITHIN_S,
     robustness: Annotated[int, typer.Option(min=0, help="Pictures that evaluate changes and asks again.")] = 200,
+    serving_labels: Annotated[
+        Path | None, typer.Option(help="Label map of the serving model, if it does not tell its labels.")
+    ] = None,
+    serving_input_range: Annotated[
+        InputRange, typer.Option(help="What such a model expects a colour channel to span.")
+    ] = InputRange.UNIT,
     force: Force = False,
 ) -> None:
     """All of it: train, evaluate, gate, export, promote.
 
     Takes the options of train, too. Killed? Type the same again, with the
     same --run: training goes on where it was, and a finished run is not
-    trained again.
+    trained again. What can be wrong is asked first, before the long work.
 
         python -m training pipeline photos --run runs/first --gateway http://localhost:8080
 
@@ -143,8 +149,14 @@ def pipeline(
     from training.gate import DEFAULT, thresholds
     from training.options import moment
     from training.pipeline import release_run
+    from training.sources import Foreign
 
     asked = thresholds(gates or DEFAULT)
+    releases.check_place(models / name)
+    if gateway:
+        from training.sources.served import check_gateway
+
+        check_gateway(gateway)
     folder = run or Path("runs") / moment()
     if (folder / runs.RECORD).is_file() and runs.load(folder).finished:
         _say(f"{folder} is trained already")
@@ -152,7 +164,14 @@ def pipeline(
         _train(context, data_set, folder)
     with steps() as step:
         outcome = release_run(
-            folder, models / name, asked, force=force, robustness_pictures=robustness, say=_say, step=step
+            folder,
+            models / name,
+            asked,
+            force=force,
+            foreign=Foreign(serving_labels, serving_input_range.value),
+            robustness_pictures=robustness,
+            say=_say,
+            step=step,
         )
     told_verdict(outcome.verdict)
     if outcome.release is None:

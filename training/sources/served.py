@@ -4,6 +4,7 @@ Only this file of training speaks HTTP.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,10 @@ AT_ONCE = 4
 """Requests on their way together."""
 TIMEOUT_S = 60.0
 PROBE_S = 0.2
+BUSY_TRIES = 5
+"""How often a gateway that is full is asked, each time after the pause it names."""
+KEY_VARIABLE = "SPECIMEN_API_KEY"
+"""Holds the key for a gateway that wants one: an environment variable, since command lines are seen by others."""
 
 Answer = TypeVar("Answer")
 
@@ -82,7 +87,7 @@ class Gateway:
     """A running gateway, sent the files as a client would: its decoding is part of what is compared."""
 
     def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None) -> None:
-        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S, transport=transport, trust_env=False)
+        self._client = _client(url, TIMEOUT_S, transport)
         try:
             told = self._json(self._client.get, "/v1/labels")
         except JudgementError:
@@ -113,11 +118,13 @@ class Gateway:
 
     def _json(self, call: Callable[..., httpx.Response], path: str, **options: Any) -> Any:
         try:
-            answer = call(path, **options)
+            answer = _asked(lambda: call(path, **options))
             if answer.status_code == 200:
                 return answer.json()
         except (httpx.HTTPError, ValueError) as cause:
             raise JudgementError(f"{self._client.base_url} cannot be asked: {cause}.") from cause
+        if answer.status_code == 401:
+            raise JudgementError(f"{self._client.base_url} wants an API key: put it into {KEY_VARIABLE}.")
         raise JudgementError(
             f"{self._client.base_url} answers {path} with {answer.status_code}, {_detail(answer)}: "
             "name a gateway as http://HOST:PORT and a replica as http://HOST:PORT/v1/models/NAME."
@@ -138,6 +145,19 @@ def opened(url: str, labels: tuple[str, ...] = (), *, input_range: str = "0..1")
     return Gateway(url.rstrip("/"))
 
 
+def check_gateway(url: str, *, transport: httpx.BaseTransport | None = None) -> None:
+    """Does a gateway answer there? Asked before long work.
+
+    Raises:
+        JudgementError: no.
+    """
+    try:
+        with _client(url, TIMEOUT_S, transport) as client:
+            client.get("/v1/models").raise_for_status().json()["replicas"]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as cause:
+        raise JudgementError(f"No gateway answers at {url}: start it, or name another. ({cause})") from cause
+
+
 def await_version(url: str, version: int, *, within_s: float, transport: httpx.BaseTransport | None = None) -> None:
     """Wait until every replica behind a gateway serves a version.
 
@@ -145,7 +165,7 @@ def await_version(url: str, version: int, *, within_s: float, transport: httpx.B
         JudgementError: they did not in time; the sentence says what the gateway holds against it.
     """
     until, reason = time.monotonic() + within_s, "nothing answered"
-    with httpx.Client(base_url=url.rstrip("/"), timeout=5, transport=transport, trust_env=False) as client:
+    with _client(url, 5, transport) as client:
         while time.monotonic() < until:
             try:
                 replicas = client.get("/v1/models").raise_for_status().json()["replicas"]
@@ -157,6 +177,26 @@ def await_version(url: str, version: int, *, within_s: float, transport: httpx.B
             time.sleep(PROBE_S)
     held = reason or "it has no replica"
     raise JudgementError(f"{url} does not serve version {version} after {within_s:g} s: {held}.")
+
+
+def _client(url: str, timeout_s: float, transport: httpx.BaseTransport | None) -> httpx.Client:
+    key = os.environ.get(KEY_VARIABLE, "")
+    headers = {"X-API-Key": key} if key else {}
+    return httpx.Client(
+        base_url=url.rstrip("/"), timeout=timeout_s, transport=transport, headers=headers, trust_env=False
+    )
+
+
+def _asked(call: Callable[[], httpx.Response]) -> httpx.Response:
+    """The answer; a gateway that is full is asked again when it says."""
+    answer = call()
+    for _ in range(BUSY_TRIES - 1):
+        pause = answer.headers.get("Retry-After", "")
+        if answer.status_code != 503 or not pause.isdigit():
+            break
+        time.sleep(min(int(pause), TIMEOUT_S))
+        answer = call()
+    return answer
 
 
 def _detail(answer: httpx.Response) -> str:
