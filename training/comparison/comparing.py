@@ -61,7 +61,8 @@ def as_page(comparison: Comparison, thumbnails: dict[str, bytes]) -> str:
         "same answer": f"{comparison.agreement:.1%}",
         "old top-1": f"{comparison.old_top1:.3f}",
         "new top-1": f"{comparison.new_top1:.3f}",
-        "difference, 95 %": f"{comparison.difference:+.3f} ({comparison.low:+.3f} to {comparison.high:+.3f})",
+        "difference": f"{comparison.difference:+.3f}",
+        "its 95 % interval": f"{comparison.low:+.3f} to {comparison.high:+.3f}",
         "McNemar's p": f"{comparison.p_value:.3g}",
     }
     sure_loss = comparison.difference < 0 and comparison.high < 0
