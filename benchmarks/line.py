@@ -19,6 +19,7 @@ import psutil
 from benchmarks.load import Load
 
 START_WITHIN_S = 120
+NURSERY = "gateway.decoding.nursery"
 
 
 @dataclass(frozen=True)
@@ -43,18 +44,34 @@ class Line:
     first_answer_s: float
 
     def cpu(self) -> Cpu:
-        """Used so far by the gateway, and by everything it started."""
-        return Cpu(_cpu_s(self.process), sum(_cpu_s(child) for child in self.process.children(recursive=True)))
+        """Used so far by the gateway with its decode processes, and by the replicas."""
+        return Cpu(
+            _cpu_s(self.process) + sum(_cpu_s(one, ended_too=True) for one in self.decoders()),
+            sum(_cpu_s(child) for replica in self.replicas() for child in (replica, *replica.children(recursive=True))),
+        )
+
+    def replicas(self) -> list[psutil.Process]:
+        """The model servers that the gateway started."""
+        return [child for child in self.process.children() if NURSERY not in child.cmdline()]
+
+    def decoders(self) -> list[psutil.Process]:
+        """The nursery, and the decode processes that it has forked."""
+        nurseries = [child for child in self.process.children() if NURSERY in child.cmdline()]
+        return [one for nursery in nurseries for one in (nursery, *nursery.children())]
 
     def memory_mib(self) -> tuple[float, float]:
-        """The gateway's own resident memory: now, and at its peak."""
+        """The gateway process's own resident memory: now, and at its peak."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         now, peak = (int(status.split(f"{name}:")[1].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
         return now, peak
 
+    def whole_memory_mib(self) -> float:
+        """Of the gateway and its decode processes together; a page that several share counts once (PSS)."""
+        return sum(_pss_mib(one) for one in (self.process, *self.decoders()))
+
     def replica_memory_mib(self) -> list[float]:
         """Resident memory of each replica."""
-        return [child.memory_info().rss / 2**20 for child in self.process.children()]
+        return [replica.memory_info().rss / 2**20 for replica in self.replicas()]
 
     def load(self, picture: Path, *, count: int, clients: int) -> Load:
         """Uploads from a process of their own."""
@@ -66,9 +83,16 @@ class Line:
         return Load(**json.loads(done.stdout))
 
 
-def _cpu_s(process: psutil.Process) -> float:
+def _cpu_s(process: psutil.Process, *, ended_too: bool = False) -> float:
+    """User and system; `ended_too`: of its children that have ended as well."""
     times = process.cpu_times()
-    return float(times.user + times.system)
+    ended_s = times.children_user + times.children_system if ended_too else 0
+    return float(times.user + times.system + ended_s)
+
+
+def _pss_mib(process: psutil.Process) -> float:
+    rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii")
+    return int(rollup.split("Pss:")[1].split()[0]) / 1024
 
 
 @contextlib.contextmanager

@@ -278,3 +278,49 @@ class ImageTooLargeError(GatewayError):
         "Decoding it would take more memory than the operator allows (GATEWAY_MAX_DECODED_BYTES); the detail says "
         "how many pixels would do. Scale it down before you send it: 512 pixels a side is plenty."
     )
+
+
+class ImageTooComplexError(GatewayError):
+    status, slug, title = 422, "image-too-complex", "The picture takes too long to decode"
+    advice = (
+        "The file has more scans, segments or chunks than any usual program writes, or takes more computing time "
+        "than one picture may. Open it in an image program, save it anew as a plain JPEG and send that."
+    )
+
+
+PICTURE_ERRORS: tuple[type[GatewayError], ...] = (
+    UnsupportedImageTypeError,
+    ImageEmptyError,
+    ImageTruncatedError,
+    ImageDecodeError,
+    ImageTooLargeError,
+    ImageTooComplexError,
+)
+"""All the ways in which `imaging` refuses a picture."""
+
+
+class LargerShareError(Exception):
+    """Decoding needs more memory than was set aside for it, though not more than it may have."""
+
+    def __init__(self, needed_bytes: int) -> None:
+        super().__init__(f"{needed_bytes} bytes needed")
+        self.needed_bytes = needed_bytes
+
+
+# --- The process that decodes it: raised by `decoding`, nowhere else ----------------------------------------------
+
+
+class DecoderCrashedError(GatewayError):
+    status, slug, title = 422, "decoder-crashed", "The picture made the decoder crash"
+    advice = (
+        "Decoding ran in a process of its own, which broke down over this file; no other request was harmed. "
+        "Open the picture in an image program, save it anew and send that."
+    )
+
+
+class DecoderLostError(GatewayError):
+    status, slug, title = 503, "decoder-lost", "The decode process was lost"
+    advice = (
+        "The process that decoded the picture was ended from outside, or made no headway on a machine that is too "
+        "busy. Try again after Retry-After seconds; it is safe."
+    )

@@ -26,6 +26,11 @@ STAGE_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 PICTURES = Counter("gateway_pictures_total", "Pictures decoded, by format", ["format"])
+DECODERS_ENDED = Counter(
+    "gateway_decoders_ended_total",
+    "Decode processes that ended in the middle of a picture: crashed, cpu, stalled, killed, foreign, abandoned",
+    ["reason"],
+)
 PROBLEMS = Counter("gateway_problems_total", "Requests answered with a problem, by its type", ["type"])
 ATTEMPT_SECONDS = Histogram(
     "gateway_attempt_seconds",

@@ -1,10 +1,8 @@
 """What a running gateway owns, opened and closed here, in order."""
 
 import asyncio
-import functools
 import os
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,6 +11,9 @@ from fastapi import Depends, Request
 
 from gateway import imaging, metrics, tracing
 from gateway.contract import ServedModel, Terms
+from gateway.decoding.pool import Decoders
+from gateway.decoding.processes import Processes
+from gateway.decoding.protocol import Limits
 from gateway.errors import NoReplicaError
 from gateway.lag import LagProbe
 from gateway.lifecycle import Lifecycle
@@ -48,7 +49,7 @@ class Services:
     transitions: Transitions
     canary: Canary | None
     in_flight: InFlight
-    _decoders: ThreadPoolExecutor
+    decoders: Decoders
 
     def clock(self) -> float:
         """Monotonic, in seconds: the event loop's, which deadlines are measured on."""
@@ -59,13 +60,9 @@ class Services:
         return self.clock() + self.settings.deadline_s
 
     async def preprocess(self, data: bytes) -> imaging.Picture:
-        """File bytes to the model's input, off the event loop; see `imaging.read_picture`."""
-        settings = self.settings
-        read = functools.partial(
-            imaging.read_picture, formats=settings.image_formats, max_decoded_bytes=settings.max_decoded_bytes
-        )
+        """File bytes to the model's input, in a process that may crash; see `imaging.decode`."""
         with metrics.stage("preprocess"), tracing.span("preprocess"):
-            picture = await asyncio.get_running_loop().run_in_executor(self._decoders, read, data)
+            picture = (await self.decoders.decode(data)).picture()
         metrics.PICTURES.labels(picture.format).inc()
         return picture
 
@@ -137,7 +134,7 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
             look_again=health.look_again,
         )
         stack.push_async_callback(attempts.close)
-        decoders = stack.enter_context(ThreadPoolExecutor(settings.decode_threads, thread_name_prefix="decode"))
+        decoders = await _decoders(settings, stack)
         for endless in (health.run(), lag.run()):
             stack.push_async_callback(_cancelled, asyncio.create_task(endless))
         labels = VersionLabels(dispatcher, settings.model_name)
@@ -165,6 +162,22 @@ async def _discovery(settings: Settings, stack: AsyncExitStack) -> Discovery:
         return Listed(settings.upstream_addresses)
     embedded = Embedded(settings.embedded_replicas, models_dir=settings.models_dir, model_name=settings.model_name)
     return await stack.enter_async_context(embedded)
+
+
+async def _decoders(settings: Settings, stack: AsyncExitStack) -> Decoders:
+    limits = Limits(
+        settings.image_formats, settings.max_decoded_bytes, settings.max_upload_bytes, settings.decode_cpu_s
+    )
+    decoders = Decoders(
+        await stack.enter_async_context(Processes(limits)),
+        limits,
+        count=settings.decode_processes,
+        budget_bytes=settings.decode_budget_bytes,
+        timeout_s=settings.decode_timeout_s,
+        wait_s=settings.decode_wait_s,
+    )
+    stack.callback(decoders.close)
+    return decoders
 
 
 def _terms(settings: Settings) -> Terms:

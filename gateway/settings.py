@@ -124,6 +124,15 @@ class Settings(BaseSettings):
     attempt_timeout_s: float = Field(
         5, gt=0, le=300, description="Longest one replica may take before another is asked. Seconds."
     )
+    decode_cpu_s: float = Field(
+        2, ge=0.05, le=60, description="Most CPU time that decoding one picture may take. Seconds."
+    )
+    decode_timeout_s: float = Field(
+        10, gt=0, le=300, description="Longest that decoding one picture may take, on however busy a machine. Seconds."
+    )
+    decode_wait_s: float = Field(
+        1, gt=0, le=60, description="Longest a large picture may wait for memory that others hold. Seconds."
+    )
     connect_timeout_s: float = Field(1, gt=0, le=60, description="Longest a connection may take to open. Seconds.")
     probe_interval_s: float = Field(
         1, ge=0.05, le=300, description="Pause between two looks at a replica's state. Seconds."
@@ -218,7 +227,16 @@ class Settings(BaseSettings):
         le=1,
         description="Largest share of the ready replicas to put out of turn for failures at a time. 0..1.",
     )
-    decode_threads: int = Field(CORES, ge=1, le=256, description="Pictures decoded at once. Default: one a core.")
+    decode_processes: int = Field(
+        CORES,
+        ge=1,
+        le=256,
+        description="Processes that decode pictures; as many large ones may be decoded beside them. "
+        "Default: one a core.",
+    )
+    decode_budget_bytes: int = Field(
+        256 * MIB, ge=MIB, description="Most memory that large pictures may take together while decoded. Bytes."
+    )
 
     # --- Logs ---
     log_format: Literal["auto", "json", "text"] = Field(
@@ -262,6 +280,16 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"there is no model in {folder}; make the demo model with `python -m training demo`, "
                 "or name running TensorFlow Serving replicas with GATEWAY_UPSTREAM"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def one_picture_fits_the_budget(self) -> Self:
+        """It could otherwise never be decoded."""
+        if self.max_decoded_bytes > self.decode_budget_bytes:
+            raise ValueError(
+                f"max_decoded_bytes ({self.max_decoded_bytes}) is more than decode_budget_bytes "
+                f"({self.decode_budget_bytes}): raise GATEWAY_DECODE_BUDGET_BYTES, or lower GATEWAY_MAX_DECODED_BYTES"
             )
         return self
 

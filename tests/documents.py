@@ -28,7 +28,7 @@ def settings_table() -> str:
 
 def _default(name: str) -> str:
     value = Settings.model_fields[name].default
-    if name == "decode_threads":
+    if name == "decode_processes":
         return "cores"
     if value in (None, "", ()):
         return "none"

@@ -228,6 +228,41 @@ def jpeg_bomb(width: int, height: int, *, progressive: bool = False) -> bytes:
     return bytes(data)
 
 
+def scan_bomb(scans: int, *, size: tuple[int, int] = (1000, 1000), progressive: bool = True) -> bytes:
+    """A JPEG whose last scan comes that many times: 12 bytes each, and each a pass over the whole picture."""
+    data = encoded(Image.new("L", size), "JPEG", progressive=progressive)
+    if not progressive:
+        data = encoded(Image.new("RGB", size), "JPEG")
+        start = data.index(b"\xff\xda")
+        return data[:start] + (b"\xff\xda\0\x08\1\1\0\0\x3f\0" + b"\x7f" * 2) * scans + b"\xff\xd9"
+    start = data.rindex(b"\xff\xda")
+    return data[:start] + data[start:-2] * scans + b"\xff\xd9"
+
+
+def jpeg_stuffed(segments: bytes, size: tuple[int, int] = (16, 16)) -> bytes:
+    """A JPEG with something between its beginning and the rest."""
+    data = jpeg(size)
+    return data[:2] + segments + data[2:]
+
+
+def photoshop_bomb() -> bytes:
+    """Ten segments full of Photoshop's resources, all empty."""
+    body = b"Photoshop 3.0\0" + b"8BIM\4\4\0\0\0\0\0\0" * 5_000
+    return jpeg_stuffed((b"\xff\xed" + struct.pack(">H", len(body) + 2) + body) * 10)
+
+
+def png_stuffed(chunks: bytes, size: tuple[int, int] = (8, 8)) -> bytes:
+    """A PNG with further chunks behind its header."""
+    data = png(size)
+    return data[:33] + chunks + data[33:]
+
+
+def png_tailed(chunks: bytes, size: tuple[int, int] = (8, 8)) -> bytes:
+    """A PNG with further chunks between its pixels and its end."""
+    data = png(size)
+    return data[:-12] + chunks + data[-12:]
+
+
 def cut(data: bytes, share: float) -> bytes:
     """The beginning of a file; at least one byte is missing."""
     return data[: min(int(len(data) * share), len(data) - 1)]

@@ -4,13 +4,12 @@ from collections import defaultdict
 from typing import Any
 
 from gateway.errors import (
+    PICTURE_ERRORS,
     DeadlineError,
+    DecoderCrashedError,
+    DecoderLostError,
     GatewayError,
     HeadTooLargeError,
-    ImageDecodeError,
-    ImageEmptyError,
-    ImageTooLargeError,
-    ImageTruncatedError,
     MalformedRequestError,
     NoReplicaError,
     RequestTimeoutError,
@@ -18,20 +17,13 @@ from gateway.errors import (
     TooManyBadKeysError,
     TooManyConnectionsError,
     UnauthorizedError,
-    UnsupportedImageTypeError,
     UpstreamError,
     UrlTooLongError,
 )
 from gateway.problems import MEDIA_TYPE, Problem
 from gateway.settings import Settings
 
-PICTURE_PROBLEMS: tuple[type[GatewayError], ...] = (
-    UnsupportedImageTypeError,
-    ImageEmptyError,
-    ImageTruncatedError,
-    ImageDecodeError,
-    ImageTooLargeError,
-)
+PICTURE_PROBLEMS: tuple[type[GatewayError], ...] = (*PICTURE_ERRORS, DecoderCrashedError, DecoderLostError)
 CONNECTION_PROBLEMS: tuple[type[GatewayError], ...] = (
     UnauthorizedError,
     TooManyBadKeysError,

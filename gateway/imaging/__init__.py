@@ -2,17 +2,30 @@
 
 from gateway.imaging.fingerprint import fingerprint, golden_picture
 from gateway.imaging.formats import ALL_FORMATS, WEB_FORMATS, Format, check_formats
-from gateway.imaging.picture import MAX_DECODED_BYTES, SIDE_PX, Picture, Pixels, preprocess, read_picture
+from gateway.imaging.picture import (
+    MAX_DECODED_BYTES,
+    RGB_BYTES,
+    SIDE_PX,
+    Decoded,
+    Picture,
+    Pixels,
+    decode,
+    preprocess,
+    read_picture,
+)
 
 __all__ = [
     "ALL_FORMATS",
     "MAX_DECODED_BYTES",
+    "RGB_BYTES",
     "SIDE_PX",
     "WEB_FORMATS",
+    "Decoded",
     "Format",
     "Picture",
     "Pixels",
     "check_formats",
+    "decode",
     "fingerprint",
     "golden_picture",
     "preprocess",

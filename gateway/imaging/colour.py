@@ -6,7 +6,6 @@ The resize comes as early as it may: everything after it touches 50,000 pixels a
 from functools import lru_cache
 from io import BytesIO
 
-import numpy as np
 from PIL import Image, ImageCms
 from PIL.Image import Resampling
 
@@ -57,14 +56,30 @@ def from_deep(image: Image.Image) -> Image.Image:
 
     Integers are taken as 16 bits. Floats have no agreed white: 1 if none is above 1, else 255.
     """
-    values = np.asarray(image)
     if image.mode == "F":
-        levels = np.nan_to_num(values) * (255 if np.nanmax(values) <= 1 else 1)
-        return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
-    grey = Image.fromarray((np.clip(values, 0, 0xFFFF) >> 8).astype(np.uint8))
+        return from_floats(image)
+    values = image.convert("I")
+    grey = values.point(high_bytes(), "L")
     if "transparency" in image.info:
-        grey.putalpha(Image.fromarray(np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)))
+        opaque = [255] * 0x10000
+        opaque[image.info["transparency"]] = 0
+        grey.putalpha(values.point(opaque, "L"))
     return grey
+
+
+@lru_cache(maxsize=1)
+def high_bytes() -> list[int]:
+    """For each value of 16 bits, that of 8."""
+    return [value >> 8 for value in range(0x10000)]
+
+
+def from_floats(image: Image.Image) -> Image.Image:
+    """Only TIFF has them."""
+    import numpy as np  # a third of a decode process's memory, for what hardly anybody sends
+
+    values = np.asarray(image)
+    levels = np.nan_to_num(values) * (255 if np.nanmax(values) <= 1 else 1)
+    return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
 
 
 def over_white(image: Image.Image) -> Image.Image:

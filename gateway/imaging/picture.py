@@ -1,22 +1,32 @@
 """One picture, from the bytes of its file to the model's input: the steps in their order."""
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gateway.errors import GatewayError, ImageDecodeError, ImageTooLargeError, ImageTruncatedError
+from gateway.errors import (
+    GatewayError,
+    ImageDecodeError,
+    ImageTooLargeError,
+    ImageTruncatedError,
+    LargerShareError,
+)
 from gateway.imaging.colour import SIDE_PX, fit
 from gateway.imaging.formats import WEB_FORMATS, Format, identify, parse, spelling
 from gateway.imaging.header import check_header, check_size, damaged, ends_early, truncated
 from gateway.imaging.orientation import orientation_of, upright
 
-__all__ = ["MAX_DECODED_BYTES", "SIDE_PX", "Picture", "Pixels", "preprocess", "read_picture"]
+if TYPE_CHECKING:  # a decode process makes no arrays: NumPy would be a third of its memory
+    import numpy as np
+    from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+    Pixels = NDArray[np.uint8]
+else:
+    Pixels = "NDArray[np.uint8]"
 """The model's input: uint8, shape (224, 224, 3), RGB, rows top to bottom, 0-255. The graph scales it."""
 
+__all__ = ["MAX_DECODED_BYTES", "SIDE_PX", "Decoded", "Picture", "Pixels", "decode", "preprocess", "read_picture"]
+
+RGB_BYTES = SIDE_PX * SIDE_PX * 3
 MAX_DECODED_BYTES = 256 * 1024 * 1024
 """Default of what one picture may take to decode: 100 megapixels of plain JPEG, 16 of WebP."""
 SCALED_SIDE_PX = SIDE_PX * 3 // 2
@@ -33,6 +43,23 @@ class Picture(NamedTuple):
     height: int
 
 
+class Decoded(NamedTuple):
+    """The same before it is an array."""
+
+    rgb: bytes | bytearray | memoryview
+    """`RGB_BYTES` of them, a row after the other."""
+    format: Format
+    width: int
+    height: int
+
+    def picture(self) -> Picture:
+        """With the bytes as an array, not copied: one may write to it if one may write to them."""
+        import numpy as np
+
+        pixels = np.frombuffer(self.rgb, np.uint8).reshape(SIDE_PX, SIDE_PX, 3)
+        return Picture(pixels, self.format, self.width, self.height)
+
+
 def preprocess(
     data: bytes, *, formats: Collection[Format] = WEB_FORMATS, max_decoded_bytes: int = MAX_DECODED_BYTES
 ) -> Pixels:
@@ -43,7 +70,19 @@ def preprocess(
 def read_picture(
     data: bytes, *, formats: Collection[Format] = WEB_FORMATS, max_decoded_bytes: int = MAX_DECODED_BYTES
 ) -> Picture:
-    """Decode one picture and fit it to the model's input. Pure: any thread, any process.
+    """Decode one picture and fit it to the model's input; see `decode`."""
+    decoded = decode(data, formats=formats, max_decoded_bytes=max_decoded_bytes)
+    return decoded._replace(rgb=bytearray(decoded.rgb)).picture()
+
+
+def decode(
+    data: bytes,
+    *,
+    formats: Collection[Format] = WEB_FORMATS,
+    max_decoded_bytes: int = MAX_DECODED_BYTES,
+    share_bytes: int | None = None,
+) -> Decoded:
+    """The one road from file bytes to pixels. Pure: any thread, any process.
 
     Of an animation, the first frame. The first bytes of `data` decide on the format.
 
@@ -51,19 +90,24 @@ def read_picture(
         data: the whole file.
         formats: those to accept.
         max_decoded_bytes: estimated peak of memory; checked before any pixel is decoded.
+        share_bytes: what is set aside for this picture; nothing is decoded that needs more.
 
     Raises:
+        LargerShareError: more than `share_bytes` is needed, but not more than `max_decoded_bytes`.
         ImageEmptyError: no bytes.
         UnsupportedImageTypeError: none of `formats`.
         ImageTooLargeError: the header announces more than `max_decoded_bytes` would hold.
+        ImageTooComplexError: more scans, segments or chunks than any encoder makes.
         ImageTruncatedError: the file ends too early.
         ImageDecodeError: the file is damaged in some other way.
     """
     kind = identify(data, formats)
     try:
-        check_header(data, kind, max_decoded_bytes)
-        return decode(data, kind, max_decoded_bytes)
-    except (GatewayError, ModuleNotFoundError):
+        needed_bytes = check_header(data, kind, max_decoded_bytes)
+        if share_bytes is not None and needed_bytes > share_bytes:
+            raise LargerShareError(needed_bytes)
+        return _decode(data, kind, max_decoded_bytes, share_bytes)
+    except (GatewayError, LargerShareError, ModuleNotFoundError):
         raise
     except MemoryError as cause:
         raise ImageTooLargeError(
@@ -75,14 +119,16 @@ def read_picture(
         raise ImageDecodeError(damaged(kind)) from cause
 
 
-def decode(data: bytes, kind: Format, max_decoded_bytes: int) -> Picture:
+def _decode(data: bytes, kind: Format, max_decoded_bytes: int, share_bytes: int | None) -> Decoded:
     """Parse, check, decode, resize, colour, turn. Whatever the parsers raise comes out as it is."""
     image = parse(data, kind)
     size = image.size
     scaled = image.draft(None, (SCALED_SIDE_PX, SCALED_SIDE_PX))  # None but for JPEG
-    check_size(image, kind, size, max_decoded_bytes)
+    needed_bytes = check_size(data, image, kind, size, max_decoded_bytes)
+    if share_bytes is not None and needed_bytes > share_bytes:
+        raise LargerShareError(needed_bytes)
     image.load()
     orientation = orientation_of(image.info.get("exif"))  # PNG may have it behind the pixels
     square = upright(fit(image, scaled[1] if scaled else None), orientation)
     width, height = reversed(size) if orientation >= 5 else size
-    return Picture(np.array(square), kind, width, height)
+    return Decoded(square.tobytes(), kind, width, height)

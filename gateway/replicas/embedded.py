@@ -6,10 +6,9 @@ same flags. A child that dies is started again, after a second at first and twic
 
 import asyncio
 import contextlib
-import ctypes
+import functools
 import os
 import shutil
-import signal
 import socket
 import sys
 from collections import deque
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from gateway.orphans import die_with
 from gateway.settings import CORES
 
 FIRST_PAUSE_S = 1.0
@@ -27,7 +27,6 @@ LONGEST_LINE_BYTES = 1024 * 1024
 GRPC_THREADS = 64
 """More than attempts in flight: a model server turns away what is beyond, by default what is beyond four a core."""
 PROJECT = Path(__file__).resolve().parents[2]
-PR_SET_PDEATHSIG = 1
 
 log = structlog.get_logger()
 
@@ -100,7 +99,7 @@ class Embedded:
             stderr=asyncio.subprocess.STDOUT,
             limit=LONGEST_LINE_BYTES,
             start_new_session=True,  # Ctrl-C in the terminal is for the gateway, which lets requests finish first
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=functools.partial(die_with, os.getpid()),  # none is left behind holding memory and a port
         )
         log.info("model server started", port=port, pid=child.pid)
         last: deque[str] = deque(maxlen=5)
@@ -136,12 +135,3 @@ def _free_ports(count: int) -> list[int]:
         for listener in sockets:
             listener.bind(("127.0.0.1", 0))
         return [int(listener.getsockname()[1]) for listener in sockets]
-
-
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def _die_with_parent() -> None:
-    """In the child: be killed when the gateway is, so that none is left behind holding memory and a port."""
-    assert _libc is not None
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

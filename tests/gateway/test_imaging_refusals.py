@@ -2,6 +2,7 @@
 
 import random
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,14 +16,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gateway.errors import (
+    PICTURE_ERRORS,
     GatewayError,
     ImageDecodeError,
     ImageEmptyError,
+    ImageTooComplexError,
     ImageTooLargeError,
     ImageTruncatedError,
+    LargerShareError,
     UnsupportedImageTypeError,
 )
-from gateway.imaging import ALL_FORMATS, WEB_FORMATS, preprocess, read_picture
+from gateway.imaging import ALL_FORMATS, WEB_FORMATS, decode, preprocess, read_picture
 from tests import pictures
 from tests.pictures import cut, encoded, scene
 
@@ -236,16 +240,60 @@ def test_a_jpeg_in_several_scans_is_charged_for_the_whole_picture() -> None:
         preprocess(bytes(data))
 
 
-def test_a_gif_of_more_pieces_than_any_encoder_makes_is_damaged() -> None:
-    head = pictures.gif((8, 8))[:-1]
-    with pytest.raises(ImageDecodeError):
-        preprocess(head + b"!\xfe" + b"\1x" * 300_000 + b"\0;")
+# --- Too complex ---------------------------------------------------------------------------------------------
+
+MANY: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "scans": ("scans", lambda: pictures.scan_bomb(2_000)),
+    "scans of a plain JPEG": ("scans", lambda: pictures.scan_bomb(100, progressive=False)),
+    "comments in a JPEG": ("segments", lambda: pictures.jpeg_stuffed(b"\xff\xfe\0\2" * 500_000)),
+    "padding in a JPEG": ("padding", lambda: pictures.jpeg_stuffed(b"\xff" * 2_000_000)),
+    "junk in a JPEG": ("padding", lambda: pictures.jpeg_stuffed(b"\xff\0" * 1_000_000)),
+    "lone markers in a JPEG": ("segments", lambda: pictures.jpeg_stuffed(b"\xff\x01" * 1_000_000)),
+    "Photoshop resources": ("Photoshop resources", pictures.photoshop_bomb),
+    "chunks of a PNG": ("chunks", lambda: pictures.png_stuffed(pictures.png_chunk(b"prVt", b"") * 160_000)),
+    "chunks behind a PNG's pixels": (
+        "chunks",
+        lambda: pictures.png_tailed(pictures.png_chunk(b"tEXt", b"a\0") * 40_000),
+    ),
+    "pieces of a GIF": ("pieces", lambda: pictures.gif((8, 8))[:-1] + b"!\xfe" + b"\1x" * 300_000 + b"\0;"),
+}
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_more_parts_than_any_encoder_makes_are_refused_by_name_and_at_once(name: str) -> None:
+    what, make = MANY[name]
+    data = make()
+    started = time.process_time()
+    with pytest.raises(ImageTooComplexError, match=f"more {what} than can be read here"):
+        preprocess(data)
+    assert time.process_time() - started < 1  # 0.03 s at most where it was measured; unbounded 0.3 to 20 s
+
+
+@pytest.mark.parametrize(("mode", "scans"), [("L", 6), ("RGB", 10), ("CMYK", 18)])
+def test_progressive_jpegs_as_encoders_write_them_pass(mode: str, scans: int) -> None:
+    data = encoded(scene((2000, 1500)).convert(mode), "JPEG", progressive=True)
+    assert data.count(b"\xff\xda") == scans
+    assert read_picture(data).width == 2000
+
+
+def test_many_scans_pass_as_long_as_the_picture_is_small() -> None:
+    few_pixels, many_pixels = pictures.scan_bomb(40, size=(1000, 1000)), pictures.scan_bomb(40, size=(2000, 1000))
+    assert read_picture(few_pixels).width == 1000
+    with pytest.raises(ImageTooComplexError):
+        preprocess(many_pixels)
+
+
+def test_a_picture_that_needs_more_than_its_share_says_how_much() -> None:
+    with pytest.raises(LargerShareError) as more:
+        decode(pictures.png((1000, 1000)), share_bytes=4_000_000)
+    assert 4_000_000 < more.value.needed_bytes < 5_000_000
+    assert decode(pictures.png((1000, 1000)), share_bytes=more.value.needed_bytes).width == 1000
 
 
 # --- Anything at all -----------------------------------------------------------------------------------------
 
 
-REFUSALS = (UnsupportedImageTypeError, ImageEmptyError, ImageTruncatedError, ImageDecodeError, ImageTooLargeError)
+REFUSALS = PICTURE_ERRORS
 
 
 def pixels_or_refusal(data: bytes) -> None:

@@ -1,0 +1,283 @@
+"""The gateway's end: it starts the nursery, asks it for decode processes, and hears how each of them ends."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from gateway.decoding.protocol import (
+    ANSWER,
+    ENDED,
+    FORK,
+    FORKED,
+    JOB,
+    KILL,
+    MOST_PAYLOAD_BYTES,
+    NEWS,
+    ORDER,
+    READY,
+    ForeignAnswerError,
+    Limits,
+    outcome,
+)
+from gateway.errors import DecoderLostError
+from gateway.imaging import RGB_BYTES, Decoded
+
+START_WITHIN_S = 30.0
+FORK_WITHIN_S = 5.0
+STOP_WITHIN_S = 5.0
+RETRY_AFTER_S = 1
+PROJECT = Path(__file__).resolve().parents[2]
+BUFFER_BYTES = 512 * 1024
+"""Asked for on each socket, so that an answer, 150 KB, goes in at one stroke."""
+ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "4194304", "MALLOC_MMAP_THRESHOLD_": "4194304", "MALLOC_ARENA_MAX": "1"}
+"""glibc then gives back what a large picture took, but not what every small one takes: asking the kernel for pages
+anew costs 1 ms a picture. docs/decisions/0021-allocator.md"""
+
+log = structlog.get_logger()
+
+
+class DecodeProcess:
+    """One decode process, as the gateway sees it. It has one job at a time; one that did not end well is its last."""
+
+    def __init__(self, pid: int, jobs: socket.socket, ended: "asyncio.Future[int | None]") -> None:
+        self.pid = pid
+        self.idle = True
+        """Not in the middle of a job, nor of a job that did not end well."""
+        self._jobs = jobs
+        self._ended = ended
+
+    async def decode(self, data: bytes, share_bytes: int) -> Decoded:
+        """One picture.
+
+        Raises:
+            GatewayError: it is refused.
+            LargerShareError: it needs more than `share_bytes`.
+            OSError, EOFError: the process has ended.
+            ForeignAnswerError: it answers nonsense.
+        """
+        self.idle = False
+        await self._send(JOB.pack(len(data), share_bytes), data)
+        room = bytearray(ANSWER.size + RGB_BYTES)
+        received = await self._receive(room, 0, ANSWER.size)
+        kind, format_at, width, height, length = ANSWER.unpack_from(room)
+        if length > MOST_PAYLOAD_BYTES:
+            raise ForeignAnswerError(f"{length} bytes announced")
+        whole = ANSWER.size + length
+        await self._receive(room, received, whole)
+        self.idle = True
+        return outcome(kind, format_at, width, height, memoryview(room)[ANSWER.size : whole])
+
+    async def _send(self, head: bytes, data: bytes) -> None:
+        """Mostly one system call; what does not fit follows as the process reads."""
+        try:
+            sent = self._jobs.sendmsg([head, data])
+        except BlockingIOError:
+            sent = 0
+        if sent < len(head):
+            await asyncio.get_running_loop().sock_sendall(self._jobs, head[sent:])
+            sent = len(head)
+        if sent < len(head) + len(data):
+            await asyncio.get_running_loop().sock_sendall(self._jobs, memoryview(data)[sent - len(head) :])
+
+    async def _receive(self, room: bytearray, received: int, wanted: int) -> int:
+        loop = asyncio.get_running_loop()
+        while received < wanted:
+            count = await loop.sock_recv_into(self._jobs, memoryview(room)[received:])
+            if count == 0:
+                raise EOFError
+            received += count
+        return received
+
+    def alive(self) -> bool:
+        """Its socket is open and silent, as it is between two jobs."""
+        try:
+            self._jobs.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    async def status(self, *, within_s: float) -> int | None:
+        """How it ended: exit status as in subprocess, -11 for signal 11; None if that cannot be learnt in time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                return await asyncio.shield(self._ended)
+        return None
+
+    def close(self) -> None:
+        """No more jobs: it ends by itself, unless it is stuck in one."""
+        self._jobs.close()
+
+
+class Processes:
+    """The nursery, and what it has forked."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._starting = asyncio.Lock()
+        self._nursery: asyncio.subprocess.Process | None = None
+        self._control: socket.socket | None = None
+        """None while there is no nursery."""
+        self._ready: asyncio.Future[None]
+        self._ordered: deque[asyncio.Future[int]] = deque()
+        """Forks asked for, in order."""
+        self._alive: dict[int, asyncio.Future[int | None]] = {}
+
+    async def __aenter__(self) -> "Processes":
+        await self._started()
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        self._hang_up()
+        await self._stopped()
+
+    async def fork(self, *, share_bytes: int, nice: int = 0) -> DecodeProcess:
+        """A fresh decode process, in a few milliseconds.
+
+        Args:
+            share_bytes: memory that decoding may take in it.
+            nice: 0, or up to 19 to let others go first.
+
+        Raises:
+            DecoderLostError: the system gives us none.
+        """
+        control = await self._started()
+        ours, theirs = _pair()
+        ordered = asyncio.get_running_loop().create_future()
+        try:
+            with theirs:
+                socket.send_fds(control, [ORDER.pack(FORK, nice, 0, share_bytes)], [theirs.fileno()])
+            self._ordered.append(ordered)
+            async with asyncio.timeout(FORK_WITHIN_S):
+                pid = await ordered
+        except (OSError, TimeoutError) as cause:
+            ours.close()
+            self._hang_up()
+            raise lost() from cause
+        except BaseException:  # the caller is gone; its process will find the socket closed, and end
+            ours.close()
+            raise
+        return DecodeProcess(pid, ours, self._alive[pid])
+
+    def kill(self, process: DecodeProcess) -> None:
+        """At once, whatever it is doing. By way of the nursery, which knows whether the pid is still its own."""
+        process.close()
+        if self._control is not None and process.pid in self._alive:
+            with suppress(OSError):
+                self._control.send(ORDER.pack(KILL, 0, process.pid, 0))
+
+    async def _started(self) -> socket.socket:
+        """The socket of the nursery, started if there is none."""
+        if self._control is None:
+            async with self._starting:
+                if self._control is None:
+                    await self._stopped()
+                    await self._start()
+        assert self._control is not None
+        return self._control
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        ours, theirs = _pair()
+        start = {"control": theirs.fileno(), "parent": os.getpid(), "limits": self._limits._asdict()}
+        with theirs:
+            self._nursery = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "gateway.decoding.nursery", json.dumps(start)),
+                cwd=PROJECT,
+                env={**ALLOCATOR, **os.environ},
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C in the terminal is for the gateway, which lets requests finish first
+            )
+        self._control, self._ready = ours, loop.create_future()
+        loop.add_reader(ours, self._hear, ours)
+        try:
+            async with asyncio.timeout(START_WITHIN_S):
+                await self._ready
+        except BaseException:
+            self._hang_up()
+            await self._stopped()
+            raise
+        log.debug("nursery started", pid=self._nursery.pid)
+
+    def _hear(self, control: socket.socket) -> None:
+        """News of the nursery; its end is the end of all that it forked."""
+        try:
+            news = control.recv(NEWS.size, socket.MSG_WAITALL)
+        except BlockingIOError:
+            return
+        except OSError:
+            news = b""
+        if len(news) < NEWS.size:
+            log.error("nursery died")
+            self._hang_up()
+            return
+        kind, pid, status = NEWS.unpack(news)
+        if kind == READY:
+            self._ready.set_result(None)
+        elif kind == FORKED:
+            self._forked(pid, status)
+        elif kind == ENDED:
+            self._alive.pop(pid).set_result(status)
+
+    def _forked(self, pid: int, status: int) -> None:
+        if pid:
+            self._alive[pid] = asyncio.get_running_loop().create_future()
+        ordered = self._ordered.popleft()
+        if ordered.done():
+            return
+        if pid:
+            ordered.set_result(pid)
+        else:
+            ordered.set_exception(OSError(status, os.strerror(status)))
+
+    def _hang_up(self) -> None:
+        """Without its socket the nursery ends, and its children with it."""
+        if self._control is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._control)
+        self._control.close()
+        self._control = None
+        waiting: list[asyncio.Future[None] | asyncio.Future[int]] = [self._ready, *self._ordered]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(ConnectionResetError("the nursery is gone"))
+        for ended in self._alive.values():
+            ended.set_result(None)
+        self._ordered.clear()
+        self._alive.clear()
+
+    async def _stopped(self) -> None:
+        if self._nursery is None:
+            return
+        try:
+            async with asyncio.timeout(STOP_WITHIN_S):
+                await self._nursery.wait()
+        except TimeoutError:
+            self._nursery.kill()
+            await self._nursery.wait()
+        self._nursery = None
+
+
+def lost() -> DecoderLostError:
+    """In the same words wherever it happens."""
+    return DecoderLostError(
+        "The process that decoded the picture was lost; send it again.", retry_after_s=RETRY_AFTER_S
+    )
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """The gateway's end, which never blocks, and the other."""
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+    ours.setblocking(False)
+    return ours, theirs

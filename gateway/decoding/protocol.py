@@ -1,0 +1,83 @@
+"""What goes over the sockets between the gateway, the nursery and the decode processes. Fixed sizes, no pickle.
+
+A decode process has a socket of its own and at most one job: a job goes in, an answer comes out. The nursery has
+another: orders go in, an order to fork with the process's socket attached, and news comes out.
+"""
+
+import struct
+from typing import NamedTuple
+
+from gateway.errors import PICTURE_ERRORS, GatewayError, LargerShareError
+from gateway.imaging import ALL_FORMATS, RGB_BYTES, Decoded
+
+JOB = struct.Struct("<IQ")
+"""Length of the file that follows; bytes of memory set aside for it."""
+ANSWER = struct.Struct("<BBIII")
+"""Kind, place of the format in ALL_FORMATS, width, height, length of what follows."""
+DECODED, REFUSED, LARGER = range(3)
+"""What follows: pixels; slug, detail and cause of the error, with NUL between; the bytes of memory needed."""
+LONGEST_TEXT_BYTES = 8_192
+MOST_PAYLOAD_BYTES = max(RGB_BYTES, LONGEST_TEXT_BYTES)
+
+ORDER = struct.Struct("<BBIQ")
+"""Kind, nice value, pid, bytes of memory the process may take for its job."""
+FORK, KILL = range(2)
+NEWS = struct.Struct("<BIi")
+"""Kind, pid, status: of ENDED as in subprocess, -11 for signal 11; of FORKED 0, or the errno and no pid."""
+READY, FORKED, ENDED = range(3)
+
+
+class Limits(NamedTuple):
+    """What a decode process is started with."""
+
+    formats: tuple[str, ...]
+    max_decoded_bytes: int
+    max_upload_bytes: int
+    cpu_s: float
+    """For one picture."""
+
+
+class ForeignAnswerError(Exception):
+    """A decode process answers as none of ours would: it may have been taken over, and is not to be trusted."""
+
+
+class DistantError(Exception):
+    """The cause of a refusal, as a decode process tells it."""
+
+
+def refusal(error: GatewayError) -> bytes:
+    """An error, to be sent."""
+    cause = "" if error.__cause__ is None else f"{type(error.__cause__).__name__}: {error.__cause__}"
+    text = "\0".join(part.replace("\0", "?") for part in (error.slug, error.detail[:1000], cause[:2000]))
+    return text.encode(errors="replace")[:LONGEST_TEXT_BYTES]
+
+
+def outcome(kind: int, format_at: int, width: int, height: int, payload: memoryview) -> Decoded:
+    """What an answer says, if it is one that we would give.
+
+    Raises:
+        GatewayError: the picture was refused.
+        LargerShareError: it was put off.
+        ForeignAnswerError: neither.
+    """
+    if kind == DECODED and len(payload) == RGB_BYTES and format_at < len(ALL_FORMATS):
+        return Decoded(payload, ALL_FORMATS[format_at], width, height)
+    if kind == REFUSED:
+        raise _as_error(bytes(payload))
+    if kind == LARGER and len(payload) == 8:
+        raise LargerShareError(int.from_bytes(payload, "little"))
+    raise ForeignAnswerError(f"kind {kind} with {len(payload)} bytes")
+
+
+def _as_error(text: bytes) -> GatewayError:
+    slug, _, rest = text.decode(errors="replace").partition("\0")
+    detail, _, cause = rest.partition("\0")
+    if slug not in _REFUSALS:
+        raise ForeignAnswerError(f"a refusal that is none, {slug[:40]!r}")
+    error = _REFUSALS[slug](detail)
+    error.__cause__ = DistantError(cause) if cause else None
+    return error
+
+
+_KINDS: tuple[type[GatewayError], ...] = (GatewayError, *PICTURE_ERRORS)
+_REFUSALS = {kind.slug: kind for kind in _KINDS}

@@ -1,0 +1,42 @@
+"""Decode processes as a gateway has them, with limits of the test's choice."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from gateway.decoding.pool import Decoders
+from gateway.decoding.processes import Processes
+from gateway.decoding.protocol import Limits
+from gateway.imaging import WEB_FORMATS
+
+MIB = 1024 * 1024
+OPEN = Limits(WEB_FORMATS, 256 * MIB, 10 * MIB, cpu_s=20)
+
+StartDecoders = Callable[..., Awaitable[Decoders]]
+
+
+@pytest.fixture
+async def start_decoders() -> AsyncIterator[StartDecoders]:
+    """Called with settings: decoders whose nursery runs until the test ends."""
+    async with AsyncExitStack() as stack:
+
+        async def started(limits: Limits = OPEN, **settings: Any) -> Decoders:
+            processes = await stack.enter_async_context(Processes(limits))
+            chosen = {"count": 1, "budget_bytes": 256 * MIB, "timeout_s": 60, "wait_s": 60} | settings
+            decoders = Decoders(processes, limits, **chosen)
+            stack.callback(decoders.close)
+            return decoders
+
+        yield started
+
+
+async def until(condition: Callable[[], bool], *, within_s: float = 20) -> None:
+    """Poll until it holds."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to hold"
+        await asyncio.sleep(0.005)

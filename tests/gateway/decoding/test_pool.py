@@ -1,0 +1,252 @@
+"""Pictures in processes that may crash, hang and be killed."""
+
+import asyncio
+import random
+import signal
+import sys
+from contextlib import suppress
+
+import numpy as np
+import psutil
+import pytest
+
+from gateway.decoding.pool import SMALL_BYTES, Decoders
+from gateway.errors import (
+    DecoderCrashedError,
+    DecoderLostError,
+    GatewayError,
+    ImageDecodeError,
+    ImageTooComplexError,
+    ImageTooLargeError,
+    ImageTruncatedError,
+    OverloadedError,
+    UnsupportedImageTypeError,
+)
+from gateway.imaging import preprocess
+from tests import pictures
+from tests.gateway.decoding.conftest import MIB, OPEN, StartDecoders, until
+
+TINY = (40, 30)
+LARGE = pictures.png((4000, 3000))
+"""52 MB decoded, 0.1 s of CPU time."""
+
+
+def workers() -> list[psutil.Process]:
+    """The decode processes that are there now: what this process's children have forked."""
+    return [worker for nursery in psutil.Process().children() for worker in nursery.children()]
+
+
+async def the_worker(decoders: Decoders) -> psutil.Process:
+    """The lasting process, made to exist."""
+    await decoders.decode(pictures.png(TINY))
+    (worker,) = workers()
+    return worker
+
+
+async def stopped_in_a_job(decoders: Decoders) -> tuple[psutil.Process, "asyncio.Task[object]"]:
+    """The lasting process, in the middle of a picture and not getting on with it."""
+    worker = await the_worker(decoders)
+    worker.suspend()
+    job = asyncio.create_task(decoders.decode(pictures.png(TINY)))
+    await until(lambda: not decoders._spare)
+    await asyncio.sleep(0)
+    return worker, job
+
+
+@pytest.mark.parametrize("data", [pictures.jpeg(), pictures.gif(TINY), LARGE, pictures.phone_jpeg_12mp()])
+async def test_the_pixels_are_those_of_preprocess(start_decoders: StartDecoders, data: bytes) -> None:
+    decoders = await start_decoders()
+    picture = (await decoders.decode(data)).picture()
+    assert np.array_equal(picture.pixels, preprocess(data))
+    assert picture.pixels.flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "detail"),
+    [
+        (b"%PDF-1.7", UnsupportedImageTypeError, "This is a PDF document: send JPEG, PNG, WebP or GIF."),
+        (pictures.webp_bomb(), ImageTooLargeError, "This WebP has 88.4 megapixels, and at most 16.4 of its kind"),
+        (pictures.cut(pictures.png(TINY), 0.9), ImageTruncatedError, "This is only the beginning of a PNG"),
+        (b"GIF89a" + bytes(7) + b"x;", ImageDecodeError, "This GIF is damaged"),
+    ],
+)
+async def test_a_refusal_comes_as_the_error_that_it_is(
+    start_decoders: StartDecoders, data: bytes, kind: type[GatewayError], detail: str
+) -> None:
+    decoders = await start_decoders()
+    with pytest.raises(kind) as refused:
+        await decoders.decode(data)
+    assert refused.value.detail.startswith(detail)
+
+
+async def test_the_cause_of_a_refusal_comes_along_for_the_log(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders()
+    with pytest.raises(ImageDecodeError) as refused:
+        await decoders.decode(b"GIF89a" + bytes(7) + b"x;")
+    assert str(refused.value.__cause__).startswith(("OSError", "EOFError", "SyntaxError"))
+
+
+async def test_a_process_is_used_again(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders()
+    worker = await the_worker(decoders)
+    for _ in range(5):
+        await decoders.decode(pictures.png(TINY))
+    assert workers() == [worker]
+
+
+async def test_a_large_picture_has_a_process_of_its_own_for_once(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders()
+    worker = await the_worker(decoders)
+    job = asyncio.create_task(decoders.decode(LARGE))
+    await until(lambda: len(workers()) == 2)
+    (passing,) = (one for one in workers() if one != worker)
+    assert passing.nice() == worker.nice() + 10
+    await job
+    await until(lambda: workers() == [worker])
+
+
+async def test_small_pictures_do_not_wait_for_large_ones(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders()
+    worker = await the_worker(decoders)
+    job = asyncio.create_task(decoders.decode(LARGE))
+    await until(lambda: len(workers()) == 2)
+    (passing,) = (one for one in workers() if one != worker)
+    passing.suspend()
+    await decoders.decode(pictures.png(TINY))
+    assert not job.done()
+    passing.resume()
+    await job
+
+
+async def test_large_pictures_wait_for_their_share_and_not_for_long(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders(budget_bytes=64 * MIB, wait_s=0.2)
+    worker = await the_worker(decoders)
+    first = asyncio.create_task(decoders.decode(LARGE))
+    await until(lambda: len(workers()) == 2)
+    (passing,) = (one for one in workers() if one != worker)
+    passing.suspend()
+    with pytest.raises(OverloadedError) as full:
+        await decoders.decode(LARGE)
+    assert full.value.retry_after_s == 1
+    passing.resume()
+    await first
+    await decoders.decode(LARGE)
+
+
+@pytest.mark.parametrize("sig", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
+async def test_a_crash_fails_its_own_picture_alone(start_decoders: StartDecoders, sig: signal.Signals) -> None:
+    decoders = await start_decoders()
+    worker, job = await stopped_in_a_job(decoders)
+    waiting = asyncio.create_task(decoders.decode(pictures.png(TINY)))
+    worker.send_signal(sig)
+    worker.resume()
+    with pytest.raises(DecoderCrashedError):
+        await job
+    await waiting
+    assert worker not in workers()
+
+
+async def test_a_process_killed_from_outside_fails_its_own_picture_alone(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders()
+    worker, job = await stopped_in_a_job(decoders)
+    waiting = asyncio.create_task(decoders.decode(pictures.png(TINY)))
+    worker.kill()
+    with pytest.raises(DecoderLostError) as lost:
+        await job
+    assert lost.value.retry_after_s == 1
+    await waiting
+
+
+async def test_a_process_that_dies_between_two_pictures_fails_none(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders()
+    for _ in range(10):
+        worker = await the_worker(decoders)
+        worker.kill()
+        worker.wait(10)
+        await decoders.decode(pictures.png(TINY))
+
+
+async def test_a_picture_that_takes_too_much_cpu_time_is_too_complex(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders(OPEN._replace(cpu_s=0.02))
+    with pytest.raises(ImageTooComplexError, match=r"more than 0.02 s of computing time"):
+        await decoders.decode(LARGE)
+    await until(lambda: not [one for one in workers() if one.nice() > 0])
+
+
+async def test_cpu_time_is_counted_for_each_picture_anew(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders(OPEN._replace(cpu_s=0.5))
+    phone = pictures.phone_jpeg_12mp()
+    worker = await the_worker(decoders)
+    while sum(worker.cpu_times()[:2]) < 0.7:
+        await decoders.decode(phone)
+    assert workers() == [worker]
+
+
+async def test_a_process_that_makes_no_headway_is_killed(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders(timeout_s=0.3)
+    worker, job = await stopped_in_a_job(decoders)
+    with pytest.raises(DecoderLostError):
+        await job
+    await until(lambda: worker not in workers())
+
+
+async def test_a_caller_that_leaves_takes_the_job_along(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders()
+    worker, job = await stopped_in_a_job(decoders)
+    job.cancel()
+    with suppress(asyncio.CancelledError):
+        await job
+    await until(lambda: worker not in workers())
+    await decoders.decode(pictures.png(TINY))
+
+
+async def test_callers_that_leave_at_any_moment_leave_nothing_behind(start_decoders: StartDecoders) -> None:
+    """And nobody gets the picture of another: each has its own size."""
+    decoders = await start_decoders(count=2, budget_bytes=128 * MIB)
+    files = psutil.Process().num_fds()
+    chance = random.Random(1)
+
+    async def one(number: int) -> None:
+        size = (50 + number, 40)
+        decoded = await decoders.decode(LARGE if number % 50 == 0 else pictures.png(size))
+        assert decoded.width == (4000 if number % 50 == 0 else size[0])
+
+    jobs = [asyncio.create_task(one(number)) for number in range(200)]
+    for _ in jobs:
+        await asyncio.sleep(chance.choice((0, 0.0005, 0.002)))
+        if chance.random() < 0.7:
+            chance.choice(jobs).cancel()
+    done = await asyncio.gather(*jobs, return_exceptions=True)
+    assert {type(end) for end in done} <= {type(None), asyncio.CancelledError}
+    assert (decoders._places.free, decoders._memory.free) == (2, 128 * MIB)
+    await until(lambda: len(workers()) == len(decoders._spare) <= 2)
+    assert psutil.Process().num_fds() <= files + 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no ceiling on a process's memory")
+async def test_a_decode_process_has_a_ceiling_of_memory(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders()
+    worker = await the_worker(decoders)
+    _, ceiling = worker.rlimit(psutil.RLIMIT_AS)
+    assert worker.memory_info().vms + SMALL_BYTES < ceiling < worker.memory_info().vms + SMALL_BYTES + 100 * MIB
+    assert worker.rlimit(psutil.RLIMIT_CORE) == worker.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
+
+
+async def test_the_nursery_is_replaced_when_it_dies(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders()
+    worker = await the_worker(decoders)
+    (nursery,) = psutil.Process().children()
+    nursery.kill()
+    await until(lambda: not worker.is_running())
+    assert (await decoders.decode(pictures.png(TINY))).width == TINY[0]
+    assert psutil.Process().children() != [nursery]
+
+
+async def test_nothing_is_left_when_the_gateway_closes(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders()
+    worker, job = await stopped_in_a_job(decoders)
+    await decoders._processes.__aexit__()
+    with pytest.raises(DecoderLostError):
+        await job
+    assert not worker.is_running()
+    assert psutil.Process().children() == []
