@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from gateway.decoding.pool import SMALL_BYTES, Decoders
+from gateway.decoding.pool import LARGE_NICE, SMALL_BYTES, Decoders
 from gateway.errors import (
     DecoderCrashedError,
     DecoderLostError,
@@ -29,6 +29,8 @@ from tests.gateway.decoding.conftest import MIB, OPEN, StartDecoders, until
 TINY = (40, 30)
 LARGE = pictures.png((4000, 3000))
 """52 MB decoded, 0.1 s of CPU time."""
+SLOW = pictures.webp_bomb(4000)
+"""262 MB decoded, 0.8 s."""
 
 
 def workers() -> list[psutil.Process]:
@@ -41,6 +43,17 @@ async def the_worker(decoders: Decoders) -> psutil.Process:
     await decoders.decode(pictures.png(TINY))
     (worker,) = workers()
     return worker
+
+
+async def stopped_large(decoders: Decoders) -> tuple[psutil.Process, "asyncio.Task[object]"]:
+    """A large picture's process, in the middle of it and not getting on."""
+    known = set(decoders._processes._alive)
+    job = asyncio.create_task(decoders.decode(SLOW))
+    await until(lambda: bool(decoders._processes._alive.keys() - known))
+    (pid,) = decoders._processes._alive.keys() - known
+    passing = psutil.Process(pid)
+    passing.suspend()
+    return passing, job
 
 
 async def stopped_in_a_job(decoders: Decoders) -> tuple[psutil.Process, "asyncio.Task[object]"]:
@@ -97,21 +110,24 @@ async def test_a_process_is_used_again(start_decoders: StartDecoders) -> None:
 async def test_a_large_picture_has_a_process_of_its_own_for_once(start_decoders: StartDecoders) -> None:
     decoders = await start_decoders()
     worker = await the_worker(decoders)
-    job = asyncio.create_task(decoders.decode(LARGE))
-    await until(lambda: len(workers()) == 2)
-    (passing,) = (one for one in workers() if one != worker)
-    assert passing.nice() == worker.nice() + 10
+    passing, job = await stopped_large(decoders)
+    assert passing != worker
+    passing.resume()
     await job
     await until(lambda: workers() == [worker])
 
 
+async def test_a_process_for_large_pictures_lets_others_go_first(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders()
+    process = await decoders._processes.fork(share_bytes=MIB, nice=LARGE_NICE)
+    await until(lambda: psutil.Process(process.pid).nice() == psutil.Process().nice() + LARGE_NICE)
+    process.close()
+
+
 async def test_small_pictures_do_not_wait_for_large_ones(start_decoders: StartDecoders) -> None:
     decoders = await start_decoders()
-    worker = await the_worker(decoders)
-    job = asyncio.create_task(decoders.decode(LARGE))
-    await until(lambda: len(workers()) == 2)
-    (passing,) = (one for one in workers() if one != worker)
-    passing.suspend()
+    await the_worker(decoders)
+    passing, job = await stopped_large(decoders)
     await decoders.decode(pictures.png(TINY))
     assert not job.done()
     passing.resume()
@@ -120,11 +136,8 @@ async def test_small_pictures_do_not_wait_for_large_ones(start_decoders: StartDe
 
 async def test_large_pictures_wait_for_their_share_and_not_for_long(start_decoders: StartDecoders) -> None:
     decoders = await start_decoders(budget_bytes=64 * MIB, wait_s=0.2)
-    worker = await the_worker(decoders)
-    first = asyncio.create_task(decoders.decode(LARGE))
-    await until(lambda: len(workers()) == 2)
-    (passing,) = (one for one in workers() if one != worker)
-    passing.suspend()
+    await the_worker(decoders)
+    passing, first = await stopped_large(decoders)
     with pytest.raises(OverloadedError) as full:
         await decoders.decode(LARGE)
     assert full.value.retry_after_s == 1
@@ -170,7 +183,7 @@ async def test_a_picture_that_takes_too_much_cpu_time_is_too_complex(start_decod
     decoders = await start_decoders(OPEN._replace(cpu_s=0.02))
     with pytest.raises(ImageTooComplexError, match=r"more than 0.02 s of computing time"):
         await decoders.decode(LARGE)
-    await until(lambda: not [one for one in workers() if one.nice() > 0])
+    await until(lambda: len(workers()) == 1)
 
 
 async def test_cpu_time_is_counted_for_each_picture_anew(start_decoders: StartDecoders) -> None:
