@@ -54,6 +54,15 @@ class Gateway:
 
         await eventually(left_out, otherwise=f"{addresses} to be left out")
 
+    async def knows(self, *addresses: str) -> None:
+        """Wait until these replicas are all that it has, and are available."""
+        wanted = dict.fromkeys(addresses, AVAILABLE)
+
+        async def known() -> bool:
+            return await self.states() == wanted
+
+        await eventually(known, otherwise=f"{addresses} to be all there is")
+
     async def ready(self) -> bool:
         with suppress(OSError):
             return (await wire.get(self.port, "/readyz")).status == 200

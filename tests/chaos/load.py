@@ -19,6 +19,7 @@ from gateway.imaging import preprocess
 from tests.chaos.simulator import model
 from tests.chaos.wire import Reply, Wire
 
+CLIENTS = 16
 PICTURES = 24
 PROBE_S = 0.005
 MAX_LAG_P99_S = 0.05
@@ -27,11 +28,13 @@ MAX_LAG_P99_S = 0.05
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture as a whole request, and what is right for it."""
+    """A whole request, and what is right for it."""
 
     message: bytes
-    digest: int
-    name: str
+    names: Sequence[str]
+    """One, or one for each picture of a batch."""
+    digests: Sequence[int]
+    batch: bool = False
 
 
 @cache
@@ -39,13 +42,34 @@ def uploads() -> Sequence[Upload]:
     """Pictures no two of which have the same right name, so that no answer fits another's request."""
     found: dict[str, Upload] = {}
     for shade in range(256):
-        file = io.BytesIO()
-        Image.new("RGB", (32, 32), (shade, 255 - shade, 7 * shade % 256)).save(file, "PNG")
-        digest = model.digest(preprocess(file.getvalue()).tobytes())
+        file = picture(shade)
+        digest = model.digest(preprocess(file).tobytes())
         name = model.name_of(digest)
-        found.setdefault(name, Upload(request(file.getvalue()), digest, name))
+        found.setdefault(name, Upload(request(file), (name,), (digest,)))
     assert len(found) >= PICTURES
     return list(found.values())[:PICTURES]
+
+
+@cache
+def batch() -> Upload:
+    """Some pictures in one request."""
+    shades = range(0, 256, 32)
+    files = [picture(shade) for shade in shades]
+    digests = [model.digest(preprocess(file).tobytes()) for file in files]
+    part = b'--X\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    body = b"".join(part + file + b"\r\n" for file in files) + b"--X--\r\n"
+    head = (
+        "POST /v1/classify/batch HTTP/1.1\r\nHost: gateway\r\n"
+        f"Content-Type: multipart/form-data; boundary=X\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return Upload(head.encode() + body, [model.name_of(digest) for digest in digests], digests, batch=True)
+
+
+def picture(shade: int) -> bytes:
+    """A PNG of one colour, some 100 bytes."""
+    file = io.BytesIO()
+    Image.new("RGB", (32, 32), (shade, 255 - shade, 7 * shade % 256)).save(file, "PNG")
+    return file.getvalue()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +102,20 @@ class Offered:
     rate: float = 150
     """Requests a second of all clients together, fewer when all of them wait for answers. The default is about half of
     what two cores can do, so that queues tell of faults and not of the machine."""
-    clients: int = 16
+    clients: int = CLIENTS
     most: float = math.inf
     """Requests in all."""
+    batch_every: int = 0
+    """Every so manieth request is a batch; 0: none."""
 
 
 class Outcomes(list[Outcome]):
     """Of a phase, or several."""
 
     @property
-    def failed(self) -> list[Outcome]:
+    def failed(self) -> "Outcomes":
         """Not a 200."""
-        return [outcome for outcome in self if outcome.status != 200]
+        return Outcomes(outcome for outcome in self if outcome.status != 200)
 
     @property
     def wrong(self) -> list[Outcome]:
@@ -112,6 +138,7 @@ class Traffic:
     def __init__(self, port: int, offered: Offered) -> None:
         self.rate = offered.rate
         self._left = offered.most
+        self._batch_every = offered.batch_every
         self.phase = "warm-up"
         self.outcomes = Outcomes()
         self._lags_s: list[float] = []
@@ -125,6 +152,11 @@ class Traffic:
         self.phase = phase
         await self.until(lambda: len(self.during(phase)) >= count)
         return self.during(phase)
+
+    async def more(self, count: int) -> None:
+        """Until so many more have been answered."""
+        wanted = len(self.outcomes) + count
+        await self.until(lambda: len(self.outcomes) >= wanted)
 
     async def until(self, happened: Callable[[], bool], *, within_s: float = 120) -> None:
         """Looks after each answer."""
@@ -161,14 +193,19 @@ class Traffic:
         await asyncio.sleep(self._slot - now)
 
     async def _one(self, wire: Wire) -> None:
-        self._turn += 1
-        upload, phase, sent = uploads()[self._turn % PICTURES], self.phase, perf_counter()
+        upload, phase, sent = self._next(), self.phase, perf_counter()
         try:
             reply: Reply | None = await wire.ask(upload.message)
         except (OSError, asyncio.IncompleteReadError):
             reply = None
         self.outcomes.append(judged(upload, reply, phase=phase, sent=sent, seconds=perf_counter() - sent))
         self._news.set()
+
+    def _next(self) -> Upload:
+        self._turn += 1
+        if self._batch_every and self._turn % self._batch_every == 0:
+            return batch()
+        return uploads()[self._turn % PICTURES]
 
     async def watch_lag(self) -> None:
         """For ever. The event loop's own clock stands still while it works, so it is not asked."""
@@ -184,19 +221,36 @@ def judged(upload: Upload, reply: Reply | None, *, phase: str, sent: float, seco
         return Outcome(phase, sent, seconds, 0, problem="connection broken")
     document = orjson.loads(reply.body)
     if reply.status != 200:
-        slug = str(document["type"]).rpartition("/")[2]
-        return Outcome(phase, sent, seconds, reply.status, slug, "retry-after" in reply.headers)
-    return Outcome(phase, sent, seconds, 200, version=document["model"]["version"], wrong=fault_of(upload, document))
+        return Outcome(phase, sent, seconds, reply.status, slug_of(document), "retry-after" in reply.headers)
+    answers = document["results"] if upload.batch else [document]
+    spoilt = [answer["problem"] for answer in answers if "problem" in answer]
+    if spoilt:
+        return Outcome(phase, sent, seconds, spoilt[0]["status"], slug_of(spoilt[0]))
+    versions = " and ".join(sorted({answer["model"]["version"] for answer in answers}))
+    return Outcome(phase, sent, seconds, 200, version=versions, wrong=fault_of(upload, answers))
 
 
-def fault_of(upload: Upload, document: dict[str, Any]) -> str:
-    """Why this is not the right answer; empty where it is."""
-    best, version = document["predictions"][0], int(document["model"]["version"])
-    if best["label"] != upload.name:
-        return f"{best['label']} instead of {upload.name}"
+def slug_of(problem: dict[str, Any]) -> str:
+    """The last part of its type."""
+    return str(problem["type"]).rpartition("/")[2]
+
+
+def fault_of(upload: Upload, answers: Sequence[dict[str, Any]]) -> str:
+    """Why these are not the right answers; empty where they are."""
+    if len({answer["model"]["version"] for answer in answers}) > 1:
+        return "versions mixed in one batch"
+    faults = (fault_in(name, answer) for name, answer in zip(upload.names, answers, strict=True))
+    return next(filter(None, faults), "")
+
+
+def fault_in(name: str, answer: dict[str, Any]) -> str:
+    """Of one picture's answer."""
+    best, version = answer["predictions"][0], int(answer["model"]["version"])
+    if best["label"] != name:
+        return f"{best['label']} instead of {name}"
     if not math.isclose(best["confidence"], model.confidence(version), abs_tol=1e-4):
         return f"confidence {best['confidence']} is not version {version}'s"
-    if model.labels(version)[best["index"]] != upload.name:
+    if model.labels(version)[best["index"]] != name:
         return f"index {best['index']} is not version {version}'s"
     return ""
 

@@ -58,6 +58,11 @@ class Replica:
             Counter({int(digest): n for digest, n in seen["calls"].items()}), seen["struck"], seen["connections"]
         )
 
+    async def become_anew(self, **changes: object) -> None:
+        """The same, for a replica without a process: started."""
+        self.behaviour |= changes
+        await self.start()
+
     async def heal(self) -> Seen:
         """No fault any more."""
         return await self.become(fault="", share=1, idle_s=None)

@@ -10,10 +10,11 @@ import pytest
 
 from tests.chaos import gateway, load, replicas
 from tests.chaos.gateway import Gateway
-from tests.chaos.load import MAX_LAG_P99_S, Offered, Outcomes, Traffic, uploads
+from tests.chaos.load import MAX_LAG_P99_S, Offered, Outcomes, Traffic, batch, uploads
 from tests.chaos.names import NAME, Names
 from tests.chaos.replicas import Replica
 from tests.chaos.report import Line, Report, part_of
+from tests.faults.record import record
 
 ATTEMPTS = 3
 REPEAT_WITHIN_S = 420
@@ -43,7 +44,7 @@ class Bed:
 
     async def calls(self) -> list[int]:
         """Calls for the clients' own pictures at each replica, by its present process."""
-        own = {upload.digest for upload in uploads()}
+        own = {digest for upload in (*uploads(), batch()) for digest in upload.digests}
         seen = [await replica.seen() for replica in self.replicas]
         return [sum(count for digest, count in one.calls.items() if digest in own) for one in seen]
 
@@ -57,15 +58,16 @@ class Run:
     report: Report
     lags_s: list[float] = field(default_factory=list)
     _lines: list[Line] = field(default_factory=list)
+    _figures: list[tuple[str, str]] = field(default_factory=list)
 
     @asynccontextmanager
     async def bed(
-        self, *, count: int = 4, by_name: bool = False, offered: Offered = OFFERED, **settings: object
+        self, *, count: int = 4, by_name: int = 0, offered: Offered = OFFERED, **settings: object
     ) -> AsyncIterator[Bed]:
         """Replicas that are all available, a gateway and its clients.
 
         Args:
-            by_name: the gateway looks the replicas up, instead of being told a list.
+            by_name: the gateway looks the replicas up, and finds so many of them at first; 0: it is told a list.
             settings: the gateway's, by name.
         """
         folder = self.folder / str(len(self.lags_s))
@@ -73,8 +75,8 @@ class Run:
         async with replicas.running(count, service_s=SERVICE_S) as made:
             names = Names(folder / "names.json") if by_name else None
             if names:
-                names.tell([replica.host for replica in made])
-            addresses = [replica.address for replica in made]
+                names.tell([replica.host for replica in made[:by_name]])
+            addresses = [replica.address for replica in made[: by_name or count]]
             upstream = f"dns://{NAME}:{made[0].port}" if names else ",".join(addresses)
             async with gateway.running(folder, names=names, **QUICK | {"upstream": upstream} | settings) as started:
                 await started.takes_in(*addresses)
@@ -88,15 +90,21 @@ class Run:
         """A line of the report, should this run turn out valid."""
         self._lines.append(part_of(self.name, part, outcomes, undisturbed=undisturbed, notes=notes))
 
+    def record(self, rows: str, figure: str) -> None:
+        """What was seen of rows of the fault catalogue, numbers with spaces between, should this run hold."""
+        self._figures += [(row, figure) for row in rows.split()]
+
     @property
     def valid(self) -> bool:
         """The harness itself kept its time."""
         return max(self.lags_s, default=0) <= MAX_LAG_P99_S
 
-    def publish(self) -> None:
-        """Into the report: its lines, or that it was invalid."""
+    def publish(self, *, held: bool) -> None:
+        """Into the report: its lines, or that it was invalid; into the fault catalogue what `held`."""
         if self.valid:
             self.report.lines += self._lines
+            for row, figure in self._figures if held else ():
+                record(row, figure)
         else:
             self.report.invalid.append(
                 f"{self.name}: a run was invalid, the harness's own lag had p99 {self._lag_ms} ms"
@@ -128,7 +136,7 @@ class Chaos:
                 await scenario(run)
             except (AssertionError, TimeoutError, OSError) as error:
                 failure = error
-            run.publish()
+            run.publish(held=failure is None)
             if run.valid:
                 if failure is not None:
                     raise failure

@@ -24,7 +24,7 @@ from tests.chaos.wire import Reply
 PIXELS: Pixels = np.zeros((224, 224, 3), np.uint8)
 HARMLESS = {"reset on reuse", "two replies"}
 """A first call gets its answer all the same."""
-UPLOAD = Upload(b"", 7, model.name_of(7))
+UPLOAD = Upload(b"", [model.name_of(7)], [7])
 
 
 @pytest.fixture
@@ -81,6 +81,14 @@ def reply(version: int, name: str, confidence: float, index: int) -> Reply:
 )
 def test_an_answer_of_another_picture_or_version_is_noticed(answer: Reply, wrong: str) -> None:
     assert judged(UPLOAD, answer, phase="", sent=0, seconds=0).wrong == wrong
+
+
+def test_a_batch_that_mixes_versions_is_noticed() -> None:
+    parts = [json.loads(reply(version, "species 07", 0.5 + version / 100, 7 - version).body) for version in (1, 2)]
+    upload = Upload(b"", ["species 07"] * 2, [7, 7], batch=True)
+    for answers, wrong in (parts[:1] * 2, ""), (parts, "versions mixed in one batch"):
+        answer = Reply(200, {}, json.dumps({"results": answers}).encode())
+        assert judged(upload, answer, phase="", sent=0, seconds=0).wrong == wrong
 
 
 def test_a_broken_connection_is_a_failed_request() -> None:

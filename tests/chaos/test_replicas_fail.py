@@ -38,7 +38,7 @@ NONSENSE = (
 
 
 async def killed_restarted_moved(run: Run) -> None:
-    async with run.bed(by_name=True, dns_refresh_s=0.25) as bed:
+    async with run.bed(by_name=4, dns_refresh_s=0.25) as bed:
         undisturbed = await bed.traffic.requests("undisturbed", UNDISTURBED)
         run.tell("undisturbed", undisturbed)
         for cycle in range(3):

@@ -1,0 +1,77 @@
+"""Scenarios 6 and 7: versions and addresses change under load."""
+
+import pytest
+
+from tests.chaos.load import CLIENTS, Offered, Outcomes
+from tests.chaos.run import Bed, Chaos, Run
+
+pytestmark = pytest.mark.chaos
+
+REFRESH_S = 0.25
+UNEVEN = 0.05
+"""Share of an even share."""
+
+
+async def swap(run: Run) -> None:
+    async with run.bed(offered=Offered(batch_every=20)) as bed:
+        undisturbed = await bed.traffic.requests("version 1", 400)
+        run.tell("version 1", undisturbed)
+        for replica in bed.replicas:
+            await replica.become(versions={"2": "LOADING", "1": "AVAILABLE"})
+            await bed.traffic.requests(f"loading at {replica.host}", 150)
+            await replica.become(versions={"2": "AVAILABLE", "1": "AVAILABLE"})
+            await bed.traffic.requests(f"both at {replica.host}", 150)
+            await replica.become(versions={"2": "AVAILABLE", "1": "END"})
+            await bed.traffic.requests(f"swapped at {replica.host}", 150)
+        swapping = Outcomes(o for o in bed.traffic.during() if o.phase.split()[0] in ("loading", "both", "swapped"))
+        after = await bed.traffic.requests("version 2", 300)
+        run.tell("swapping", swapping, undisturbed=undisturbed, notes=f"answers by version: {versions(swapping)}")
+        run.tell("version 2", after, undisturbed=undisturbed)
+    everything = bed.traffic.during()
+    assert len(everything) >= 2000
+    assert not everything.failed, everything.statuses()
+    assert not everything.wrong, everything.statuses()
+    assert set(versions(undisturbed)) == {"1"}
+    assert set(versions(after)) == {"2"}
+
+
+def versions(outcomes: Outcomes) -> dict[str, int]:
+    """How many answers each version gave."""
+    told = [outcome.version for outcome in outcomes]
+    return {version: told.count(version) for version in sorted(set(told))}
+
+
+async def test_a_rolling_change_of_version_costs_no_request_and_no_label_is_read_wrongly(chaos: Chaos) -> None:
+    await chaos.valid_run("6 swap", swap)
+
+
+async def addresses_change(run: Run) -> None:
+    async with run.bed(count=6, by_name=4, dns_refresh_s=REFRESH_S) as bed:
+        undisturbed = await bed.traffic.requests("4 replicas", 600)
+        run.tell("4 replicas", undisturbed)
+        for count in 6, 2:
+            outcomes, uneven = await change_to(bed, count)
+            run.tell(f"{count} replicas", outcomes, undisturbed=undisturbed, notes=f"at most {uneven:.1%} from even")
+            assert uneven <= UNEVEN
+    everything = bed.traffic.during()
+    assert len(everything) >= 2000
+    assert not everything.failed, everything.statuses()
+    assert not everything.wrong, everything.statuses()
+
+
+async def change_to(bed: Bed, count: int) -> tuple[Outcomes, float]:
+    """So many addresses; what came of it, and how far from even the calls were once the gateway knew."""
+    bed.traffic.phase = f"changing to {count}"
+    bed.look_up_gives(*bed.replicas[:count])
+    await bed.gateway.knows(*(replica.address for replica in bed.replicas[:count]))
+    await bed.traffic.more(2 * CLIENTS)  # what was on its way then has arrived
+    before = await bed.calls()
+    outcomes = await bed.traffic.requests(f"{count} replicas", 700)
+    calls = [now - then for now, then in zip(await bed.calls(), before, strict=True)]
+    even = sum(calls[:count]) / count
+    assert not any(calls[count:]), f"replicas that are gone were asked: {calls}"
+    return outcomes, max(abs(one - even) for one in calls[:count]) / even
+
+
+async def test_addresses_that_come_and_go_cost_no_request_and_share_evenly(chaos: Chaos) -> None:
+    await chaos.valid_run("7 addresses", addresses_change)
