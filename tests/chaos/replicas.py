@@ -26,6 +26,8 @@ class Seen:
 
     calls: "Counter[int]"
     """Calls for a prediction, by the picture's digest."""
+    at_work: int
+    """Such calls that it has not answered yet."""
     struck: int
     """Calls and connections that the fault struck."""
     connections: int
@@ -54,9 +56,8 @@ class Replica:
         """Change the fields of its `Behaviour`, for this process and those after it."""
         self.behaviour |= changes
         seen = await self._exchange(changes)
-        return Seen(
-            Counter({int(digest): n for digest, n in seen["calls"].items()}), seen["struck"], seen["connections"]
-        )
+        calls = Counter({int(digest): count for digest, count in seen.pop("calls").items()})
+        return Seen(calls, **seen)
 
     async def become_anew(self, **changes: object) -> None:
         """The same, for a replica without a process: started."""

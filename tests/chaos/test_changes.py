@@ -33,6 +33,7 @@ async def swap(run: Run) -> None:
     assert not everything.wrong, everything.statuses()
     assert set(versions(undisturbed)) == {"1"}
     assert set(versions(after)) == {"2"}
+    run.record("31", f"{len(everything):,} requests, some of them batches, none failed, mixed or misread")
 
 
 def versions(outcomes: Outcomes) -> dict[str, int]:
@@ -57,6 +58,7 @@ async def addresses_change(run: Run) -> None:
     assert len(everything) >= 2000
     assert not everything.failed, everything.statuses()
     assert not everything.wrong, everything.statuses()
+    run.record("28 29", f"4, 6, then 2 replicas under {len(everything):,} requests, none failed")
 
 
 async def change_to(bed: Bed, count: int) -> tuple[Outcomes, float]:

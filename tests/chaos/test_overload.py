@@ -72,6 +72,9 @@ async def overload(run: Run) -> None:
     assert watch.statuses == {200}
     assert grown < MAX_GROWTH_MIB
     assert not recovered.failed, recovered.statuses()
+    run.record(
+        "27", f"four times capacity for a minute: {goodput:.0%} of capacity served, the rest 503 with Retry-After"
+    )
 
 
 async def test_four_times_too_many_requests_leave_the_goodput_as_it_was(chaos: Chaos) -> None:

@@ -1,7 +1,6 @@
 """The rows of the fault catalogue that the scenarios leave out: one fault after the other, under load."""
 
 import asyncio
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.chaos import wire
+from tests.chaos.gateway import eventually
 from tests.chaos.load import Outcomes, uploads
 from tests.chaos.replicas import Replica
 from tests.chaos.run import SERVICE_S, Bed, Chaos, Run
@@ -42,13 +42,16 @@ async def connections(run: Run) -> None:
 async def killed_at_work(run: Run, bed: Bed, replica: Replica) -> None:
     await replica.become(service_s=0.3)
     bed.traffic.phase = "killed at work"
-    calls = sum((await replica.seen()).calls.values())
-    await bed.traffic.more(16)
-    assert sum((await replica.seen()).calls.values()) > calls, "nothing was in flight when it was killed"
+    await eventually(lambda: at_work(replica))
     await replica.kill()
     flawless(run, "1 2", "killed at work", await bed.traffic.requests("killed at work", 200))
     await replica.become_anew(service_s=SERVICE_S)
     await bed.gateway.takes_in(replica.address)
+
+
+async def at_work(replica: Replica) -> bool:
+    """On a request of ours."""
+    return (await replica.seen()).at_work > 0
 
 
 async def address_swallows_connections(run: Run, bed: Bed, replica: Replica) -> None:
@@ -144,7 +147,7 @@ async def one_fails_now_and_then(run: Run, bed: Bed, replica: Replica) -> None:
 async def one_is_busy(run: Run, bed: Bed, replica: Replica) -> None:
     for fault in "status 503", "status 429":
         await replica.become(fault=fault)
-        flawless(run, "8", f"one: {fault}", await bed.traffic.requests(f"one: {fault}", 40))
+        flawless(run, "8", f"one: {fault}", await bed.traffic.requests(f"one: {fault}", 300))
         await replica.heal()
         await bed.traffic.requests("pause", len(bed.traffic.during("pause")) + 150)
 

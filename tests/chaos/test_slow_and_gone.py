@@ -42,6 +42,7 @@ async def slow(run: Run) -> None:
     await one_slow(run, 2000, balancer="round-robin", hedge=True)
     share = await one_slow(run, 2000, balancer="least-loaded")
     assert share < 0.2, f"least-loaded still sends {share:.1%} to the slow one of four"
+    run.record("6", f"least-loaded: none of 2,000 requests failed; the slow one's share {share:.1%}")
 
 
 async def test_a_slow_replica_costs_no_request_and_gets_less_to_do(chaos: Chaos) -> None:
@@ -64,6 +65,9 @@ async def all_dead(run: Run) -> None:
     assert set(dead.statuses()) == {"503 no-replica-available"}
     assert all(outcome.retry_after for outcome in dead)
     assert set(bed.traffic.during("dying").statuses()) <= {"200", "503 no-replica-available"}
+    run.record(
+        "26", f"{len(dead):,} requests, each 503 with Retry-After; first success {recovery_s:.1f} s after a return"
+    )
 
 
 async def first_success(bed: Bed) -> float:

@@ -48,6 +48,7 @@ class SimulatedReplica:
     def __init__(self, behaviour: Behaviour) -> None:
         self.connections = 0
         self._struck = 0
+        self._at_work = 0
         self._calls: Counter[int] = Counter()
         self._random = random.Random(1)
         self._set(behaviour)
@@ -63,8 +64,9 @@ class SimulatedReplica:
         self._place = asyncio.Semaphore(behaviour.workers) if behaviour.workers else None
 
     def seen(self) -> dict[str, Any]:
-        """Calls for a prediction by the picture's digest; calls that a fault struck; connections accepted."""
-        return {"calls": self._calls, "struck": self._struck, "connections": self.connections}
+        """Calls for a prediction by the picture's digest; those at work now; those a fault struck; connections."""
+        counted = {"struck": self._struck, "at_work": self._at_work, "connections": self.connections}
+        return {"calls": self._calls, **counted}
 
     def strikes(self, fault: Early) -> bool:
         """Is this fault on, and is it this call's turn?"""
@@ -95,8 +97,10 @@ class SimulatedReplica:
     async def _predict(self, version: int, instances: list[dict[str, str]]) -> Sent:
         digests = [model.digest(pybase64.b64decode(instance["b64"])) for instance in instances]
         self._calls.update(digests)
+        self._at_work += 1
         async with self._worker():
             await asyncio.sleep(self._work_s())
+        self._at_work -= 1
         asked = Asked(model.name_of(digests[0]), version)
         spoilt = faults.FAULTS.get(self._behaviour.fault)
         if spoilt is not None and self._is_struck():
