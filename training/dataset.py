@@ -5,8 +5,9 @@ sizes are means of whole blocks of them.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +19,8 @@ from training.augmentation import Augment, Changes
 from training.model import unit
 
 
-class Lesson(NamedTuple):
+@dataclass(frozen=True)
+class Lesson:
     """Pictures with their classes and their say."""
 
     paths: tuple[str, ...]

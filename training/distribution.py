@@ -31,7 +31,7 @@ def strategy(distribute: Distribution) -> Any:
 def leads(strategy: Any) -> bool:
     """Is this the one process that writes? The only one, or the first of several workers."""
     resolver = strategy.cluster_resolver
-    return resolver is None or not resolver.task_type or (resolver.task_type != "worker" or resolver.task_id == 0)
+    return resolver is None or resolver.task_id == 0
 
 
 def spread(strategy: Any, batches: Any) -> Any:
@@ -41,6 +41,22 @@ def spread(strategy: Any, batches: Any) -> Any:
     how = tf.data.Options()
     how.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     return strategy.experimental_distribute_dataset(batches.with_options(how))
+
+
+def meet(strategy: Any) -> None:
+    """Wait until every worker has come so far: one that leaves early counts as crashed with the others."""
+    if strategy.cluster_resolver is None:
+        return
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def together() -> Any:
+        return strategy.run(_one_from_each)
+
+    together()
+
+
+def _one_from_each() -> Any:
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tf.constant(1.0))
 
 
 def _check_workers() -> None:

@@ -168,7 +168,7 @@ def _spread_evenly(count: int, wanted: int) -> NDArray[np.int64]:
 
 
 def _values(variables: Any) -> list[Any]:
-    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+    return [tf.convert_to_tensor(variable.value).numpy() for variable in variables]
 
 
 def _assign(variables: Any, values: Any) -> None:

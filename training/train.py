@@ -49,6 +49,7 @@ def run(options: Options, folder: Path, *, say: Say = lambda line: None, step: S
     weights = Weights(source=options.weights, digest="" if options.weights == "none" else network.weights_digest(model))
     if not distribution.leads(strategy):
         _Training(options, folder, prepared, strategy, model, None, say, step).learn(kept)
+        distribution.meet(strategy)
         return folder
     with ground.locked(folder):
         record = ground.begun(folder, options, prepared, weights)
@@ -57,6 +58,7 @@ def run(options: Options, folder: Path, *, say: Say = lambda line: None, step: S
         training = _Training(options, folder, prepared, strategy, model, record, say, step)
         training.learn(kept)
         training.finish()
+    distribution.meet(strategy)
     return folder
 
 
