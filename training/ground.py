@@ -65,10 +65,16 @@ def begun(folder: Path, options: Options, prepared: Prepared, weights: Weights) 
             raise RunError(f"The data changed since {folder} was begun: train into another folder with --run.")
         if record.fingerprint != fingerprint():
             raise RunError(f"The preprocessing changed since {folder} was begun: train into another folder with --run.")
-        return record
+        return record.model_copy(update={"code_commit": _with_this_code(record.code_commit)})
     record = _new(folder, options, prepared, weights)
     runs.save(folder, record)
     return record
+
+
+def _with_this_code(commits: str) -> str:
+    """A run that other code goes on with says so."""
+    now = runs.commit()
+    return commits if now in commits.split("+") else f"{commits}+{now}"
 
 
 def _new(folder: Path, options: Options, prepared: Prepared, weights: Weights) -> RunRecord:

@@ -57,9 +57,10 @@ def build(
     keras.utils.set_random_seed(seed)
     with _computing_in(precision):
         image = keras.Input((side_px, side_px, 3), name="image", dtype="float32")
-        seen = _shrunk(image, side_px // look_px) if side_px and look_px else image
+        block = side_px // look_px if side_px and look_px else 1
+        seen = keras.layers.AveragePooling2D(block, name="shrunk")(image) if block > 1 else image
         centred = keras.layers.Rescaling(2.0, offset=-1.0, name="centred")(seen)
-        features = _body(alpha, weights, look_px or side_px)(centred)
+        features = _body(alpha, weights, side_px if block == 1 else None)(centred)
         pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(features)
         kept = keras.layers.Dropout(dropout, name="kept", seed=seed)(pooled)
         logits = keras.layers.Dense(classes, name="logits", dtype="float32")(kept)
@@ -119,10 +120,6 @@ def settle(model: Any, batches: Iterable[Any]) -> None:
         norm.momentum = BATCH_NORM_MOMENTUM
 
 
-def _shrunk(image: Any, block: int) -> Any:
-    return keras.layers.AveragePooling2D(block, name="shrunk")(image) if block > 1 else image
-
-
 def _norms(body: Any) -> list[Any]:
     return [layer for layer in body.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
@@ -138,6 +135,7 @@ def _computing_in(precision: str) -> Iterator[None]:
 
 
 def _body(alpha: float, weights: str | Path | None, side_px: int | None) -> Any:
+    """Built for a size, Keras pads by whether it gets odd further down (56 does, 224 not); with None, always alike."""
     body = keras.applications.MobileNetV2(
         input_shape=(side_px, side_px, 3), alpha=alpha, include_top=False, weights=None, name="body"
     )

@@ -86,7 +86,7 @@ class RunRecord(BaseModel):
     """UTC, ISO 8601."""
     seed: int
     code_commit: str
-    """`-dirty` where the code differed from it; `unknown` outside a checkout."""
+    """`-dirty` where the code differed from it; `unknown` outside a checkout; `+` before that of a later start."""
     options: Options
     data: Data
     splits: Splits

@@ -107,10 +107,15 @@ def test_mixed_precision_computes_in_halves_and_answers_in_floats() -> None:
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_a_network_that_looks_at_small_pictures_takes_whole_ones() -> None:
+@pytest.mark.parametrize("look_px", [32, 56, 112, 224])
+def test_a_network_that_learnt_small_pictures_answers_alike_to_whole_ones(look_px: int) -> None:
+    """In training the body takes any size; served, the graph shrinks to the size that it learnt."""
     from training import model, untrained
 
-    whole, small = (model.build(3, alpha=0.1, seed=4, side_px=side, look_px=56) for side in (224, 56))
-    pixels = untrained.noise(2, seed=1)  # of blocks of 32 pixels: shrinking loses nothing
-    small.set_weights(whole.get_weights())
-    assert np.allclose(whole(model.unit(pixels)), small(model.unit(pixels[:, 1::4, 1::4])), atol=1e-6)
+    served = model.build(3, alpha=0.1, seed=4, look_px=look_px)
+    learning = model.build(3, alpha=0.1, seed=5, side_px=None)
+    learning.set_weights(served.get_weights())
+    pixels = untrained.noise(2, seed=1)
+    block = 224 // look_px
+    small = pixels.reshape(2, look_px, block, look_px, block, 3).mean(axis=(2, 4)) / 255
+    assert np.allclose(served(model.unit(pixels)), learning(small.astype(np.float32)), atol=1e-5)
