@@ -46,6 +46,11 @@ class Replica:
     def address(self) -> str:
         return f"{self.host}:{self.port}"
 
+    @property
+    def as_settings(self) -> dict[str, object]:
+        """What a gateway must be told beside the address."""
+        return {"grpc_port": self.behaviour["grpc_port"]} if "grpc_port" in self.behaviour else {}
+
     async def start(self) -> None:
         """Serves when this returns; at the same address as before."""
         command = [sys.executable, "-m", "tests.chaos.simulator", self.host, str(self.port)]
@@ -105,10 +110,12 @@ def _common() -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def running(count: int, **behaviour: Any) -> AsyncIterator[list[Replica]]:
+async def running(count: int, *, grpc: bool = False, **behaviour: Any) -> AsyncIterator[list[Replica]]:
     """So many replicas, each on an address of its own and all on one port, as behind one DNS name."""
     async with AsyncExitStack() as stack:
         port = common_port(count)
+        if grpc:
+            behaviour["grpc_port"] = common_port(count)
         replicas = [Replica(host(number), port, dict(behaviour)) for number in range(count)]
         for replica in replicas:
             stack.push_async_callback(replica.kill)

@@ -21,6 +21,7 @@ REPEAT_WITHIN_S = 420
 """Of the whole session; a machine that busy is not going to become quiet."""
 SERVICE_S = 0.01
 OFFERED = Offered()
+TRANSPORTS = ("rest", "grpc")
 QUICK = {"drain_s": 0, "probe_interval_s": 0.25, "probe_timeout_s": 1, "attempt_timeout_s": 1, "deadline_s": 5}
 """Settings for most scenarios: the defaults' proportions, at a pace that a test can wait for."""
 
@@ -68,17 +69,18 @@ class Run:
 
         Args:
             by_name: the gateway looks the replicas up, and finds so many of them at first; 0: it is told a list.
-            settings: the gateway's, by name.
+            settings: the gateway's, by name. With `transport="grpc"` the replicas speak it, too.
         """
         folder = self.folder / str(len(self.lags_s))
         folder.mkdir()
-        async with replicas.running(count, service_s=SERVICE_S) as made:
+        async with replicas.running(count, grpc=settings.get("transport") == "grpc", service_s=SERVICE_S) as made:
             names = Names(folder / "names.json") if by_name else None
             if names:
                 names.tell([replica.host for replica in made[:by_name]])
             addresses = [replica.address for replica in made[: by_name or count]]
             upstream = f"dns://{NAME}:{made[0].port}" if names else ",".join(addresses)
-            async with gateway.running(folder, names=names, **QUICK | {"upstream": upstream} | settings) as started:
+            told = QUICK | {"upstream": upstream, **made[0].as_settings} | settings
+            async with gateway.running(folder, names=names, **told) as started:
                 await started.takes_in(*addresses)
                 async with load.traffic(started.port, offered) as traffic:
                     try:

@@ -12,6 +12,8 @@ import pytest
 from gateway.contract import ServedModel, Terms, accept
 from gateway.errors import ReplicaError
 from gateway.imaging import Pixels, fingerprint
+from gateway.tfserving import TFServing
+from gateway.tfserving.grpc import GrpcClient
 from gateway.tfserving.rest import RestClient
 from tests.chaos import report
 from tests.chaos.load import Outcome, Outcomes, Upload, judged
@@ -33,7 +35,7 @@ async def replica() -> AsyncIterator[Replica]:
         yield replica
 
 
-async def accepted(client: RestClient, replica: Replica) -> ServedModel:
+async def accepted(client: TFServing, replica: Replica) -> ServedModel:
     """Its model, as the gateway takes it in."""
     signatures = await client.signatures(replica.address, "my_model", 3)
     described = await client.describe(replica.address, "my_model", 3)
@@ -63,6 +65,23 @@ async def test_every_fault_is_one_to_the_gateway_and_is_over_when_the_replica_he
         await replica.heal()
         async with RestClient() as client:
             await client.predict(replica.address, served, PIXELS)
+
+
+async def test_it_answers_over_grpc_what_it_answers_over_rest() -> None:
+    async with (
+        running(1, grpc=True, versions={"3": "AVAILABLE"}) as (replica,),
+        RestClient() as rest,
+        GrpcClient(rest, usual_port=replica.behaviour["grpc_port"]) as grpc,
+    ):
+        assert await grpc.status(replica.address, "my_model") == {3: "AVAILABLE"}
+        served = await accepted(grpc, replica)
+        assert served == await accepted(rest, replica)
+        rows = [await client.predict(replica.address, served, PIXELS) for client in (rest, grpc)]
+        np.testing.assert_allclose(rows[0], rows[1])
+        for fault in "status 500", "garbage", "nan", "narrow", "no row", "wrong version":
+            await replica.become(fault=fault)
+            with pytest.raises(ReplicaError):
+                await grpc.predict(replica.address, served, PIXELS)
 
 
 def reply(version: int, name: str, confidence: float, index: int) -> Reply:

@@ -1,9 +1,11 @@
 """Scenarios 6 and 7: versions and addresses change under load."""
 
+from functools import partial
+
 import pytest
 
 from tests.chaos.load import CLIENTS, Offered, Outcomes
-from tests.chaos.run import Bed, Chaos, Run
+from tests.chaos.run import TRANSPORTS, Bed, Chaos, Run
 
 pytestmark = pytest.mark.chaos
 
@@ -12,8 +14,8 @@ UNEVEN = 0.05
 """Share of an even share."""
 
 
-async def swap(run: Run) -> None:
-    async with run.bed(offered=Offered(batch_every=20)) as bed:
+async def swap(run: Run, transport: str) -> None:
+    async with run.bed(offered=Offered(batch_every=20), transport=transport) as bed:
         undisturbed = await bed.traffic.requests("version 1", 400)
         run.tell("version 1", undisturbed)
         for replica in bed.replicas:
@@ -42,8 +44,9 @@ def versions(outcomes: Outcomes) -> dict[str, int]:
     return {version: told.count(version) for version in sorted(set(told))}
 
 
-async def test_a_rolling_change_of_version_costs_no_request_and_no_label_is_read_wrongly(chaos: Chaos) -> None:
-    await chaos.valid_run("6 swap", swap)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_rolling_change_of_version_costs_no_request_and_misreads_no_label(chaos: Chaos, transport: str) -> None:
+    await chaos.valid_run(f"6 swap, {transport}", partial(swap, transport=transport))
 
 
 async def addresses_change(run: Run) -> None:

@@ -2,13 +2,14 @@
 
 import signal
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice
 
 import pytest
 
 from tests.chaos.load import Outcomes
 from tests.chaos.replicas import Replica, host
-from tests.chaos.run import QUICK, Bed, Chaos, Run
+from tests.chaos.run import QUICK, TRANSPORTS, Bed, Chaos, Run
 
 pytestmark = pytest.mark.chaos
 
@@ -44,8 +45,8 @@ PASS_FOR_STALE = {"reset before the head", "closed before the head", "reset on t
 """A kept connection that breaks before a byte has come is nobody's failure, so these may take a few more."""
 
 
-async def killed_restarted_moved(run: Run) -> None:
-    async with run.bed(by_name=4, dns_refresh_s=0.25) as bed:
+async def killed_restarted_moved(run: Run, transport: str) -> None:
+    async with run.bed(by_name=4, dns_refresh_s=0.25, transport=transport) as bed:
         undisturbed = await bed.traffic.requests("undisturbed", UNDISTURBED)
         run.tell("undisturbed", undisturbed)
         for cycle in range(3):
@@ -75,8 +76,9 @@ async def kill_restart_move(bed: Bed, cycle: int) -> None:
     await traffic.requests("moved", 300 * (cycle + 1))
 
 
-async def test_killed_restarted_and_moved_replicas_cost_no_request(chaos: Chaos) -> None:
-    await chaos.valid_run("1 killed", killed_restarted_moved)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_killed_restarted_and_moved_replicas_cost_no_request(chaos: Chaos, transport: str) -> None:
+    await chaos.valid_run(f"1 killed, {transport}", partial(killed_restarted_moved, transport=transport))
 
 
 async def stopped(run: Run) -> None:

@@ -83,8 +83,8 @@ async def test_with_all_replicas_dead_every_request_is_refused_at_once_until_one
     await chaos.valid_run("5 all dead", all_dead)
 
 
-async def half_fail(run: Run, fault: str) -> None:
-    async with run.bed() as bed:
+async def half_fail(run: Run, fault: str, transport: str) -> None:
+    async with run.bed(transport=transport) as bed:
         run.tell("undisturbed", await bed.traffic.requests("undisturbed", 300))
         before = sum(await bed.calls())
         await asyncio.gather(*(replica.become(fault=fault, share=0.5) for replica in bed.replicas))
@@ -99,6 +99,10 @@ async def half_fail(run: Run, fault: str) -> None:
     assert not healed.failed, healed.statuses()
 
 
-@pytest.mark.parametrize("fault", ["status 500", "reset before the head"])
-async def test_when_every_replica_fails_half_the_time_retries_do_not_become_a_storm(chaos: Chaos, fault: str) -> None:
-    await chaos.valid_run("9 half fail", partial(half_fail, fault=fault))
+@pytest.mark.parametrize(
+    ("fault", "transport"), [("status 500", "rest"), ("reset before the head", "rest"), ("status 500", "grpc")]
+)
+async def test_when_every_replica_fails_half_the_time_retries_do_not_become_a_storm(
+    chaos: Chaos, fault: str, transport: str
+) -> None:
+    await chaos.valid_run(f"9 half fail, {transport}", partial(half_fail, fault=fault, transport=transport))

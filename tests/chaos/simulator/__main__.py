@@ -22,6 +22,11 @@ async def serve(host: str, port: int) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     replica = SimulatedReplica(Behaviour(**json.loads(await orders.readline())))
     server = await loop.create_server(lambda: Connection(replica), host, port, backlog=512)
+    if replica.behaviour.grpc_port:
+        from tests.chaos.simulator import grpc_server  # takes as long to import as everything else
+
+        speaking_grpc = await grpc_server.start(replica, f"{host}:{replica.behaviour.grpc_port}")
+        assert speaking_grpc
     tell({"port": server.sockets[0].getsockname()[1]})
     while line := await orders.readline():
         replica.become(json.loads(line))

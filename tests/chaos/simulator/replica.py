@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -36,6 +36,8 @@ class Behaviour:
     """One of `faults.FAULTS` or `faults.EARLY`."""
     share: float = 1
     """Of the calls, that the fault strikes."""
+    grpc_port: int = 0
+    """0: REST only."""
     idle_s: float | None = None
     """A connection is closed when it has been idle for a random time up to this."""
 
@@ -55,12 +57,12 @@ class SimulatedReplica:
 
     def become(self, changes: Mapping[str, Any]) -> None:
         """From now on."""
-        self._set(replace(self._behaviour, **changes))
+        self._set(replace(self.behaviour, **changes))
 
     def _set(self, behaviour: Behaviour) -> None:
-        known = {"", *faults.FAULTS, *faults.EARLY}
+        known = {"", "wrong version", *faults.FAULTS, *faults.EARLY}
         assert behaviour.fault in known, f"no fault {behaviour.fault!r}"
-        self._behaviour = behaviour
+        self.behaviour = behaviour
         self._place = asyncio.Semaphore(behaviour.workers) if behaviour.workers else None
 
     def seen(self) -> dict[str, Any]:
@@ -70,51 +72,58 @@ class SimulatedReplica:
 
     def strikes(self, fault: Early) -> bool:
         """Is this fault on, and is it this call's turn?"""
-        return self._behaviour.fault == fault and self._is_struck()
+        return self.behaviour.fault == fault and self._is_struck()
 
     def idle_s(self) -> float | None:
         """A random time, where connections are closed at all."""
-        most = self._behaviour.idle_s
+        most = self.behaviour.idle_s
         return None if most is None else self._random.uniform(0, most)
 
     async def answer(self, request: Request) -> Sent:
         """Status and metadata at once, predictions after the work they are."""
         path = request.path
         if path == "/v1/models/my_model":
-            return faults.whole(model.status(self._behaviour.versions))
+            return faults.whole(model.status(self.behaviour.versions))
         version = path.partition("/versions/")[2].partition(":")[0].partition("/")[0]
-        if self._behaviour.versions.get(version) != "AVAILABLE":
+        if self.behaviour.versions.get(version) != "AVAILABLE":
             return faults.failed(404)
         if path.endswith("/metadata"):
-            listed = {"signature_def": {"signature_def": self._behaviour.signatures}}
+            listed = {"signature_def": {"signature_def": self.behaviour.signatures}}
             return faults.whole(json.dumps({"metadata": listed}).encode())
         body = orjson.loads(request.body)
         if body["signature_name"] == "describe":
-            told = [model.description(int(version), self._behaviour.fingerprint)]
+            told = [model.description(int(version), self.behaviour.fingerprint)]
             return faults.whole(json.dumps({"predictions": told}).encode())
         return await self._predict(int(version), body["instances"])
 
     async def _predict(self, version: int, instances: list[dict[str, str]]) -> Sent:
-        digests = [model.digest(pybase64.b64decode(instance["b64"])) for instance in instances]
+        name, fault = await self.work([pybase64.b64decode(instance["b64"]) for instance in instances])
+        asked = Asked(name, version)
+        return faults.FAULTS[fault](asked) if fault else faults.whole(faults.right(asked))
+
+    async def work(self, pictures: Sequence[bytes]) -> tuple[str, str]:
+        """The time that it takes.
+
+        Returns:
+            The right class name of the first picture, and the fault that strikes this call, if one does.
+        """
+        digests = [model.digest(pixels) for pixels in pictures]
         self._calls.update(digests)
         self._at_work += 1
         async with self._worker():
             await asyncio.sleep(self._work_s())
         self._at_work -= 1
-        asked = Asked(model.name_of(digests[0]), version)
-        spoilt = faults.FAULTS.get(self._behaviour.fault)
-        if spoilt is not None and self._is_struck():
-            return spoilt(asked)
-        return faults.whole(faults.right(asked))
+        strikes = self.behaviour.fault not in ("", *faults.EARLY) and self._is_struck()
+        return model.name_of(digests[0]), self.behaviour.fault if strikes else ""
 
     def _worker(self) -> AbstractAsyncContextManager[object]:
         return self._place or nullcontext()
 
     def _work_s(self) -> float:
-        mean_s = self._behaviour.service_s
-        return self._random.expovariate(1 / mean_s) if self._behaviour.spread == "exponential" else mean_s
+        mean_s = self.behaviour.service_s
+        return self._random.expovariate(1 / mean_s) if self.behaviour.spread == "exponential" else mean_s
 
     def _is_struck(self) -> bool:
-        struck = self._behaviour.share == 1 or self._random.random() < self._behaviour.share
+        struck = self.behaviour.share == 1 or self._random.random() < self.behaviour.share
         self._struck += struck
         return struck
