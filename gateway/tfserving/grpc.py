@@ -16,7 +16,6 @@ from pydantic import ValidationError
 from gateway import tracing
 from gateway.contract import DESCRIBE, ServedModel, Signature
 from gateway.errors import (
-    AttemptTimeoutError,
     BadAnswerError,
     ConnectionLostError,
     ReplicaBusyError,
@@ -115,7 +114,8 @@ class GrpcClient:
             named = tuple(tracing.outgoing().items())
             answer: bytes = await channel.methods[method](message, timeout=timeout_s, metadata=named)
         except grpc.aio.AioRpcError as cause:
-            raise _failure(address, cause.code(), cause.details() or "") from cause
+            target = grpc_address(address, self._usual_port)
+            raise _failure(target, cause.code(), cause.details() or "") from cause
         finally:
             channel.calls -= 1
         return answer
@@ -157,21 +157,21 @@ def _options(connect_timeout_s: float) -> list[tuple[str, int]]:
     ]
 
 
-def _failure(address: str, code: grpc.StatusCode, details: str) -> ReplicaError:
+def _failure(target: str, code: grpc.StatusCode, details: str) -> ReplicaError:
     """What a status means (spec §10). The library's own and the server's come in the same form."""
     if code is grpc.StatusCode.UNAVAILABLE:
-        return _unavailable(address, details)
+        return _unavailable(target, details)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
         return BadAnswerError(f"the answer is larger than {MAX_REPLY_BYTES} bytes")
     return _FAILURES.get(code, ReplicaFailedError)(f"{code.name}: {details[:200]!r}")
 
 
-def _unavailable(address: str, details: str) -> ReplicaError:
+def _unavailable(target: str, details: str) -> ReplicaError:
     if "batch scheduling queue" in details:  # the one case in which TensorFlow Serving says it itself
         return ReplicaBusyError(f"UNAVAILABLE: {details[:200]!r}")
     if details.startswith(("failed to connect", "errors resolving", "DNS resolution failed")):
-        return ReplicaUnreachableError(f"no connection to {address}")
-    return ConnectionLostError(f"the connection to {address} broke")
+        return ReplicaUnreachableError(f"no gRPC connection to {target}")
+    return ConnectionLostError(f"the gRPC connection to {target} broke")
 
 
 _FAILURES: Mapping[grpc.StatusCode, type[ReplicaError]] = {
@@ -180,6 +180,6 @@ _FAILURES: Mapping[grpc.StatusCode, type[ReplicaError]] = {
     grpc.StatusCode.OUT_OF_RANGE: ReplicaRejectedError,
     grpc.StatusCode.NOT_FOUND: VersionGoneError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ReplicaBusyError,
-    grpc.StatusCode.DEADLINE_EXCEEDED: AttemptTimeoutError,  # ours: the server has no limit of its own over gRPC
+    grpc.StatusCode.DEADLINE_EXCEEDED: ReplicaRejectedError,  # after the caller's own: nobody waits, nobody is to blame
     grpc.StatusCode.CANCELLED: ConnectionLostError,  # by the server: it is stopping
 }

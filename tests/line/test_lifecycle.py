@@ -6,8 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -70,13 +73,47 @@ def test_no_child_outlives_a_gateway_that_is_killed(demo_models: Path) -> None:
         assert len(gone) >= 3, "a model server, the nursery and a decode process"
 
 
-def test_a_model_server_that_dies_is_started_again(demo_models: Path) -> None:
-    with running(demo_models, pictures.jpeg(), embedded_replicas="1") as line, client_of(line) as client:
-        (child,) = line.replicas()
-        os.kill(child.pid, signal.SIGKILL)
-        psutil.wait_procs([child], timeout=30)
-        wait_until(lambda: client.post("/v1/classify", files={"image": ("a", pictures.jpeg())}).status_code == 200)
-        assert [replacement.pid for replacement in line.replicas()] != [child.pid]
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+def test_a_model_server_that_dies_under_load_is_started_again_and_costs_no_request(
+    demo_models: Path, transport: str
+) -> None:
+    with running(demo_models, pictures.jpeg(), transport=transport) as line, client_of(line) as client:
+        wait_until(lambda: all_available(client))
+        child = line.replicas()[0]
+        with load_on(line) as statuses:
+            wait_until(lambda: len(statuses) > 20)
+            os.kill(child.pid, signal.SIGKILL)
+            psutil.wait_procs([child], timeout=30)
+            wait_until(lambda: not all_available(client))
+            wait_until(lambda: all_available(client))
+        assert set(statuses) == {200}
+        assert child.pid not in [replacement.pid for replacement in line.replicas()]
+
+
+def all_available(client: httpx.Client) -> bool:
+    return {replica["state"] for replica in client.get("/v1/models").json()["replicas"]} == {"available"}
+
+
+@contextlib.contextmanager
+def load_on(line: Line) -> Iterator[list[int]]:
+    """Three clients that upload all the time; yields the statuses, which go on coming in."""
+    statuses: list[int] = []
+    over = threading.Event()
+
+    def keep_uploading() -> None:
+        with client_of(line) as client:
+            while not over.is_set():
+                statuses.append(client.post("/v1/classify", files={"image": ("a", pictures.jpeg())}).status_code)
+
+    clients = [threading.Thread(target=keep_uploading) for _ in range(3)]
+    for thread in clients:
+        thread.start()
+    try:
+        yield statuses
+    finally:
+        over.set()
+        for thread in clients:
+            thread.join()
 
 
 def test_a_taken_port_is_a_clear_line_and_a_failed_start(demo_models: Path, line: Line) -> None:

@@ -13,7 +13,6 @@ import psutil
 import pytest
 
 from gateway.errors import (
-    AttemptTimeoutError,
     BadAnswerError,
     ConnectionLostError,
     ReplicaBusyError,
@@ -92,7 +91,7 @@ QUEUE_FULL = "The batch scheduling queue to which this task was submitted is ful
         ("UNAVAILABLE", QUEUE_FULL, ReplicaBusyError),
         ("UNAVAILABLE", "", ConnectionLostError),
         ("CANCELLED", "", ConnectionLostError),
-        ("DEADLINE_EXCEEDED", "", AttemptTimeoutError),
+        ("DEADLINE_EXCEEDED", "", ReplicaRejectedError),
         ("UNIMPLEMENTED", "", ReplicaFailedError),
         ("INTERNAL", "", ReplicaFailedError),
         ("DATA_LOSS", "", ReplicaFailedError),
@@ -127,6 +126,10 @@ async def test_a_connection_that_is_not_taken_up_is_unreachable_within_the_conne
         async with GrpcClient(RestClient(), connect_timeout_s=0.3) as client:
             error = await failure(client, f"127.0.0.1:1/{silent.getsockname()[1]}")
     assert isinstance(error, ReplicaUnreachableError)
+
+
+async def test_the_port_that_was_tried_is_told(client: GrpcClient) -> None:
+    assert str(await failure(client, "127.0.0.1:8501/1")) == "no gRPC connection to 127.0.0.1:1"
 
 
 async def test_a_name_without_an_address_is_unreachable(client: GrpcClient) -> None:
