@@ -88,9 +88,11 @@ class Hanging(httpx.AsyncBaseTransport):
     def __init__(self, *replicas: FakeReplica) -> None:
         self.inner = network(*replicas)
         self.hanging: set[str] = set()
+        self.asked = asyncio.Event()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.netloc.decode() in self.hanging:
+            self.asked.set()
             await asyncio.Event().wait()
         return await self.inner.handle_async_request(request)
 
@@ -115,14 +117,15 @@ async def test_one_that_hangs_does_not_keep_the_others_from_being_ready() -> Non
 
 async def test_what_the_probe_misses_while_the_gateway_itself_stands_still_is_not_held_against_anybody() -> None:
     wire = Hanging(FakeReplica("a:1"), FakeReplica("b:1"))
-    settings = Settings(upstream="a:1,b:1", probe_timeout_s=0.05, probe_interval_s=300)
+    settings = Settings(upstream="a:1,b:1", probe_timeout_s=0.3, probe_interval_s=300)
     async with running(settings, wire) as services:
         await services.health.look()
         wire.hanging = {"a:1"}
         for _ in range(2):
+            wire.asked.clear()
             look = asyncio.create_task(services.health.look())
-            await asyncio.sleep(0)
-            time.sleep(0.2)  # noqa: ASYNC251  the stall itself
+            await wire.asked.wait()
+            time.sleep(0.5)  # noqa: ASYNC251  the stall itself
             await look
         assert states(services) == {"a:1": "available", "b:1": "available"}
         assert services.pool.replicas[0].missed == 0
