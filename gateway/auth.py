@@ -131,6 +131,11 @@ def client_address(request: Request, trusted: Sequence[Network]) -> str:
     return address
 
 
+def caller_of(request: Request, trusted: Sequence[Network]) -> str:
+    """Who asks, in words that stay the same: the name that belongs to the key, else the address."""
+    return getattr(request.state, "caller", None) or client_address(request, trusted)
+
+
 def _within(address: str, networks: Sequence[Network]) -> bool:
     return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)
 

@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from gateway import imaging, metrics, tracing
+from gateway.auth import caller_of
 from gateway.contract import ServedModel, Terms
 from gateway.decoding.pool import Decoders
 from gateway.decoding.processes import Processes
@@ -74,7 +75,8 @@ class Services:
         """
         if version and not version.isdecimal():
             version = await self.labels.version(version, now=self.clock(), deadline=self.deadline())
-        return bind(version, self.canary, request.client.host if request.client else "")
+        caller = caller_of(request, self.settings.trusted_proxies) if self.canary else ""
+        return bind(version, self.canary, caller)
 
     def current_model(self) -> ServedModel:
         """The newest version that any replica serves.

@@ -277,3 +277,17 @@ async def test_a_caller_may_ask_for_a_version_by_its_label(start: Start, jpeg: b
     refused = await client.post("/v1/classify", files=form, params={"version": "unstable"})
     assert (refused.status_code, refused.json()["type"]) == (404, "/problems/version-not-served")
     assert refused.json()["detail"] == "No replica has a version labelled unstable."
+
+
+async def test_callers_behind_a_proxy_are_told_apart_and_each_stays_on_its_side(start: Start, jpeg: bytes) -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1", versions={2: FakeModel()})
+    client = await start(a, b, canary="2:50%", trusted_proxies="127.0.0.1")
+    sides = []
+    for caller in range(12):
+        headers = {"X-Forwarded-For": f"203.0.113.{caller}"}
+        answers = [
+            await client.post("/v1/classify", files={"image": ("a.jpg", jpeg)}, headers=headers) for _ in range(3)
+        ]
+        (side,) = {answered.json()["model"]["version"] for answered in answers}
+        sides.append(side)
+    assert set(sides) == {"1", "2"}
