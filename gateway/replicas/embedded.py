@@ -38,8 +38,8 @@ class Embedded:
 
     def __init__(self, count: int, *, models_dir: Path, model_name: str) -> None:
         free = _free_ports(2 * count)
-        self._ports = dict(zip(free[:count], free[count:], strict=True))
-        """REST port -> gRPC port of each child; it keeps both when it is started again."""
+        self._ports = list(zip(free[:count], free[count:], strict=True))
+        """REST and gRPC port of each child."""
         self._models_dir = models_dir.resolve()
         self._model_name = model_name
         self._intra_op_threads = max(1, CORES // count)
@@ -47,13 +47,13 @@ class Embedded:
 
     async def addresses(self) -> Sequence[str]:
         """Known before the children are up: a probe tells when they are."""
-        return [f"127.0.0.1:{port}/{grpc_port}" for port, grpc_port in self._ports.items()]
+        return [f"127.0.0.1:{port}/{grpc_port}" for port, grpc_port in self._ports]
 
     def expire(self) -> None:
-        """They keep their addresses."""
+        """Always true: it is we who move them."""
 
     async def __aenter__(self) -> "Embedded":
-        self._keepers = [asyncio.create_task(self._keep(port)) for port in self._ports]
+        self._keepers = [asyncio.create_task(self._keep(number)) for number in range(len(self._ports))]
         return self
 
     async def __aexit__(self, *failure: object) -> None:
@@ -61,12 +61,12 @@ class Embedded:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
 
-    def command(self, port: int) -> list[str]:
+    def command(self, port: int, grpc_port: int) -> list[str]:
         """How one model server is started; see TensorFlow Serving's flags (spec §9)."""
         server = shutil.which("tensorflow_model_server")
         return [
             *([server] if server else [sys.executable, "-m", "serving.standin"]),
-            f"--port={self._ports[port]}",
+            f"--port={grpc_port}",
             f"--grpc_max_threads={GRPC_THREADS}",
             f"--rest_api_port={port}",
             f"--model_name={self._model_name}",
@@ -77,21 +77,24 @@ class Embedded:
             "--load_retry_interval_micros=1000000",
         ]
 
-    async def _keep(self, port: int) -> None:
-        """One model server, for as long as the gateway runs."""
+    async def _keep(self, number: int) -> None:
+        """One model server, for as long as the gateway runs; on other ports after a death, which they may explain."""
         pause_s = FIRST_PAUSE_S
         while True:
+            port, grpc_port = self._ports[number]
             started = asyncio.get_running_loop().time()
-            code, said = await self._run_once(port)
+            code, said = await self._run_once(port, grpc_port)
             if asyncio.get_running_loop().time() - started > LONGEST_PAUSE_S:
                 pause_s = FIRST_PAUSE_S
             log.error("model server died", port=port, exit_code=code, again_in_s=pause_s, last_words=said)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            fresh = _free_ports(2)
+            self._ports[number] = (fresh[0], fresh[1])
 
-    async def _run_once(self, port: int) -> tuple[int, str]:
+    async def _run_once(self, port: int, grpc_port: int) -> tuple[int, str]:
         child = await asyncio.create_subprocess_exec(
-            *self.command(port),
+            *self.command(port, grpc_port),
             cwd=PROJECT,
             env=_environment(os.environ),
             stdin=asyncio.subprocess.DEVNULL,
