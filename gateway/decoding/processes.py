@@ -192,7 +192,7 @@ class Processes:
             self._nursery = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "gateway.decoding.nursery", json.dumps(start)),
                 cwd=PROJECT,
-                env={**ALLOCATOR, **os.environ},
+                env={**os.environ, **ALLOCATOR},
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C in the terminal is for the gateway, which lets requests finish first

@@ -34,9 +34,9 @@ async def start_decoders() -> AsyncIterator[StartDecoders]:
         yield started
 
 
-async def until(condition: Callable[[], bool], *, within_s: float = 20) -> None:
-    """Poll until it holds."""
+async def until(condition: Callable[[], bool], *, within_s: float = 20, pause_s: float = 0.005) -> None:
+    """Poll until it holds; without a pause, at every turn of the event loop."""
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "it never came to hold"
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(pause_s)
