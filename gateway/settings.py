@@ -51,8 +51,8 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Annotated[tuple[Network, ...], Comma] = Field(
         (),
-        description="Addresses or networks of proxies whose X-Forwarded-For is believed, with commas between; for the "
-        "counting of wrong API keys.",
+        description="Addresses or networks of proxies whose X-Forwarded-For is believed, with commas between; for "
+        "counting wrong API keys, and for the canary's share of the callers.",
     )
 
     # --- Model servers ---
