@@ -151,6 +151,7 @@ def _client(settings: Settings, transport: Transport | None) -> TFServing:
     if settings.transport == "rest":
         return rest
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it writes lines of its own about every broken connection
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # our children exec at once; it would pause its threads
     from gateway.tfserving.grpc import GrpcClient  # here, because REST can do without its threads and its memory
 
     return GrpcClient(rest, usual_port=settings.grpc_port, connect_timeout_s=settings.connect_timeout_s)

@@ -63,8 +63,8 @@ class Settings(BaseSettings):
     )
     transport: Literal["rest", "grpc"] = Field(
         "rest",
-        description="Which of TensorFlow Serving's APIs the gateway itself uses. Its clients' calls on "
-        "`/v1/models/NAME` always go on over REST.",
+        description="Which of TensorFlow Serving's APIs the gateway itself uses; grpc pays where a model takes floats. "
+        "Clients' own calls on `/v1/models/NAME` always go on over REST.",
     )
     grpc_port: int = Field(
         8500,
