@@ -1,5 +1,7 @@
 """`make bench`: what one upload costs and how long it takes, all in one run, with a full-width MobileNetV2.
 
+At the end, whether training's input keeps up with the network.
+
 CPU figures are medians over rounds in which the line and the bare model take turns, since machines are noisy;
 the clients run in a process of their own that is not counted.
 """
@@ -32,6 +34,7 @@ def main() -> None:
         phone.write_bytes(pictures.photo(pictures.PHONE, kilobytes=2100))
         with running(models, small.read_bytes()) as line:
             rows = _measure(line, version, small, phone, arguments.requests, arguments.rounds)
+        rows += _teaching(1.0, 224) + _teaching(0.35, 56)
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}, {CLIENTS} clients, MobileNetV2 1.0\n")
     print("| what | measured |\n|---|--:|")
     for what, figure in rows:
@@ -107,6 +110,19 @@ def _bare(version: Path) -> float:
     command = [sys.executable, "-m", "benchmarks.bare", str(version), "150"]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
     return float(json.loads(done.stdout))
+
+
+def _teaching(width: float, side_px: int) -> list[tuple[str, str]]:
+    """How fast training's input is from the warm cache, and how fast the network learns; all cores, in turns."""
+    command = [sys.executable, "-m", "benchmarks.teaching", str(width), str(side_px)]
+    done = subprocess.run(command, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}, stdout=subprocess.PIPE, check=True)
+    delivered, learnt = json.loads(done.stdout)
+    what = f"training, width {width}, {side_px} px"
+    return [
+        (f"{what}: pictures a second from the warm cache, augmented", f"{delivered:.0f}"),
+        (f"{what}: pictures a second learnt", f"{learnt:.1f}"),
+        (f"{what}: input / network", f"{delivered / learnt:.1f}"),
+    ]
 
 
 if __name__ == "__main__":

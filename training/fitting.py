@@ -54,7 +54,7 @@ class Fitting:
         with strategy.scope():
             self.optimizer = _optimizer(options, strategy.num_replicas_in_sync)
             self.optimizer.build(model.trainable_variables)
-        self._step = _step(model, self.optimizer, strategy, options, self.batch)
+        self.step: Callable[[Any], tuple[Any, Any]] = _step(model, self.optimizer, strategy, options, self.batch)
         self._ask = network.asker(model)
 
     @property
@@ -76,7 +76,7 @@ class Fitting:
         last = min(self.per_epoch, self.steps - place.epoch * self.per_epoch)
         for batch in _first(spread(self.strategy, batches), last - place.step):
             self.optimizer.learning_rate.assign(self.rate(place))
-            loss, hits = self._step(batch)
+            loss, hits = self.step(batch)
             place = place._replace(step=place.step + 1, loss=place.loss + float(loss), hits=place.hits + float(hits))
             watch(place.step, last)
             if place.step % self.options.checkpoint_steps == 0 and place.step < last:
@@ -98,14 +98,23 @@ class Fitting:
         """The weights as they are now are the best so far."""
         self.best = self.model.get_weights()
 
-    def finish(self) -> None:
-        """Back to the best weights; batch norm, where it learnt, gets statistics to fit them."""
+    def finish(self, validation: Lesson) -> None:
+        """Back to the best weights; batch norm, where it learnt, gets statistics to fit them, if that helps."""
         if self.best:
             self.model.set_weights(self.best)
-        if self.phase.norms_learn:
-            some = self.pictures.chosen(_spread_evenly(len(self.pictures), SETTLING * self.batch))
-            batches = dataset.plain(some, self.phase.side_px, self.batch)
-            network.settle(self.model, (network.unit(pixels) for pixels, *_ in batches))
+        if not self.phase.norms_learn:
+            return
+        running, (before, _) = self.model.get_weights(), self.judged(validation)
+        self._settle()
+        if self.judged(validation)[0] > before:
+            self.model.set_weights(running)
+
+    def _settle(self) -> None:
+        """On batches of all classes: those of one class vary less, and less than what is to come."""
+        chance = np.random.default_rng(self.options.seed)
+        some = self.pictures.chosen(chance.permutation(len(self.pictures))[: SETTLING * self.batch])
+        batches = dataset.plain(some, self.phase.side_px, self.batch)
+        network.settle(self.model, (network.unit(pixels) for pixels, *_ in batches))
 
     def checkpoint(self, state: dict[str, Any]) -> Checkpoint:
         return Checkpoint(state, _values(self.model.variables), _values(self.optimizer.variables), self.best)
@@ -161,10 +170,6 @@ def _step(model: Any, optimizer: Any, strategy: Any, options: Options, batch: in
 def _first(batches: Any, count: int) -> Iterator[Any]:
     for _, batch in zip(range(count), batches, strict=False):
         yield batch
-
-
-def _spread_evenly(count: int, wanted: int) -> NDArray[np.int64]:
-    return np.linspace(0, count - 1, min(wanted, count)).astype(np.int64)
 
 
 def _values(variables: Any) -> list[Any]:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,13 @@ from training.runs import Data, RunRecord, Splits, Weights
 FREE = {"cache", "workers", "checkpoint_steps"}
 """Options that may differ between the starts of one run: they do not change what comes out."""
 LOCK = ".lock"
+LEFT = {
+    *(runs.PICTURES, runs.MODEL, runs.CHECKPOINTS, runs.TENSORBOARD, "gate.json"),
+    *("evaluation.json", "evaluation.html", "model_card.md"),
+}
+"""What a run without its record leaves behind, as where DVC makes it again: a new one begins by removing it."""
+BESIDE = {LOCK, ".gitignore"}
+"""What may lie there as well: DVC writes the latter."""
 
 
 def check(folder: Path, options: Options) -> None:
@@ -29,7 +37,7 @@ def check(folder: Path, options: Options) -> None:
     """
     if (folder / runs.RECORD).exists():
         _check_same(folder, runs.load(folder), options)
-    elif folder.exists() and (not folder.is_dir() or any(path.name != LOCK for path in folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or {path.name for path in folder.iterdir()} - LEFT - BESIDE):
         raise RunError(f"{folder} holds something else than a run: choose a new folder with --run.")
     there = next(parent for parent in (folder.resolve(), *folder.resolve().parents) if parent.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
@@ -66,9 +74,18 @@ def begun(folder: Path, options: Options, prepared: Prepared, weights: Weights) 
         if record.fingerprint != fingerprint():
             raise RunError(f"The preprocessing changed since {folder} was begun: train into another folder with --run.")
         return record.model_copy(update={"code_commit": _with_this_code(record.code_commit)})
+    _clear(folder)
     record = _new(folder, options, prepared, weights)
     runs.save(folder, record)
     return record
+
+
+def _clear(folder: Path) -> None:
+    for path in (folder / name for name in LEFT):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _with_this_code(commits: str) -> str:

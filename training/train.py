@@ -41,7 +41,7 @@ def run(options: Options, folder: Path, *, say: Say = lambda line: None, step: S
     """
     ground.check(folder, options)
     strategy = distribution.strategy(options.distribute)
-    kept = checkpoints.load(folder / runs.CHECKPOINTS)
+    kept = checkpoints.load(folder / runs.CHECKPOINTS) if (folder / runs.RECORD).exists() else None
     prepared = prepare(options, step=step)
     say(_told(prepared))
     with strategy.scope():
@@ -101,7 +101,7 @@ class _Training:
             if kept:
                 fitting.restore(kept)
             self._phase(fitting, number, place, validation)
-            fitting.finish()
+            fitting.finish(validation)
             kept, place = None, Place()
             self._keep(fitting.over(self._state(number + 1, place)))
 

@@ -33,7 +33,7 @@ def test_a_tiny_phase_learns(tmp_path: Path, precision: str) -> None:
     phase = fitting(tmp_path, precision=precision)
     for epoch in range(phase.epochs):
         learn(phase, epoch)
-    phase.finish()
+    phase.finish(phase.pictures)
     _, accuracy = phase.judged(toys.blobs(tmp_path, 30, seed=1))
     assert accuracy > 0.9
 
@@ -44,8 +44,38 @@ def test_the_best_weights_are_kept_and_not_the_last(tmp_path: Path) -> None:
     before = phase.model.get_weights()
     learn(phase)
     assert not all(np.array_equal(a, b) for a, b in zip(phase.model.get_weights(), before, strict=True))
-    phase.finish()
+    phase.finish(phase.pictures)
     assert all(np.array_equal(a, b) for a, b in zip(phase.model.get_weights(), before, strict=True))
+
+
+def test_statistics_of_batch_norm_are_measured_on_all_classes_and_kept_only_where_they_help(tmp_path: Path) -> None:
+    """Pictures lie class by class; a batch of one class has too narrow statistics."""
+    phase = fitting(tmp_path, phase=toys.phase(epochs=2.0))
+    order = np.argsort(phase.pictures.truth, kind="stable")
+    phase.pictures = phase.pictures.chosen(order)
+    for epoch in range(phase.epochs):
+        learn(phase, epoch)
+    unseen = toys.blobs(tmp_path, 30, seed=1)
+    before, _ = phase.judged(unseen)
+    phase.finish(unseen)
+    after, _ = phase.judged(unseen)
+    assert after <= before
+    weights = phase.model.get_weights()
+    phase._settle()
+    settled = dict(zip((w.path for w in phase.model.weights), phase.model.get_weights(), strict=True))
+    (variance,) = [values for path, values in settled.items() if path.endswith("moving_variance")]
+    assert variance.mean() > 0.5 * whole_variance(phase, weights)
+
+
+def whole_variance(phase: Any, weights: list[Any]) -> float:
+    """Mean variance of the body's first layer over all pictures at once."""
+    from training import dataset
+    from training import model as network
+
+    phase.model.set_weights(weights)
+    ((pixels, *_),) = dataset.plain(phase.pictures, phase.phase.side_px, len(phase.pictures))
+    convolution = phase.model.get_layer("body").layers[0]
+    return float(np.asarray(convolution(network.unit(pixels))).var(axis=(0, 1, 2)).mean())
 
 
 def test_half_an_epoch_is_half_the_steps(tmp_path: Path) -> None:

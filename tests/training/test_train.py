@@ -16,6 +16,7 @@ from tests.training import data_sets
 from training import checkpoints, manifest, runs
 from training.__main__ import app
 from training.errors import RunError, TrainingError
+from training.options import options
 from training.runs import RunRecord
 
 pytestmark = [
@@ -250,6 +251,22 @@ def test_a_folder_that_will_not_do_is_said_before_anything_is_read(photos: Path,
     (tmp_path / "file").write_text("in the way")
     assert "cannot be written" in refused(*words(photos, tmp_path / "file" / "run", cache))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
+
+
+def test_what_a_run_without_its_record_has_left_is_cleared_away(photos: Path, cache: Path, tmp_path: Path) -> None:
+    """As DVC leaves it, which removes what a stage made before it makes it again."""
+    from training import ground
+    from training.prepare import prepare
+    from training.runs import Weights
+    from training.steps import unseen
+
+    run = tmp_path / "run"
+    for name in ("checkpoints/last.npz", "evaluation.json", "gate.json", ".gitignore"):
+        data_sets.put(run, name, b"of another model")
+    chosen = options(data=photos, cache=cache, weights="none")
+    ground.check(run, chosen)
+    ground.begun(run, chosen, prepare(chosen, step=unseen), Weights(source="none"))
+    assert sorted(path.name for path in run.iterdir()) == [".gitignore", "pictures.csv", "run.json"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -1,0 +1,80 @@
+"""Can the input keep up with the network? Pictures a second from the warm cache, and learnt. Width, side -> JSON.
+
+Both use all cores and take turns, in one process, on the same pictures with the standard augmentation.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from training import dataset
+from training import model as network
+from training.cache import SHAPE
+from training.dataset import Lesson
+from training.distribution import strategy
+from training.fitting import Fitting, Place
+from training.options import options
+
+PICTURES = 1024
+BATCH = 32
+ROUNDS = 3
+STEPS = 6
+"""Learnt in a round; the input delivers all pictures in one."""
+
+
+def rates(width: float, side_px: int) -> tuple[float, float]:
+    """Pictures a second: delivered, learnt; medians over the rounds."""
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = _noise(Path(folder))
+        fitting = _fitting(width, side_px, pictures)
+        _learnt(fitting, 1)  # traced
+        _delivered(pictures, side_px)  # in the cache of the system, too
+        turns = [(_delivered(pictures, side_px), _learnt(fitting, STEPS)) for _ in range(ROUNDS)]
+    return median(turn[0] for turn in turns), median(turn[1] for turn in turns)
+
+
+def _noise(folder: Path) -> Lesson:
+    chance = np.random.default_rng(0)
+    paths = [folder / f"{at}.rgb" for at in range(PICTURES)]
+    for path in paths:
+        path.write_bytes(chance.integers(0, 256, SHAPE, np.uint8).tobytes())
+    return dataset.lesson(paths, [at % 10 for at in range(PICTURES)])
+
+
+def _fitting(width: float, side_px: int, pictures: Lesson) -> Fitting:
+    chosen = options(
+        data=Path("photos"), weights="none", width=width, sizes=(side_px,), epochs=(1000,), rates=(1e-4,), batch=BATCH
+    )
+    model = network.build(10, alpha=width, side_px=None)
+    return Fitting(model, chosen.phases[0], chosen, strategy("none"), pictures)
+
+
+def _delivered(pictures: Lesson, side_px: int) -> float:
+    began, seen = time.perf_counter(), 0
+    for pixels, *_ in dataset.epoch(pictures, side_px, BATCH, augment="standard", chance=np.random.default_rng(0)):
+        seen += len(pixels)
+    return seen / (time.perf_counter() - began)
+
+
+def _learnt(fitting: Fitting, steps: int) -> float:
+    """The network's own speed: the batches are at hand before the clock starts."""
+    found: Any = dataset.epoch(
+        fitting.pictures, fitting.phase.side_px, BATCH, augment="standard", chance=np.random.default_rng(0)
+    )
+    batches = list(islice(found, steps))
+    fitting.optimizer.learning_rate.assign(fitting.rate(Place()))
+    began = time.perf_counter()
+    for batch in batches:
+        fitting.step(batch)
+    return steps * BATCH / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    json.dump(rates(float(sys.argv[1]), int(sys.argv[2])), sys.stdout)
