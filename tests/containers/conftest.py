@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import SHARED
-from tests.containers.engine import Checkout, docker, documented
+from tests.containers.engine import PROJECT, Checkout, docker, documented
 from tests.documents import ROOT
 from tests.serving.servers import free_port
 
@@ -74,7 +74,7 @@ def checkout(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Checkout
         folder.chmod(0o755)  # containers that are not root read what is mounted from here
     variables = {
         "DOCKER_BUILDKIT": "0",
-        "COMPOSE_PROJECT_NAME": "specimentest",
+        "COMPOSE_PROJECT_NAME": PROJECT,
         "SERVING_IMAGE": STANDIN,
         "GATEWAY_PUBLISHED_PORT": str(free_port()),
         "JUPYTER_PORT": str(free_port()),

@@ -16,6 +16,7 @@ from tests import pictures
 from tests.documents import ROOT
 
 PATIENCE_S = 240
+PROJECT = "specimentest"
 LOAD = Path(__file__).with_name("load.py").read_text(encoding="utf-8")
 DEPLOY = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
 
@@ -74,9 +75,11 @@ def inspect(thing: str) -> dict[str, Any]:
     return dict(found)
 
 
-def containers(name: str) -> list[str]:
-    """Running containers of one service, by id."""
-    return docker("ps", "-q", "--filter", f"name={name}").split()
+def containers(service: str) -> list[str]:
+    """Running containers of one service, by id: of our Compose project, or of the stack where it is STACK_SERVICE."""
+    compose = ["--filter", f"label=com.docker.compose.project={PROJECT}"]
+    found = docker("ps", "-q", *compose, "--filter", f"label=com.docker.compose.service={service}").split()
+    return found or docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={service}").split()
 
 
 def in_container(container: str, script: str, *arguments: str) -> str:

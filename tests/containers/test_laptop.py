@@ -18,7 +18,7 @@ import pytest
 from benchmarks.line import running
 from tests import pictures
 from tests.containers.conftest import BASE
-from tests.containers.engine import Checkout, containers, docker, documented, in_container, inspect, wait_until
+from tests.containers.engine import PROJECT, Checkout, containers, docker, documented, in_container, inspect, wait_until
 
 MIB = 2**20
 SERVICES = {"gateway": 1, "tf_model_serving": 4, "tensorflow": 1}
@@ -51,7 +51,9 @@ def laptop(checkout: Checkout, standin: str) -> Iterator[Checkout]:
 
 
 def healthy() -> list[str]:
-    return docker("ps", "-q", "--filter", "name=specimentest_", "--filter", "health=healthy").split()
+    return docker(
+        "ps", "-q", "--filter", f"label=com.docker.compose.project={PROJECT}", "--filter", "health=healthy"
+    ).split()
 
 
 def answers_200(url: str) -> bool:
@@ -62,7 +64,7 @@ def answers_200(url: str) -> bool:
 
 
 def one(service: str) -> str:
-    return containers(f"specimentest_{service}")[0]
+    return containers(service)[0]
 
 
 def addresses(container: str) -> list[str]:
@@ -70,7 +72,7 @@ def addresses(container: str) -> list[str]:
 
 
 def test_one_command_starts_one_gateway_four_replicas_and_jupyter(laptop: Checkout) -> None:
-    assert {service: len(containers(f"specimentest_{service}")) for service in SERVICES} == SERVICES
+    assert {service: len(containers(service)) for service in SERVICES} == SERVICES
 
 
 def test_the_first_request_of_the_guide_is_answered(laptop: Checkout) -> None:
@@ -121,7 +123,9 @@ def test_a_container_has_no_right_it_does_not_need(laptop: Checkout, service: st
 
 def test_a_replica_takes_as_many_threads_as_its_share_of_the_cpu(laptop: Checkout) -> None:
     (command,) = [
-        line for line in docker("top", one("tf_model_serving"), "-eo", "args").splitlines() if "serving.standin" in line
+        line
+        for line in docker("top", one("tf_model_serving"), "-eo", "pid,args").splitlines()
+        if "serving.standin" in line
     ]
     assert "--tensorflow_intra_op_parallelism=1 " in command
     assert "--model_name=my_model " in command
@@ -140,7 +144,7 @@ def test_the_gateway_answers_healthz_within_three_seconds(laptop: Checkout, remo
     """The best of three: the machine is not ours alone."""
     took = []
     for attempt in range(3):
-        removed.append(name := f"specimentest_start_{attempt}")
+        removed.append(name := f"{PROJECT}_start_{attempt}")
         started = time.monotonic()
         rights = ("--read-only", "--cap-drop=ALL")
         docker("run", "--detach", "--name", name, *rights, "--env=GATEWAY_UPSTREAM=127.0.0.1:1", "specimen/gateway")
@@ -170,7 +174,7 @@ def test_a_stranger_on_another_network_reaches_no_container(laptop: Checkout) ->
     targets = [
         f"{address}:{port}"
         for service in SERVICES
-        for container in containers(f"specimentest_{service}")
+        for container in containers(service)
         for address in addresses(container)
         for port in (8080, 8500, 8501, 8888)
     ]
@@ -180,7 +184,7 @@ def test_a_stranger_on_another_network_reaches_no_container(laptop: Checkout) ->
 
 
 def test_notebooks_reach_the_gateway_and_no_replica(laptop: Checkout) -> None:
-    replicas = [f"{address}:8501" for c in containers("specimentest_tf_model_serving") for address in addresses(c)]
+    replicas = [f"{address}:8501" for c in containers("tf_model_serving") for address in addresses(c)]
     assert in_container(one("tensorflow"), CAN_CONNECT, *replicas) == ""
     assert in_container(one("gateway"), CAN_CONNECT, *replicas).splitlines() == replicas
 
@@ -202,7 +206,7 @@ def test_jupyter_wants_its_token(laptop: Checkout) -> None:
 
 
 def test_notebook_stand_in_and_training_run_the_same_versions(laptop: Checkout) -> None:
-    here = json.loads(subprocess.run([".venv/bin/python", "-c", VERSIONS], capture_output=True, check=True).stdout)
+    here = json.loads(subprocess.run([sys.executable, "-c", VERSIONS], capture_output=True, check=True).stdout)
     notebook = json.loads(in_container(one("tensorflow"), VERSIONS))
     assert notebook == here
     standin = json.loads(docker("exec", one("tf_model_serving"), "/opt/venv/bin/python", "-c", VERSIONS))
@@ -244,13 +248,13 @@ def test_with_the_overlay_for_keys_only_callers_with_a_key_may_ask(laptop: Check
 
 
 def test_a_change_of_code_renews_the_gateway_and_leaves_the_replicas_alone(laptop: Checkout) -> None:
-    gateway, replicas = containers("specimentest_gateway"), containers("specimentest_tf_model_serving")
+    gateway, replicas = containers("gateway"), containers("tf_model_serving")
     logs = laptop.path / "gateway/logs.py"
     logs.write_text(logs.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
     laptop.sh(documented("docker compose up --build --detach"))
     wait_until(lambda: answers_200(f"{laptop.url}/readyz"), "the gateway to be ready again")
-    assert containers("specimentest_gateway") != gateway
-    assert containers("specimentest_tf_model_serving") == replicas
+    assert containers("gateway") != gateway
+    assert containers("tf_model_serving") == replicas
 
 
 def test_a_version_that_appears_in_the_shared_folder_is_served_without_a_restart(laptop: Checkout) -> None:
@@ -265,9 +269,9 @@ def test_a_version_that_appears_in_the_shared_folder_is_served_without_a_restart
     laptop.sh(
         f"cp -r models/my_model/{first} models/my_model/aside && mv models/my_model/aside models/my_model/{second}"
     )
-    before = containers("specimentest_tf_model_serving")
+    before = containers("tf_model_serving")
     wait_until(lambda: serving(laptop) == {second: 4}, "the new version everywhere")
-    assert containers("specimentest_tf_model_serving") == before
+    assert containers("tf_model_serving") == before
 
 
 def serving(laptop: Checkout) -> dict[str, int]:

@@ -54,7 +54,9 @@ def swarm(checkout: Checkout, standin: str) -> Iterator[Checkout]:
     finally:
         docker("stack", "rm", "tf")
         docker("swarm", "leave", "--force")
-        wait_until(lambda: not containers("tf_"), "the stack to end")
+        wait_until(
+            lambda: not docker("ps", "-q", "--filter", "label=com.docker.stack.namespace=tf"), "the stack to end"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +71,13 @@ def client(swarm: Checkout) -> str:
         "--detach",
         "--network",
         "tf_front",
+        "--label",
+        "com.docker.stack.namespace=tf",
         "--no-healthcheck",
         "--stop-grace-period",
         "1s",
         *command,
     )
-    docker("service", "update", "--detach", "--label-add", "com.docker.stack.namespace=tf", "tf_client")  # ends with it
     wait_until(lambda: len(containers("tf_client")) == 1, "the client")
     return containers("tf_client")[0]
 
