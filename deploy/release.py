@@ -36,10 +36,11 @@ def chosen(model: Path) -> Path:
 
 def command(version: Path, repository: str, *, revision: str) -> list[str]:
     """How Docker builds the image; SERVING_IMAGE and PYTHON_IMAGE come from the environment where they are set."""
-    arguments = {"MODEL": version.parent.name, "MODEL_VERSION": version.name, "REVISION": revision}
+    arguments = {"MODEL": version.parent.name, "MODEL_VERSION": version.name}
     arguments |= {name: os.environ[name] for name in ("SERVING_IMAGE", "PYTHON_IMAGE") if os.environ.get(name)}
     given = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
-    return ["docker", "build", "-f", "serving/Dockerfile", "-t", f"{repository}:{version.name}", *given, "."]
+    label = ["--label", f"org.opencontainers.image.revision={revision}"]
+    return ["docker", "build", "-f", "serving/Dockerfile", "-t", f"{repository}:{version.name}", *label, *given, "."]
 
 
 def _revision() -> str:

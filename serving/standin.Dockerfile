@@ -19,20 +19,21 @@ RUN python -m venv --without-pip /opt/venv
 COPY --from=lock /serving.txt /opt/
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --require-hashes -r /opt/serving.txt
 
+FROM ${PYTHON_IMAGE} AS code
+COPY LICENSE /image/app/
+COPY serving/tensorflow_model_server serving/tf_serving_entrypoint.sh /image/usr/bin/
+COPY serving /image/app/serving
+RUN mkdir /image/models && python -m compileall -q -s /image /image/app/serving
+
+# What changes with the code comes last and is one layer.
 FROM tensorflow
-ARG VERSION=0.1.0
-ARG REVISION=unknown
 LABEL org.opencontainers.image.title="Specimen stand-in for TensorFlow Serving" \
       org.opencontainers.image.description="TensorFlow Serving's API on TensorFlow itself, for where the official image cannot run" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0"
 ENV MODEL_NAME=model \
     MODEL_BASE_PATH=/models
-COPY LICENSE /app/
-COPY serving/tensorflow_model_server serving/tf_serving_entrypoint.sh /usr/bin/
-COPY serving /app/serving
-RUN ["python", "-m", "compileall", "-q", "/app/serving"]
-RUN ["mkdir", "-p", "/models"]
-LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
 USER 10001:10001
 EXPOSE 8500 8501
 ENTRYPOINT ["/usr/bin/tf_serving_entrypoint.sh"]
+COPY --from=code /image /

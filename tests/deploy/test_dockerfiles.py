@@ -33,9 +33,18 @@ def test_an_image_runs_as_a_number_that_is_not_root_and_says_what_it_is(dockerfi
     user = re.findall(r"^USER (\d+):(\d+)$", last, re.MULTILINE)
     assert user, "USER must be a number, so that Kubernetes can see that it is not root"
     assert user[-1][0] != "0"
-    for label in ("title", "description", "licenses", "version", "revision"):
+    for label in ("title", "description", "licenses"):
         assert f"org.opencontainers.image.{label}=" in last
-    assert f"ARG VERSION={VERSION}" in last
+    assert f'org.opencontainers.image.version="{VERSION}"' in last
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_change_of_code_renews_the_last_layer_alone(dockerfile: Path) -> None:
+    *_, entry, final = [
+        line for line in stages(dockerfile)["last"].splitlines() if not line.startswith("COPY --from=packages")
+    ]
+    assert entry.startswith("ENTRYPOINT")
+    assert re.fullmatch(r"COPY --from=(code|model) \S+ \S+", final)
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda file: str(file.relative_to(ROOT)))

@@ -43,6 +43,7 @@ def test_the_builder_is_told_model_version_and_base(root: Path, monkeypatch: pyt
     built = release.command(root / "models/shells/9", "shop/serving", revision="abc")
     assert built == [
         *("docker", "build", "-f", "serving/Dockerfile", "-t", "shop/serving:9"),
-        *("--build-arg", "MODEL=shells", "--build-arg", "MODEL_VERSION=9", "--build-arg", "REVISION=abc"),
+        *("--label", "org.opencontainers.image.revision=abc"),
+        *("--build-arg", "MODEL=shells", "--build-arg", "MODEL_VERSION=9"),
         *("--build-arg", "SERVING_IMAGE=specimen/standin", "."),
     ]
