@@ -198,7 +198,7 @@ class Connection(HttpToolsProtocol):
     def _say(self, error: GatewayError) -> None:
         self._in = OVER
         if not self.transport.is_closing():
-            self.transport.write(logged_refusal(error))
+            self.transport.write(logged_refusal(error, self.loop.time() - self._since))
             self.hang_up()
 
     def _stop_parsing(self, error: GatewayError) -> None:

@@ -17,12 +17,13 @@ def refusal(error: GatewayError) -> bytes:
     return _answer(error, uuid.uuid4().hex)
 
 
-def logged_refusal(error: GatewayError) -> bytes:
-    """The same, counted and with its line in the log."""
+def logged_refusal(error: GatewayError, seconds: float) -> bytes:
+    """The same, counted and with its line in the log; `seconds` since the client began."""
     request_id = uuid.uuid4().hex
     metrics.PROBLEMS.labels(error.slug).inc()
     metrics.REQUESTS.labels(UNROUTED, error.status).inc()
-    log.info("request", route=UNROUTED, status=error.status, problem=error.slug, request_id=request_id)
+    ms = round(seconds * 1000, 1)
+    log.info("request", route=UNROUTED, status=error.status, ms=ms, problem=error.slug, request_id=request_id)
     return _answer(error, request_id)
 
 
