@@ -3,13 +3,14 @@
 The rules. Every picture goes first to one of a few lasting decode processes, which turns away what is large by its
 header; so small pictures, nearly all there are, wait only for each other. A large one gets a process of its own,
 with a lower priority, for which it waits until its share of the common memory is free, and not for long. A process
-whose job did not end as it should (the caller left, time ran out) is killed, and the next job gets a fresh one.
+whose job did not end as it should is killed, and the next job gets a fresh one. A small job whose caller leaves is
+finished in its place, for nobody: to kill and to fork costs more, and clients that leave could order it by the hundred.
 """
 
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway import metrics
 from gateway.decoding.processes import RETRY_AFTER_S, DecodeProcess, Processes, lost
@@ -52,6 +53,8 @@ class Decoders:
         self._places = Shares(count)
         self._memory = Shares(budget_bytes)
         self._spare: list[DecodeProcess] = []
+        self._unwanted: set[asyncio.Task[None]] = set()
+        """Jobs that are finished for nobody."""
 
     async def decode(self, data: bytes) -> Decoded:
         """One picture, by the rules above.
@@ -60,8 +63,7 @@ class Decoders:
             GatewayError: it is refused, ended its process, or there is no room for it.
         """
         try:
-            async with self._places.held(1), self._lasting() as process:
-                return await self._run(process, data, SMALL_BYTES)
+            return await self._small(data)
         except LargerShareError as larger:
             needed_bytes = larger.needed_bytes
         try:
@@ -78,8 +80,34 @@ class Decoders:
         except LargerShareError as larger:  # than it said itself a moment ago
             raise lost() from larger
 
+    async def _small(self, data: bytes) -> Decoded:
+        async with AsyncExitStack() as held:
+            await held.enter_async_context(self._places.held(1))
+            process = await held.enter_async_context(self._lasting())
+            job = asyncio.create_task(self._run(process, data, SMALL_BYTES))
+            try:
+                return await asyncio.shield(job)
+            except asyncio.CancelledError:
+                rest = asyncio.create_task(self._finish(job, held.pop_all()))
+                self._unwanted.add(rest)
+                rest.add_done_callback(self._unwanted.discard)
+                raise
+
+    @staticmethod
+    async def _finish(job: "asyncio.Task[Decoded]", held: AsyncExitStack) -> None:
+        """Keep the place and the process until the job has ended, whatever its end."""
+        async with held:
+            try:
+                await asyncio.wait([job])
+            finally:
+                job.cancel()  # where the gateway stops
+            if not job.cancelled():
+                job.exception()  # seen: nobody else will
+
     def close(self) -> None:
         """The lasting processes end by themselves."""
+        for rest in self._unwanted:
+            rest.cancel()
         while self._spare:
             self._spare.pop().close()
 

@@ -57,7 +57,7 @@ UPSTREAM = (
 
 CLIENTS = (
     Fault("36", "A client leaves in mid-upload", "Its place is free within a second; one line, no traceback"),
-    Fault("37", "A client leaves while a replica works for it", "The call ends; 10,000 times leave nothing behind"),
+    Fault("37", "A client leaves while a replica works for it", "The request ends; 10,000 times leave nothing behind"),
     Fault("38", "Headers come a byte a second", "408 and closed in time; others do not notice"),
     Fault("39", "A body comes a byte a second, or stops", "408 and closed in time; little memory each"),
     Fault("40", "A connection on which nothing comes", "Closed in time, without a line"),

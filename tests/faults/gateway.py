@@ -140,6 +140,16 @@ def answers(received: bytes) -> list[Answer]:
     return found
 
 
+def status(port: int, path: str) -> int:
+    """Of the answer at that path; 0 without any."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+            return answers(everything(connection))[0].status
+    except (OSError, IndexError):
+        return 0
+
+
 @contextlib.contextmanager
 def running_gateway(upstream: str, log: Path, *, api_key: str = "", **settings: str) -> Iterator[Gateway]:
     """From its start until it has ended; its log must then be as every log of ours."""

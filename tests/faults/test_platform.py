@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.line import free_port
 from tests.documents import ROOT
-from tests.faults.gateway import Gateway, answers, everything, running_gateway
+from tests.faults.gateway import Gateway, answers, everything, running_gateway, status
 from tests.faults.load import steady
 from tests.faults.record import record
 from tests.faults.replica import Replica, running_replica, wait_for
@@ -183,15 +183,6 @@ def test_a_gateway_that_is_up_first_serves_soon_after_its_replica_is(tmp_path: P
         assert one.wait(30) == 0
     assert "Traceback" not in log.read_text()
     record("100", f"alive at once, ready {took:.1f} s after the replica")
-
-
-def status(port: int, path: str) -> int:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-            connection.sendall(GET.replace(b"/healthz", path.encode()))
-            return answers(everything(connection))[0].status
-    except (OSError, IndexError):
-        return 0
 
 
 def test_a_thousand_requests_in_the_first_second_end_well(replica: Replica, tmp_path: Path) -> None:

@@ -205,8 +205,20 @@ async def test_a_process_that_makes_no_headway_is_killed(start_decoders: StartDe
     await until(lambda: worker not in workers())
 
 
-async def test_a_caller_that_leaves_takes_the_job_along(start_decoders: StartDecoders) -> None:
-    decoders = await start_decoders()
+async def test_a_small_job_whose_caller_leaves_is_finished_in_its_place(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders(count=1)
+    worker, job = await stopped_in_a_job(decoders)
+    job.cancel()
+    with suppress(asyncio.CancelledError):
+        await job
+    following = asyncio.create_task(decoders.decode(pictures.png((51, 40))))
+    worker.resume()
+    assert (await following).width == 51
+    assert workers() == [worker]
+
+
+async def test_a_job_that_hangs_does_not_hang_for_ever_because_its_caller_left(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders(timeout_s=0.3)
     worker, job = await stopped_in_a_job(decoders)
     job.cancel()
     with suppress(asyncio.CancelledError):
