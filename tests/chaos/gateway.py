@@ -63,6 +63,11 @@ class Gateway:
 
         await eventually(known, otherwise=f"{addresses} to be all there is")
 
+    def waited_s(self) -> float:
+        """For a CPU that was busy elsewhere, its event loop, since it began; 0 where the kernel does not say."""
+        file = Path(f"/proc/{self.process.pid}/schedstat")
+        return int(file.read_text(encoding="ascii").split()[1]) / 1e9 if file.exists() else 0
+
     async def ready(self) -> bool:
         with suppress(OSError):
             return (await wire.get(self.port, "/readyz")).status == 200
