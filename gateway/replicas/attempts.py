@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from gateway import metrics, tracing
 from gateway.contract import ServedModel
-from gateway.errors import AttemptTimeoutError, ReplicaError
+from gateway.errors import AttemptTimeoutError, ReplicaBusyError, ReplicaError
 from gateway.lag import LagProbe
 from gateway.replicas.pool import Pool
 from gateway.replicas.replica import Replica
@@ -109,6 +109,8 @@ class Attempts:
 
     def _failed(self, replica: Replica, error: ReplicaError, started: float) -> None:
         now = self._clock()
+        if isinstance(error, ReplicaBusyError):
+            self._pool.busy(replica, now)
         if not error.counts or (isinstance(error, AttemptTimeoutError) and self._stalled(started, now)):
             return
         if self._pool.failed(replica, now, str(error)):

@@ -9,6 +9,8 @@ The rules, in the order in which a request meets them:
   three times that of the others. The first time is a second, each further one twice as long, up to half a minute;
   half a minute of good service wipes the slate. Whoever was ejected comes back only after it has answered rightly for
   the golden picture, and then with a growing share of its turns.
+- One that says to be busy (429, 503) is healthy, but the others are asked first for a tenth of a second, twice as long
+  each further time: retries cannot pay for a replica that always refuses. Where all are busy, all get turns.
 - At most a set share of the ready replicas is ejected at a time (docs/decisions/0004): what strikes all of them at
   once is more likely ours. Should all that is left be ejected, the ejected ones get turns: a guess beats a certain no.
 """
@@ -25,6 +27,9 @@ FIRST_EJECTION_S = 1.0
 LONGEST_EJECTION_S = 30.0
 MOST_DOUBLINGS = 10
 """An uncapped exponent overflows one day."""
+
+FIRST_REST_S = 0.1
+LONGEST_REST_S = 2.0
 
 SLOW_FACTOR = 3.0
 """A replica is an outlier when it takes so many times as long as the others do in the middle."""
@@ -69,7 +74,8 @@ class Pool:
         free = {r: model for r, model in standing if r.in_flight < self._max_in_flight}
         if not free:
             return None
-        chosen = self._choosing.choose(list(free), now)
+        rested = [replica for replica in free if replica.resting_until <= now]
+        chosen = self._choosing.choose(rested or list(free), now)
         return chosen, free[chosen]
 
     def model_of(self, replica: Replica, version: str | None) -> ServedModel | None:
@@ -104,13 +110,20 @@ class Pool:
 
     def succeeded(self, replica: Replica, now: float, seconds: float) -> bool:
         """A good answer after `seconds`; True: it has just been ejected, since the others are so much faster."""
-        replica.failures = 0
+        replica.failures = replica.refusals = 0
         replica.took(seconds)
         if replica.doubted:  # it was asked all the same, since nobody else was there: as good as a golden picture
             self.proved(replica, now, seconds)
         if replica.samples < SAMPLES_TO_JUDGE or not self._is_slow(replica, now, replica.latency_s):
             return False
         return self._eject(replica, now, f"slow: {replica.latency_s * 1000:.0f} ms, several times the others' time")
+
+    def busy(self, replica: Replica, now: float) -> None:
+        """It refused the work; it rests, unless it does already."""
+        if replica.resting_until <= now:
+            rest_s = FIRST_REST_S * 2.0 ** min(replica.refusals, MOST_DOUBLINGS)
+            replica.resting_until = now + min(rest_s, LONGEST_REST_S)
+            replica.refusals += 1
 
     def failed(self, replica: Replica, now: float, reason: str) -> bool:
         """One more failure in a row; True: it has just been ejected."""

@@ -44,6 +44,11 @@ class Replica:
     credit: float = 0
     """Of a turn, saved up during the slow start."""
 
+    refusals: int = 0
+    """Times in a row that it said to be busy; those before it had rested count once."""
+    resting_until: float = NEVER
+    """It said to be busy, so the others are asked first."""
+
     # --- probes ---
     missed: int = 0
     """Probes in a row without an answer."""

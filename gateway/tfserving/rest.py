@@ -5,6 +5,7 @@ all the time (docs/decisions/0003). Whoever calls sets the time limit, with `asy
 read and would let a slow replica take several times as long.
 """
 
+import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import lru_cache
@@ -40,6 +41,9 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 MAX_FORWARDED_REPLY_BYTES = 64 * 1024 * 1024
 """Of a TensorFlow Serving client's: its model may answer with whole feature maps."""
 
+DISTRUST_S = 5.0
+"""Without kept connections, after one of them has gone stale."""
+
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -49,6 +53,7 @@ class RestClient:
     def __init__(self, transport: Transport | None = None, *, connect_timeout_s: float = 1) -> None:
         self._transport = transport or AiohttpTransport(verify=False, trust_env=False, client=_session)
         self._extensions = {"timeout": httpx.Timeout(None, connect=connect_timeout_s).as_dict()}
+        self._last_stale: dict[str, float] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -114,6 +119,7 @@ class RestClient:
         request = httpx.Request(method, url, headers=named, content=body or None, extensions=self._extensions)
         answering = False
         _REUSED.set(False)
+        _FRESH.set(self._distrusts_kept(address))
         try:
             # The transport itself: redirects, cookies and authentication, a client's work, are 0.5 ms a request.
             response = await self._transport.handle_async_request(request)
@@ -123,12 +129,31 @@ class RestClient:
             finally:
                 await response.aclose()
         except (httpx.HTTPError, aiohttp.ClientError) as cause:  # it lets some of aiohttp's own through
-            raise _broken(address, cause, stale=_REUSED.get() and not answering) from cause
+            stale = _REUSED.get() and not answering
+            if stale:
+                self._last_stale[address] = asyncio.get_running_loop().time()
+            raise _broken(address, cause, stale=stale) from cause
         return Reply(response.status_code, response.headers.get("Content-Type", "application/json"), content)
+
+    def _distrusts_kept(self, address: str) -> bool:
+        """For a while after a kept connection to that replica has gone stale, only fresh ones are used.
+
+        Going again after a stale one is free of the retry budget, so a replica that resets half its connections would
+        otherwise cost half a request more each; a fresh connection that breaks is the replica's failure.
+        """
+        since = self._last_stale.get(address)
+        if since is None:
+            return False
+        if asyncio.get_running_loop().time() - since < DISTRUST_S:
+            return True
+        del self._last_stale[address]
+        return False
 
 
 _REUSED: ContextVar[bool] = ContextVar("_REUSED", default=False)
 """Whether this call went out on a connection that others had used before."""
+_FRESH: ContextVar[bool] = ContextVar("_FRESH", default=False)
+"""Whether this call must not."""
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -142,6 +167,9 @@ class _Connector(aiohttp.TCPConnector):
 
         async def connect(self, req, traces, timeout):  # noqa: ASYNC109  the signature is aiohttp's
             connection = await super().connect(req, traces, timeout)
+            while _FRESH.get() and connection.protocol in self._used:
+                connection.close()
+                connection = await super().connect(req, traces, timeout)
             _REUSED.set(connection.protocol in self._used)
             self._used.add(connection.protocol)
             return connection

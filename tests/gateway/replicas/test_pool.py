@@ -38,6 +38,32 @@ def test_ejected_replica_is_skipped_until_its_time_is_up_and_it_has_proved_itsel
     assert turns(pool, now=1.5, count=3) == "bac"
 
 
+def test_a_busy_replica_rests_longer_each_time_until_it_serves(pool: Pool) -> None:
+    b = pool.replicas[1]
+    pool.busy(b, now=0)
+    pool.busy(b, now=0.05)  # was on its way already
+    assert turns(pool, now=0.09, count=4) == "acac"
+    assert turns(pool, now=0.1, count=3) == "bac"
+    pool.busy(b, now=1)
+    assert turns(pool, now=1.19, count=2) == "ac"
+    pool.succeeded(b, now=1.2, seconds=0.01)
+    pool.busy(b, now=2)
+    assert turns(pool, now=2.1, count=3) == "bac"
+    assert states(pool, now=0) == ["available"] * 3
+
+
+def test_where_all_are_busy_all_get_turns(pool: Pool) -> None:
+    for replica in pool.replicas:
+        pool.busy(replica, now=0)
+    assert turns(pool, now=0, count=4) == "abca"
+
+
+def test_a_thousand_refusals_do_not_overflow(pool: Pool) -> None:
+    for second in range(0, 4000, 3):
+        pool.busy(pool.replicas[0], now=second)
+    assert pool.replicas[0].resting_until == 3999 + 2
+
+
 def test_a_proof_before_the_time_is_up_does_not_shorten_it(pool: Pool) -> None:
     b = pool.replicas[1]
     eject(pool, b, now=0)

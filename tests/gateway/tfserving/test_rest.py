@@ -145,6 +145,26 @@ async def test_a_kept_connection_that_was_closed_is_stale_and_the_next_call_gets
         assert (await client.forward(address, POST)).status == 200
 
 
+async def test_after_a_stale_connection_kept_ones_are_not_used_for_a_while(client: RestClient) -> None:
+    served: list[int] = []
+    """Answers on each connection."""
+
+    async def keeps_all_but_the_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(0)
+        number = len(served)
+        while await reader.readuntil(b"\r\n\r\n") and not (number == 1 and served[0] == 1):
+            served[number - 1] += 1
+            writer.write(reply(STATUS))
+
+    async with listening(keeps_all_but_the_first) as address:
+        await client.forward(address, POST)
+        with pytest.raises(ConnectionStaleError):
+            await client.forward(address, POST)
+        for _ in range(3):
+            await client.forward(address, POST)
+    assert served == [1, 1, 1, 1]
+
+
 async def test_a_fresh_connection_that_breaks_is_not_stale(client: RestClient) -> None:
     async with listening(closes_at_once) as address:
         for _ in range(3):
