@@ -59,7 +59,7 @@ class Run:
     report: Report
     lags_s: list[float] = field(default_factory=list)
     starved: str = ""
-    """What a scenario that counts by the clock saw of a gateway that got no CPU; such a run is invalid, too."""
+    """How a process of the scenario got no CPU, where what is counted depends on it; such a run is invalid, too."""
     _lines: list[Line] = field(default_factory=list)
     _figures: list[tuple[str, str]] = field(default_factory=list)
 
@@ -93,6 +93,12 @@ class Run:
     def tell(self, part: str, outcomes: Outcomes, *, undisturbed: Outcomes | None = None, notes: str = "") -> None:
         """A line of the report, should this run turn out valid."""
         self._lines.append(part_of(self.name, part, outcomes, undisturbed=undisturbed, notes=notes))
+
+    def expects_nobody_slow(self, bed: Bed) -> None:
+        """A replica that this machine made slow was ejected, rightly: then how the others share says nothing."""
+        slow = [line for line in bed.gateway.lines("replica ejected") if line["reason"].startswith("slow")]
+        if slow:
+            self.starved = f"{len(slow)} times a replica got so little CPU that it was ejected as slow"
 
     def record(self, rows: str, figure: str) -> None:
         """What was seen of rows of the fault catalogue, numbers with spaces between, should this run hold."""

@@ -13,7 +13,7 @@ from tests.chaos.run import QUICK, TRANSPORTS, Bed, Chaos, Run
 
 pytestmark = pytest.mark.chaos
 
-UNDISTURBED = 500
+UNDISTURBED = 300
 OWN_FAILURES = 5
 NONSENSE = {
     "status 500": "",
@@ -119,7 +119,7 @@ async def nonsense(run: Run) -> None:
     everything = Outcomes()
     for four in batched(NONSENSE, 4):  # a replica that fails again and again stays out longer and longer
         async with run.bed() as bed:
-            undisturbed = await bed.traffic.requests("undisturbed", 150)
+            undisturbed = await bed.traffic.requests("undisturbed", 100)
             run.tell("undisturbed", undisturbed)
             for number, fault in enumerate(four):
                 if number > 1:  # half of them may be out at a time, so the last but one must be back

@@ -93,7 +93,7 @@ async def peer_vanishes(run: Run, bed: Bed, replica: Replica) -> None:
 
 async def idle_connections_closed(run: Run, bed: Bed) -> None:
     await asyncio.gather(*(replica.become(idle_s=0.01) for replica in bed.replicas))
-    outcomes = await bed.traffic.requests("idle connections closed", 600)
+    outcomes = await bed.traffic.requests("idle connections closed", 400)
     await asyncio.gather(*(replica.heal() for replica in bed.replicas))
     flawless(run, "21", "idle connections closed", outcomes)
 
@@ -147,9 +147,9 @@ async def one_fails_now_and_then(run: Run, bed: Bed, replica: Replica) -> None:
 async def one_is_busy(run: Run, bed: Bed, replica: Replica) -> None:
     for fault in "status 503", "status 429":
         await replica.become(fault=fault)
-        flawless(run, "8", f"one: {fault}", await bed.traffic.requests(f"one: {fault}", 300))
+        flawless(run, "8", f"one: {fault}", await bed.traffic.requests(f"one: {fault}", 200))
         await replica.heal()
-        await bed.traffic.requests("pause", len(bed.traffic.during("pause")) + 150)
+        await bed.traffic.requests("pause", len(bed.traffic.during("pause")) + 50)
 
 
 async def all_are_busy(run: Run, bed: Bed) -> None:
