@@ -4,7 +4,6 @@ import logging
 import re
 import sys
 import time
-import uuid
 from typing import Literal, TextIO, cast
 
 import structlog
@@ -121,4 +120,4 @@ def _request_id(scope: Scope) -> str:
     for name, value in scope["headers"]:
         if name == REQUEST_ID and _ACCEPTABLE_ID.fullmatch(value):
             return str(value, "ascii")
-    return uuid.uuid4().hex
+    return tracing.random_hex(16)

@@ -62,6 +62,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         self._watch = asyncio.create_task(self._door.watch())
         gc.freeze()  # what is there now stays: looking through it for garbage is 4 % of a request
+        gc.set_threshold(20_000, 20, 20)  # a request makes few cycles; by default they are looked for twice in each
         host = "localhost" if self.config.host in ("127.0.0.1", "0.0.0.0", "::") else self.config.host  # noqa: S104
         log.info("listening", url=f"http://{host}:{self.config.port}")
 

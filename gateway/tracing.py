@@ -8,12 +8,12 @@ The rules (https://www.w3.org/TR/trace-context/):
 - Where something records spans (`telemetry`), the parent id is that of the attempt's span; it decides the flags.
 """
 
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
+from random import getrandbits
 from typing import Protocol
 
 Attribute = str | int | float | bool
@@ -65,6 +65,11 @@ _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 _recorder: Recorder | None = None
 
 
+def random_hex(size: int) -> str:
+    """So many bytes: names, not secrets, and three of them a request, so without a system call each."""
+    return f"{getrandbits(8 * size):0{2 * size}x}"
+
+
 def record_with(recorder: Recorder | None) -> None:
     """From here on spans are kept; None: they are not, as at the start. Called once, in `__main__`."""
     global _recorder  # as with logs: one a process
@@ -82,7 +87,7 @@ def outgoing() -> dict[str, str]:
     trace = _current.get()
     if trace is None:
         return {}
-    parent_id = trace.parent_id if _recorder else os.urandom(8).hex()
+    parent_id = trace.parent_id if _recorder else random_hex(8)
     headers = {
         "x-request-id": trace.request_id,
         "traceparent": f"00-{trace.trace_id}-{parent_id}-{trace.flags:02x}",
@@ -124,7 +129,7 @@ def _received(headers: list[tuple[bytes, bytes]], request_id: str) -> Trace:
     given = [value for name, value in headers if name == b"traceparent"]
     parts = _TRACEPARENT.fullmatch(given[0].strip()) if len(given) == 1 else None
     if parts is None or not _valid(*parts.groups()):
-        return Trace(request_id, os.urandom(16).hex(), "", 0, "")
+        return Trace(request_id, random_hex(16), "", 0, "")
     _, trace_id, parent_id, flags, _ = parts.groups()
     state = b",".join(value for name, value in headers if name == b"tracestate")
     kept = state.decode("ascii") if len(state) <= _MOST_STATE and _STATE.fullmatch(state) else ""

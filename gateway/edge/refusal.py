@@ -1,10 +1,8 @@
 """The answer to what never became a request: written straight to the connection, counted and logged like any other."""
 
-import uuid
-
 import structlog
 
-from gateway import metrics
+from gateway import metrics, tracing
 from gateway.errors import GatewayError
 from gateway.logs import REQUEST_ID, UNROUTED
 from gateway.problems import MEDIA_TYPE, to_problem
@@ -14,12 +12,12 @@ log = structlog.get_logger()
 
 def refusal(error: GatewayError) -> bytes:
     """A whole answer, after which the connection closes."""
-    return _answer(error, uuid.uuid4().hex)
+    return _answer(error, tracing.random_hex(16))
 
 
 def logged_refusal(error: GatewayError, seconds: float) -> bytes:
     """The same, counted and with its line in the log; `seconds` since the client began."""
-    request_id = uuid.uuid4().hex
+    request_id = tracing.random_hex(16)
     metrics.PROBLEMS.labels(error.slug).inc()
     metrics.REQUESTS.labels(UNROUTED, error.status).inc()
     ms = round(seconds * 1000, 1)
