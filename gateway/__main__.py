@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from gateway import logs, telemetry, tracing
+from gateway import allocator, logs, telemetry, tracing
 from gateway.app import create_app
 from gateway.auth import KeysError
 from gateway.imaging import check_formats
@@ -31,6 +31,7 @@ def main() -> None:
         sys.exit(f"GATEWAY_API_KEYS_FILE: {mistake}")
     logs.configure(settings.log_format, settings.log_level)
     tracing.record_with(telemetry.recorder(os.environ))
+    allocator.keep_freed_blocks()
     listener = _bind(settings.host, settings.port)
     server = Server(app, settings, lifecycle)
     server.run(sockets=[listener])

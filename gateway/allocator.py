@@ -1,0 +1,23 @@
+"""How much freed memory the process keeps for the next request, instead of giving it back to the kernel each time.
+
+An upload takes and frees blocks of some hundred kilobytes: body, pixels, base64. glibc maps and unmaps blocks above
+128 KiB one by one, with a page fault for every 4 KiB, until its own thresholds have grown; by how much they grow is
+chance, and what is kept then, too. Measured: docs/decisions/0021-allocator.md.
+"""
+
+import ctypes
+import os
+import sys
+
+BY_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"}
+KEPT_BYTES = 4 * 1024 * 1024
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""glibc's malloc.h."""
+
+
+def keep_freed_blocks() -> bool:
+    """Set both thresholds where the C library has them and the environment does not; False: it has not."""
+    if sys.platform != "linux" or BY_ENVIRONMENT & os.environ.keys():
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and all(mallopt(what, KEPT_BYTES) == 1 for what in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))
