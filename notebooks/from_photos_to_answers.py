@@ -186,7 +186,7 @@ if verdict.passed:
     release = releases.promote(BASE, int(version.name))
     print(f"Version {release.version} is the one to serve from {BASE}")
     if SERVES:
-        await_version(GATEWAY_URL, release.version, within_s=120)
+        await_version(GATEWAY_URL, release.version, within_s=300)
         print(f"Every replica behind {GATEWAY_URL} serves it")
 else:
     print("It has not passed its gate, so nothing has changed.")

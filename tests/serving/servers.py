@@ -46,9 +46,9 @@ class Server:
                 return error.code, json.load(error)
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
+def wait_until(happened: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
     """Asks again and again, and gives up when even a busy machine would have been through."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + within_s
     while not happened():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)

@@ -236,7 +236,7 @@ def test_an_export_that_is_killed_leaves_no_half_version(run: Path, tmp_path: Pa
         return bool(versions.present(store)) and any(store.glob("exporting-*/saved_model.pb"))
 
     try:
-        wait_until(in_the_middle_of_the_second)
+        wait_until(in_the_middle_of_the_second, within_s=300)  # TensorFlow starts, and two exports
     finally:
         os.kill(exporting.pid, signal.SIGKILL)
         exporting.wait()

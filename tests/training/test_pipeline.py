@@ -8,7 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import httpx
@@ -63,6 +63,19 @@ def shell(folder: Path, *words: str | Path) -> "subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+def patient_gateway(models: Path) -> AbstractContextManager[Line]:
+    """Training takes all cores meanwhile: what is tested is the change of versions, not how fast answers come."""
+    return running(
+        models,
+        drawn.jpeg(),
+        model_name="shells",
+        embedded_replicas="2",
+        deadline_s="60",
+        attempt_timeout_s="30",
+        probe_timeout_s="30",
+    )
+
+
 @contextmanager
 def asked_without_a_pause(line: Line) -> Iterator["Counter[tuple[int, str]]"]:
     """What the gateway answers meanwhile: how often each status, and the version named."""
@@ -91,8 +104,17 @@ def test_one_command_replaces_what_a_running_gateway_serves_and_rollback_brings_
     before = releases.serving(models / "shells")
     (tmp_path / "gates.toml").write_text("[absolute]\nmin_top1 = 0.6\n[relative]\nmax_top1_loss = 0.05\n")
     head = ("--weights", body, "--width", "0.35", "--sizes", "112", "--epochs", "4", "--rates", "2e-2", "--batch", "10")
-    with running(models, drawn.jpeg(), model_name="shells", embedded_replicas="2") as line:
-        served = ("--models", models, "--name", "shells", "--gateway", f"http://127.0.0.1:{line.port}")
+    with patient_gateway(models) as line:
+        served = (
+            "--models",
+            models,
+            "--name",
+            "shells",
+            "--gateway",
+            f"http://127.0.0.1:{line.port}",
+            "--within",
+            "300",
+        )
         judged = ("--gates", tmp_path / "gates.toml", "--robustness", "3")
         with asked_without_a_pause(line) as answers:
             ended = shell(tmp_path, "pipeline", photos, "--run", "runs/shells", *served, *judged, *head)
