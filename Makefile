@@ -45,7 +45,7 @@ test: $(READY) ## Run every test; what a machine cannot run skips with its reaso
 
 faults: $(READY) ## Provoke the fault catalogue and write docs/faults.md: ten minutes
 	@rm -f runs/faults/edge.jsonl
-	@FAULTS_REPORT=$(CURDIR)/runs/faults/edge.jsonl $(PY) -m pytest -q -m faults
+	@FAULTS_REPORT=$(CURDIR)/runs/faults/edge.jsonl $(PY) -m pytest -q -m faults tests/faults
 	@$(PY) -m tests.faults.document runs/faults/*.jsonl
 
 chaos: $(READY) ## Let replicas fail under load and report what clients see: eight minutes
