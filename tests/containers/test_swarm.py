@@ -95,10 +95,9 @@ def updated(service: str) -> bool:
 
 
 def attempts(gateway: str) -> dict[str, int]:
-    """Attempts that succeeded, by replica."""
-    found = re.findall(
-        r'gateway_attempt_seconds_count\{outcome="ok",replica="([^"]+)"\} (\d+)', in_container(gateway, SCRAPE)
-    )
+    """Attempts so far, by replica, as Prometheus is told."""
+    scraped = in_container(gateway, SCRAPE)
+    found = re.findall(r'^gateway_replica_attempts_total\{replica="([^"]+)"\} (\d+)', scraped, re.MULTILINE)
     return {replica: int(count) for replica, count in found}
 
 
