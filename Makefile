@@ -8,7 +8,7 @@ READY := $(VENV)/.installed
 MODELS := $(or $(GATEWAY_MODELS_DIR),models)
 NAME := $(or $(GATEWAY_MODEL_NAME),my_model)
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
-SERVING_IMAGE := tensorflow/serving:2.20.0
+SERVING_IMAGE ?= tensorflow/serving:2.20.0
 CODE := gateway serving training deploy tests benchmarks notebooks
 
 .DEFAULT_GOAL := help

@@ -1,10 +1,13 @@
 """Which version a release means, and what it asks of the builder."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from deploy import release
+from tests.documents import ROOT
 
 
 @pytest.fixture
@@ -47,3 +50,15 @@ def test_the_builder_is_told_model_version_and_base(root: Path, monkeypatch: pyt
         *("--build-arg", "MODEL=shells", "--build-arg", "MODEL_VERSION=9"),
         *("--build-arg", "SERVING_IMAGE=specimen/standin", "."),
     ]
+
+
+def test_make_hands_the_serving_image_of_the_environment_on() -> None:
+    asked = subprocess.run(
+        ["make", "--dry-run", "up", "READY="],
+        cwd=ROOT,
+        env=os.environ | {"SERVING_IMAGE": "specimen/standin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "${SERVING_IMAGE:-specimen/standin}" in asked.stdout
