@@ -91,7 +91,7 @@ def test_a_stalled_upload_does_not_keep_a_gateway_that_stops(replica: Replica, t
         begun = time.monotonic()
         gateway.line.started.send_signal(signal.SIGTERM)
         assert gateway.line.started.wait(grace_s + 20) == 0
-        record("88", f"exit 0 after {time.monotonic() - begun:.1f} s, within a grace of {grace_s} s")
+        record("88", f"exit 0 after {time.monotonic() - begun:.1f} s with a grace of {grace_s} s")
 
 
 def test_what_is_at_work_when_the_grace_is_over_is_told_so(replica: Replica, tmp_path: Path) -> None:
