@@ -35,7 +35,7 @@ def drip_beside(port: int) -> list[tuple[str, float, int]]:
 
 def test_slow_clients_are_closed_in_time_and_nobody_notices_them(replica: Replica, tmp_path: Path) -> None:
     raise_file_limit(2 * SLOW + 1000)
-    with running_gateway(replica.address, tmp_path / "log") as gateway:
+    with running_gateway(replica.address, tmp_path / "log", queue_wait_s="5") as gateway:
         with steady(lambda: gateway.port, per_second=10) as baseline:
             wait_for(lambda: baseline.count >= 50)
         memory = gateway.rss_mib()

@@ -79,7 +79,7 @@ def slope(values: list[float]) -> float:
 
 
 def test_after_hours_of_work_with_faults_the_gateway_is_as_it_was(replica: Replica, tmp_path: Path) -> None:
-    with running_gateway(replica.address, tmp_path / "log") as gateway:
+    with running_gateway(replica.address, tmp_path / "log", queue_wait_s="5") as gateway:
         replica.delay_s = 0.005
         with steady(lambda: gateway.port, per_second=60) as seen, mischief(gateway.port, per_second=20):
             wait_for(lambda: seen.count >= WARM_UP, within_s=300)

@@ -51,7 +51,8 @@ def test_no_request_fails_when_gateways_stop_behind_a_balancer(replica: Replica,
     with contextlib.ExitStack() as stack:
 
         def another(number: int) -> Gateway:
-            return stack.enter_context(started(replica, tmp_path / f"{number}", drain_s="4"))
+            """It lets requests wait for a busy machine: to be turned away for want of room is another fault."""
+            return stack.enter_context(started(replica, tmp_path / f"{number}", drain_s="4", queue_wait_s="5"))
 
         current, following = another(0), another(1)
         balancer.ready = [current.port]
