@@ -25,6 +25,7 @@ from training.folding import foldable, folded
 Pictures = NDArray[np.uint8]
 """uint8, shape (N, 224, 224, 3)."""
 
+PICTURES_SHAPE = (None, network.SIDE_PX, network.SIDE_PX, 3)
 PICTURE_BYTES = network.SIDE_PX * network.SIDE_PX * 3
 TOLERANCE = 1e-5
 """How far a served probability may lie from Keras' own."""
@@ -94,7 +95,7 @@ def _write(directory: Path, model: Any, description: Description) -> None:
 def _frozen(model: Any, temperature: float) -> Any:
     """The network from floats to probabilities as a GraphDef of constants; "image" in, "Identity" out."""
     served = network.calibrated(folded(model) if foldable(model) else model, temperature)
-    spec = tf.TensorSpec((None, network.SIDE_PX, network.SIDE_PX, 3), tf.float32, name=IMAGE)
+    spec = tf.TensorSpec(PICTURES_SHAPE, tf.float32, name=IMAGE)
     function = tf.function(lambda image: served(image, training=False)).get_concrete_function(spec)
     return convert_variables_to_constants_v2(function).graph.as_graph_def()
 
@@ -105,8 +106,10 @@ def _signatures(frozen: Any, description: Description) -> dict[str, Signature]:
     # As a default, 255 stays a divisor; as a constant it becomes a factor of 1/255, which rounds otherwise.
     white = tf.compat.v1.placeholder_with_default(np.float32(255), (), name="white")
     decoded = tf.divide(tf.cast(_pixels(encoded), tf.float32), white)
-    image = tf.compat.v1.placeholder_with_default(decoded, decoded.shape, name=IMAGE)
-    (answer,) = tf.import_graph_def(frozen, {f"{IMAGE}:0": image}, ["Identity:0"], name="network")
+    image = tf.compat.v1.placeholder_with_default(decoded, None, name=IMAGE)
+    # Servers check no shapes (spec §4.2), and TensorFlow's convolutions abort the process on some of another rank.
+    checked = tf.ensure_shape(image, PICTURES_SHAPE)
+    (answer,) = tf.import_graph_def(frozen, {f"{IMAGE}:0": checked}, ["Identity:0"], name="network")
     probabilities = tf.identity(answer, name=PROBABILITIES)
     ignored = tf.compat.v1.placeholder(tf.string, (None,), name=IGNORED)
     with tf.control_dependencies([ignored]):
@@ -136,7 +139,9 @@ def _definition(signature: Signature) -> SignatureDef:
 
 
 def _info(tensor: Any) -> TensorInfo:
-    return TensorInfo(name=tensor.name, dtype=tensor.dtype.as_datatype_enum, tensor_shape=tensor.shape.as_proto())
+    """The float input is of unknown shape in the graph, or the optimizer would take its check for superfluous."""
+    shape = tf.TensorShape(PICTURES_SHAPE) if tensor.shape.rank is None else tensor.shape
+    return TensorInfo(name=tensor.name, dtype=tensor.dtype.as_datatype_enum, tensor_shape=shape.as_proto())
 
 
 def _warmup_requests() -> list[warmup.Request]:

@@ -136,16 +136,19 @@ class Dispatcher:
             NoReplicaError, OverloadedError, DeadlineError, UpstreamError: as an answer to the client.
         """
         last: Reply | None = None
+        binding = binding or Binding()
+        nowhere = binding.version is not None and not self._pool.serves(binding.version)
 
         async def ask(replica: Replica, model: ServedModel) -> Reply:
             nonlocal last
             last = await self._client.forward(replica.address, call)
-            if last.status != 400:  # the client's own mistake, told in the replica's words
-                last.body_if_200()
+            if last.status == 400 or (last.status == 404 and nowhere):
+                return last  # the client's own mistake, told in the replica's words
+            last.body_if_200()
             return last
 
         try:
-            return await self._until(deadline, _Race(ask, binding or Binding()))
+            return await self._until(deadline, _Race(ask, binding))
         except ReplicaError as error:
             if last is not None:
                 return last

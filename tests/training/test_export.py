@@ -57,19 +57,19 @@ def wanted(exported: Exported, pictures: Any) -> Any:
     return softmax(logits(exported.model, pictures), 1.7)
 
 
-def test_signatures_are_the_contract(loaded: Any) -> None:
-    def told(tensors: dict[str, Any]) -> dict[str, tuple[str, list[int | None]]]:
-        return {name: (tensor.dtype.name, tensor.shape.as_list()) for name, tensor in tensors.items()}
+def test_signatures_are_the_contract(exported: Exported) -> None:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-    specs = {
-        name: (told(function.structured_input_signature[1]), told(function.structured_outputs))
-        for name, function in loaded.signatures.items()
-    }
-    probabilities = {"probabilities": ("float32", [None, 5])}
-    assert specs == {
-        "serving_default": ({"image": ("float32", [None, 224, 224, 3])}, probabilities),
-        "serving_bytes": ({"image": ("string", [None])}, probabilities),
-        "describe": ({"ignored": ("string", [None])}, {"description": ("string", [1])}),
+    def told(tensors: Any) -> dict[str, tuple[int, list[int]]]:
+        return {name: (tensor.dtype, [dim.size for dim in tensor.tensor_shape.dim]) for name, tensor in tensors.items()}
+
+    (graph,) = SavedModel.FromString((exported.path / "saved_model.pb").read_bytes()).meta_graphs
+    floats, strings = 1, 7  # DT_FLOAT, DT_STRING
+    probabilities = {"probabilities": (floats, [-1, 5])}
+    assert {name: (told(one.inputs), told(one.outputs)) for name, one in graph.signature_def.items()} == {
+        "serving_default": ({"image": (floats, [-1, 224, 224, 3])}, probabilities),
+        "serving_bytes": ({"image": (strings, [-1])}, probabilities),
+        "describe": ({"ignored": (strings, [-1])}, {"description": (strings, [1])}),
     }
 
 
@@ -107,6 +107,16 @@ def test_wrong_length_is_said_in_the_error(ask: Any) -> None:
 
     with pytest.raises(tf.errors.InvalidArgumentError, match="must be 150528 bytes"):
         ask("serving_bytes", {"image": [b"short"]})
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (1, 0), (1, 3), (2, 2, 3), (1, 100, 100, 3), (1, 224, 224, 1), (0, 7)])
+def test_floats_of_another_shape_are_an_error_of_the_request_and_not_the_end_of_the_server(
+    session: Any, shape: tuple[int, ...]
+) -> None:
+    import tensorflow as tf
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not compatible with expected shape"):
+        session("serving_default", np.zeros(shape, np.float32))
 
 
 def test_the_graph_is_frozen_and_holds_the_network_once(loaded: Any, exported: Exported) -> None:

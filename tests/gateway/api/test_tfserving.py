@@ -111,3 +111,11 @@ async def test_a_call_for_a_version_that_nobody_has_is_answered_in_a_replicas_wo
     client = await start(FakeReplica("a:1"), FakeReplica("b:1"))
     refused = await client.post("/v1/models/my_model/versions/9:predict", json={"instances": [0]})
     assert (refused.status_code, refused.json()["error"][:30]) == (404, "Servable not found for request")
+
+
+async def test_versions_that_nobody_has_cost_no_retries(start: Start) -> None:
+    client = await start(FakeReplica("a:1"), FakeReplica("b:1"))
+    for version in range(100, 160):
+        await client.post(f"/v1/models/my_model/versions/{version}:predict", json={"instances": [0]})
+    shown = (await client.get("/v1/models")).json()["replicas"]
+    assert sum(replica["attempts"] for replica in shown) == 60
