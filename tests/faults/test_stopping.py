@@ -21,7 +21,7 @@ from tests.faults.replica import Replica, wait_for
 pytestmark = pytest.mark.faults
 
 DRAINS = int(os.environ.get("FAULTS_DRAINS", "20"))
-PER_SECOND = float(os.environ.get("FAULTS_DRAIN_RATE", "100"))
+PER_SECOND = float(os.environ.get("FAULTS_DRAIN_RATE", "30"))
 
 
 class Balancer:
