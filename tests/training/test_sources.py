@@ -46,7 +46,7 @@ def roads(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Itera
     base = exported.path.parent
     with running(base.parent, drawn.jpeg(), model_name=base.name, embedded_replicas="1") as line:
         with client_of(line) as client:
-            address = client.get("/v1/models").json()["replicas"][0]["address"]
+            address, _, _ = client.get("/v1/models").json()["replicas"][0]["address"].partition("/")  # of REST
         yield {
             "file": str(keras_file),
             "version": str(exported.path),
