@@ -22,14 +22,13 @@ class RetryBudget:
         """A request has come."""
         self._left = min(self._burst, self._left + self._share)
 
-    @property
-    def enough(self) -> bool:
-        """There is enough for a retry."""
-        return self._left >= 1
-
     def take(self) -> bool:
         """Is there enough for a retry? If so, it is taken."""
-        if not self.enough:
+        if self._left < 1:
             return False
         self._left -= 1
         return True
+
+    def give_back(self) -> None:
+        """The retry that was taken last is not made: nobody is there to ask."""
+        self._left = min(self._burst, self._left + 1)

@@ -238,8 +238,11 @@ class Dispatcher:
     def _ask_another_beside(self, race: _Race[Answer]) -> None:
         """A hedge: the first of the two answers counts."""
         race.watching = False
-        if self._may_retry("hedge") and (other := self._pick(race.binding, race.tried)):
-            self._budget.take()
+        if not self._may_retry("hedge"):
+            return
+        if (other := self._pick(race.binding, race.tried)) is None:
+            self._budget.give_back()
+        else:
             log.info("hedge", replica=other[0].address, beside=race.latest.address)
             self._start(race, other)
 
@@ -267,8 +270,8 @@ class Dispatcher:
         if isinstance(error, ReplicaBusyError):
             await asyncio.sleep(BUSY_PAUSE_S * 2 ** (len(race.tried) - 1) * (0.5 + random()))  # noqa: S311
         other = self._pick(race.binding, race.tried) or self._same_again(race, replica, error)
-        if other and not free:
-            self._budget.take()
+        if other is None and not free:
+            self._budget.give_back()
         race.gone_again = race.gone_again or free
         return other
 
@@ -278,9 +281,10 @@ class Dispatcher:
         return self._pick(race.binding, [tried for tried in race.tried if tried is not replica])
 
     def _may_retry(self, what: metrics.Again) -> bool:
-        """Asked before the turn moves on: a retry that is denied must not cost anybody theirs."""
-        metrics.RETRIES.labels(what, "granted" if self._budget.enough else "denied").inc()
-        return self._budget.enough
+        """Taken from the budget before the turn moves on: a retry that is denied must not cost anybody theirs."""
+        granted = self._budget.take()
+        metrics.RETRIES.labels(what, "granted" if granted else "denied").inc()
+        return granted
 
 
 def _give_up(error: ReplicaError) -> NoReturn:

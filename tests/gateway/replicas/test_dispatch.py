@@ -96,6 +96,16 @@ async def test_when_every_replica_fails_retries_do_not_multiply_the_load(run: Ru
     assert 500 < attempts <= 500 * 1.1 + 20
 
 
+async def test_retries_that_pause_at_the_same_time_do_not_share_one_grant(run: Run) -> None:
+    replicas = [FakeReplica(name) for name in ("a:1", "b:1", "c:1", "d:1")]
+    services = await run(*replicas, replica_max_in_flight=1000)
+    for replica in replicas:
+        replica.faults.extend(answer(503, {"error": "full"}) for _ in range(1000))
+    given_up = await asyncio.gather(*(predict(services) for _ in range(400)), return_exceptions=True)
+    assert {type(failure) for failure in given_up} == {OverloadedError}
+    assert sum(len(replica.seen) for replica in replicas) <= 400 * 1.1 + 20
+
+
 async def test_a_replica_that_keeps_failing_is_ejected_and_nobody_outside_notices(run: Run) -> None:
     a, b = FakeReplica("a:1"), FakeReplica("b:1")
     services = await run(a, b)
