@@ -16,6 +16,25 @@ from tests import pictures
 from tests.documents import ROOT
 
 PATIENCE_S = 240
+CAN_CONNECT = """
+import concurrent.futures, socket, sys
+wanted = sys.argv[1].encode()
+def answers(target):
+    host, port = target.rsplit(":", 1)
+    try:
+        with socket.create_connection((host, int(port)), 3) as connection:
+            return not wanted or connection.recv(len(wanted), socket.MSG_WAITALL) == wanted
+    except OSError: return False
+with concurrent.futures.ThreadPoolExecutor(64) as pool:
+    for target, is_open in zip(sys.argv[2:], pool.map(answers, sys.argv[2:])):
+        if is_open: print(target)
+"""
+GREET = """
+import socket, sys
+with socket.create_server(("", int(sys.argv[1]))) as server:
+    while True:
+        with server.accept()[0] as connection: connection.sendall(sys.argv[2].encode())
+"""
 PROJECT = "specimentest"
 LOAD = Path(__file__).with_name("load.py").read_text(encoding="utf-8")
 DEPLOY = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
@@ -85,6 +104,36 @@ def containers(service: str) -> list[str]:
 def in_container(container: str, script: str, *arguments: str) -> str:
     """What a Python script printed inside."""
     return docker("exec", container, "python", "-c", script, *arguments)
+
+
+def addresses(container: str) -> list[str]:
+    """On every network it is in, the one that Swarm's tasks leave their machine by included."""
+    named = [network["IPAddress"] for network in inspect(container)["NetworkSettings"]["Networks"].values()]
+    return [*named, *_ways_out().get(container[:12], [])]
+
+
+def _ways_out() -> dict[str, list[str]]:
+    """Addresses on Swarm's bridge to the machine, by container; Docker lists them with the network alone."""
+    if "docker_gwbridge" not in docker("network", "ls", "--format", "{{.Name}}").split():
+        return {}
+    held = inspect("docker_gwbridge")["Containers"]
+    return {container[:12]: [end["IPv4Address"].split("/")[0]] for container, end in held.items()}
+
+
+def reached_from(container: str, targets: list[str], *, greeting: str = "") -> list[str]:
+    """Those HOST:PORT that a connection from inside it gets through to, and is greeted with those words."""
+    return in_container(container, CAN_CONNECT, greeting, *targets).splitlines()
+
+
+def reached_by_a_stranger(targets: list[str], *, greeting: str = "") -> list[str]:
+    """The same from a container that has nothing to do with ours, on Docker's default network."""
+    stranger = ["run", "--rm", "--entrypoint", "python", "specimen/gateway", "-c", CAN_CONNECT]
+    return docker(*stranger, greeting, *targets).splitlines()
+
+
+def greet_at(container: str, port: int, greeting: str) -> None:
+    """From now on, whoever connects to that port of the container is greeted, on every network that it is in."""
+    docker("exec", "--detach", container, "/opt/venv/bin/python", "-c", GREET, str(port), greeting)
 
 
 def wait_until(happened: Callable[[], bool], what: str) -> None:

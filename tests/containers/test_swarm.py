@@ -14,15 +14,21 @@ import pytest
 from tests.containers.engine import (
     Checkout,
     Load,
+    addresses,
     containers,
     docker,
     documented,
+    greet_at,
     in_container,
+    inspect,
     load,
+    reached_by_a_stranger,
+    reached_from,
     wait_until,
 )
 
 PYTHON = sys.executable
+GREETER, GREETING = 9999, "a container of the stack"
 SCRAPE = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/metrics').read().decode())"
 EXPORT_REVERSED = """
 from pathlib import Path
@@ -57,35 +63,46 @@ def swarm(checkout: Checkout, standin: str) -> Iterator[Checkout]:
         wait_until(
             lambda: not docker("ps", "-q", "--filter", "label=com.docker.stack.namespace=tf"), "the stack to end"
         )
+        forget_releases()
 
 
 @pytest.fixture(scope="module")
 def client(swarm: Checkout) -> str:
     """A container beside the gateway to upload from."""
-    command = ["--entrypoint", "python", "specimen/gateway", "-c", "import time; time.sleep(7200)"]
+    return idle_task("tf_client", network="tf_front")
+
+
+@pytest.fixture(scope="module")
+def stranger(swarm: Checkout) -> str:
+    """A task of somebody else's on the same Swarm."""
+    docker("network", "create", "--driver", "overlay", "--label", "com.docker.stack.namespace=tf", "tf_elsewhere")
+    return idle_task("tf_stranger", network="tf_elsewhere")
+
+
+def idle_task(name: str, *, network: str) -> str:
+    """A container to run scripts in, which ends with the stack."""
+    options = {"--name": name, "--network": network, "--label": "com.docker.stack.namespace=tf"}
     docker(
-        "service",
-        "create",
-        "--name",
-        "tf_client",
-        "--detach",
-        "--network",
-        "tf_front",
-        "--label",
-        "com.docker.stack.namespace=tf",
-        "--no-healthcheck",
-        "--stop-grace-period",
-        "1s",
-        *command,
+        *("service", "create", "--detach", "--no-healthcheck", "--stop-grace-period", "1s"),
+        *(word for option in options.items() for word in option),
+        *("--entrypoint", "python", "specimen/gateway", "-c", "import time; time.sleep(7200)"),
     )
-    wait_until(lambda: len(containers("tf_client")) == 1, "the client")
-    return containers("tf_client")[0]
+    wait_until(lambda: len(containers(name)) == 1, name)
+    return containers(name)[0]
+
+
+def forget_releases() -> None:
+    """The tags that `make release` has set; the layers stay, as the builder's cache."""
+    for tag in docker("image", "ls", "--format", "{{.Tag}}", "specimen/serving").split():
+        if tag.isdecimal():
+            docker("image", "rm", "--no-prune", f"specimen/serving:{tag}")
 
 
 def replicas() -> dict[str, str]:
     """Running of wanted tasks, by service."""
     lines = docker("service", "ls", "--format", "{{.Name}} {{.Replicas}}").splitlines()
-    return {name: count for name, count in (line.split() for line in lines) if name != "tf_client"}
+    ours = (line.split() for line in lines)
+    return {name: count for name, count in ours if name not in ("tf_client", "tf_stranger")}
 
 
 def updated(service: str) -> bool:
@@ -140,6 +157,36 @@ def test_all_four_replicas_get_equal_shares(swarm: Checkout, client: str) -> Non
     assert max(shares.values()) - min(shares.values()) <= 0.1 * shares.total()
 
 
+def test_nothing_but_the_gateway_is_published(swarm: Checkout) -> None:
+    ports = {name: inspect(name)["Endpoint"].get("Ports", []) for name in replicas()}
+    assert {name: [port["TargetPort"] for port in published] for name, published in ports.items()} == {
+        "tf_gateway": [8080],
+        "tf_tf_model_serving": [],
+        "tf_tensorflow": [],
+    }
+
+
+def test_nobody_outside_the_stacks_networks_reaches_a_container(swarm: Checkout, client: str, stranger: str) -> None:
+    """Not from Docker's default network, nor from a task of another stack; replicas not even from the front network.
+
+    The containers greet: to connect alone proves little where a firewall or a proxy answers for unknown addresses.
+    """
+    hosts: dict[str, str] = {}
+    for service in replicas():
+        for container in containers(service):
+            greet_at(container, GREETER, GREETING)
+            hosts |= dict.fromkeys(addresses(container), service)
+    targets = [f"{host}:{GREETER}" for host in hosts]
+
+    def greeted() -> Counter[str]:
+        seen = reached_from(client, targets, greeting=GREETING)
+        return Counter(hosts[target.split(":")[0]] for target in seen)
+
+    wait_until(lambda: greeted() == {"tf_gateway": 1, "tf_tensorflow": 1}, "the front network, and no more, to be seen")
+    assert reached_by_a_stranger(targets, greeting=GREETING) == []
+    assert reached_from(stranger, targets, greeting=GREETING) == []
+
+
 def test_no_upload_fails_when_a_replica_is_killed(swarm: Checkout, client: str) -> None:
     with load(client) as told:
         docker("kill", victim := containers("tf_tf_model_serving")[0])
@@ -177,7 +224,6 @@ def test_no_upload_fails_and_no_name_is_wrong_when_a_model_with_other_labels_is_
         wait_until(lambda: updated("tf_tf_model_serving"), "the roll-out")
         wait_until(lambda: version_served(gateway) == second and replicas_known() == 2, "the new model everywhere")
     names[second] = labels_at(gateway)
-    docker("image", "rm", "--no-prune", f"specimen/serving:{second}")
     assert_unharmed(told)
     assert names[second] == names[first][::-1]
     assert told.versions == {first, second}
