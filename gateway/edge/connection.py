@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from gateway.edge.door import Door
-from gateway.edge.exchange import Exchange
+from gateway.edge.exchange import Exchange, Wire
 from gateway.edge.refusal import logged_refusal, refusal
 from gateway.errors import (
     GatewayError,
@@ -37,15 +37,6 @@ MAX_DROPPED_BYTES = 256 * 1024
 _HOST = re.compile(rb"[A-Za-z0-9.\-_:\[\]%]+")
 NOTHING, HEAD, BODY, OVER = range(4)
 """What the parser is in the middle of; OVER: whatever still comes is dropped."""
-
-
-class Wire:
-    """The transport as an exchange sees it: it writes, and in the end hangs up."""
-
-    def __init__(self, connection: "Connection") -> None:
-        self.write = connection.transport.write
-        self.is_closing = connection.transport.is_closing
-        self.close = connection.hang_up
 
 
 class Connection(HttpToolsProtocol):
@@ -80,7 +71,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
-        self._wire = Wire(self)
+        self._wire = Wire(transport, self.hang_up)
         if error := self._door.enter(self):
             self._in = OVER
             transport.write(refusal(error))
@@ -306,6 +297,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request, rest, or say the last word."""
+        self._wire.flush()
         if self._last_word and not self.pipeline:
             self._say(self._last_word)
         elif self._lingering_since is None:

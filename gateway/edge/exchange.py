@@ -3,10 +3,53 @@
 import asyncio
 from collections.abc import Callable
 
-from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, Scope
+from uvicorn._types import (
+    ASGI3Application,
+    ASGIReceiveCallable,
+    ASGIReceiveEvent,
+    ASGISendCallable,
+    ASGISendEvent,
+    Scope,
+)
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from gateway.errors import GatewayError
+
+
+class Wire:
+    """The transport as an exchange sees it: it writes, and in the end hangs up.
+
+    The head of an answer waits for the body behind it: each write is a system call that wakes the client.
+    """
+
+    def __init__(self, transport: asyncio.Transport, hang_up: Callable[[], None]) -> None:
+        self._transport = transport
+        self._hang_up = hang_up
+        self._head = b""
+        self.head_is_next = False
+        """What is written next is the head of an answer."""
+        self.is_closing = transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """At once, or with what comes next."""
+        if self.head_is_next:
+            self._head, self.head_is_next = data, False
+        elif self._head:
+            self._transport.writelines((self._head, data))
+            self._head = b""
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Nothing comes next."""
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def close(self) -> None:
+        """After what was written."""
+        self.flush()
+        self._hang_up()
 
 
 class Exchange(RequestResponseCycle):
@@ -15,6 +58,7 @@ class Exchange(RequestResponseCycle):
     failure: GatewayError | None = None
     refuse: Callable[[GatewayError], None]
     """Answer without the application."""
+    transport: Wire  # type: ignore[assignment]  # as much of a transport as it uses
 
     def fail(self, error: GatewayError) -> None:
         """The rest of the body will not come: whoever waits for it is told why, and answers with that."""
@@ -33,6 +77,11 @@ class Exchange(RequestResponseCycle):
             raise self.failure
         assert message is not None
         return message
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """As ASGI has it."""
+        self.transport.head_is_next = message["type"] == "http.response.start" and not self.disconnected
+        await super().send(message)
 
     async def run_asgi(self, app: ASGI3Application) -> None:
         """Let the application answer; when the client leaves, it is cancelled."""

@@ -23,11 +23,13 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.writes = 0
         self.unsent = 0
         self.closed = self.aborted = self.half_closed = self.paused = False
 
     def write(self, data: Any) -> None:
         self.written += data
+        self.writes += 1
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
@@ -191,6 +193,30 @@ async def test_an_answer_that_is_not_taken_in_time_ends_the_connection() -> None
     assert not transport.aborted
     connection.check(after(11))
     assert transport.aborted
+
+
+@pytest.mark.parametrize(("request_", "body"), [(GET, b"ok"), (GET.replace(b"GET", b"HEAD"), b"")])
+async def test_an_answer_leaves_in_one_write(request_: bytes, body: bytes) -> None:
+    connection, transport = Bench().connect()
+    connection.data_received(request_)
+    await turns()
+    assert transport.written.partition(b"\r\n\r\n")[2] == body
+    assert transport.writes == 1
+
+
+async def test_an_answer_whose_body_fails_is_begun_and_cut_off() -> None:
+    bench = Bench()
+
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        raise RuntimeError
+
+    bench.config.loaded_app = failing
+    connection, transport = bench.connect()
+    connection.app = failing
+    connection.data_received(GET)
+    await turns()
+    assert (transport.statuses, transport.closed) == ([200], True)
 
 
 async def test_a_client_that_leaves_ends_the_work_for_it() -> None:
