@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from gateway import allocator, logs, telemetry, tracing
+from gateway import allocator, logs, scheduling, telemetry, tracing
 from gateway.app import create_app
 from gateway.auth import KeysError
 from gateway.imaging import check_formats
@@ -32,6 +32,8 @@ def main() -> None:
     logs.configure(settings.log_format, settings.log_level)
     tracing.record_with(telemetry.recorder(os.environ))
     allocator.keep_freed_blocks()
+    if not settings.upstream:  # the model servers are our own, on the same cores
+        scheduling.let_slices_end()
     listener = _bind(settings.host, settings.port)
     server = Server(app, settings, lifecycle)
     server.run(sockets=[listener])

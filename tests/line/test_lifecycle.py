@@ -64,6 +64,13 @@ def test_a_signal_lets_what_is_in_flight_finish_and_leaves_nothing_running(
         assert again.port == line.port
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the scheduling policy is Linux's")
+def test_gateway_decode_processes_and_model_servers_let_each_others_slices_end(line: Line) -> None:
+    processes = [line.process, *line.decoders(), *line.replicas()]
+    assert len(processes) >= 4
+    assert {os.sched_getscheduler(process.pid) for process in processes} == {os.SCHED_BATCH}
+
+
 def test_no_child_outlives_a_gateway_that_is_killed(demo_models: Path) -> None:
     with running(demo_models, pictures.jpeg(), embedded_replicas="1") as line:
         children = line.process.children(recursive=True)
