@@ -80,7 +80,7 @@ class Exchange(RequestResponseCycle):
 
     async def send(self, message: ASGISendEvent) -> None:
         """As ASGI has it."""
-        self.transport.head_is_next = message["type"] == "http.response.start" and not self.disconnected
+        self.transport.head_is_next = message["type"] == "http.response.start"
         await super().send(message)
 
     async def run_asgi(self, app: ASGI3Application) -> None:

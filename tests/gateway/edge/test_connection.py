@@ -205,14 +205,11 @@ async def test_an_answer_leaves_in_one_write(request_: bytes, body: bytes) -> No
 
 
 async def test_an_answer_whose_body_fails_is_begun_and_cut_off() -> None:
-    bench = Bench()
-
     async def failing(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         raise RuntimeError
 
-    bench.config.loaded_app = failing
-    connection, transport = bench.connect()
+    connection, transport = Bench().connect()
     connection.app = failing
     connection.data_received(GET)
     await turns()
