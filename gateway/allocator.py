@@ -21,3 +21,11 @@ def keep_freed_blocks() -> bool:
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and all(mallopt(what, KEPT_BYTES) == 1 for what in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))
+
+
+def give_back() -> bool:
+    """All memory that is free, wherever it lies in the heap; False: the C library has no such call."""
+    if sys.platform != "linux":
+        return False
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return trim is not None and trim(0) == 1

@@ -300,10 +300,10 @@ PICTURE_ERRORS: tuple[type[GatewayError], ...] = (
 
 
 class LargerShareError(Exception):
-    """Decoding needs more memory than was set aside for it, though not more than it may have."""
+    """Decoding needs more memory or time than was set aside for it, though not more than it may have."""
 
     def __init__(self, needed_bytes: int) -> None:
-        super().__init__(f"{needed_bytes} bytes needed")
+        super().__init__(f"{needed_bytes} bytes needed, or more time")
         self.needed_bytes = needed_bytes
 
 

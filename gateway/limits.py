@@ -1,15 +1,17 @@
 """What is refused before any work is done: bytes while they arrive, requests in flight."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import metrics
+from gateway import allocator, metrics
 from gateway.errors import BodyTooLargeError, OverloadedError
 
 RETRY_AFTER_S = 1
+MANY_BYTES = 32 * 1024 * 1024
+"""Of bodies at once: more than ordinary traffic has at hand."""
 
 
 async def stream_body(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
@@ -73,11 +75,18 @@ class InFlight:
 
 
 class Bodies:
-    """Bytes of all bodies that are at hand at once, whatever stage their requests are in."""
+    """Bytes of all bodies that are at hand at once, whatever stage their requests are in.
 
-    def __init__(self, most_bytes: int) -> None:
+    When many have come at once and are gone, their memory is given back to the kernel: what else lives between them
+    would keep most of it, 20 to 50 MB after twenty uploads of 4 MB. It takes a millisecond, and no request waits long.
+    """
+
+    def __init__(self, most_bytes: int, give_back: Callable[[], object] = allocator.give_back) -> None:
         self._most_bytes = most_bytes
+        self._give_back = give_back
         self._now = 0
+        self._peak = 0
+        """Since memory was last given back."""
 
     def add(self, count: int) -> None:
         """Bytes have come.
@@ -88,12 +97,16 @@ class Bodies:
         if self._now + count > self._most_bytes:
             raise OverloadedError("The uploads that are at work already fill the memory.", retry_after_s=RETRY_AFTER_S)
         self._now += count
+        self._peak = max(self._peak, self._now)
         metrics.BODY_BYTES.set(self._now)
 
     def drop(self, count: int) -> None:
         """They are not needed any more."""
         self._now -= count
         metrics.BODY_BYTES.set(self._now)
+        if self._peak > MANY_BYTES and self._now < self._peak // 8:
+            self._peak = self._now
+            self._give_back()
 
 
 class CountBodies:

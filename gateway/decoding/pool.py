@@ -1,20 +1,20 @@
 """Which picture is decoded where, and when.
 
-The rules. Every picture goes first to one of a few lasting decode processes, which turns away what is large by its
-header; so small pictures, nearly all there are, wait only for each other. A large one gets a process of its own,
-with a lower priority, for which it waits until its share of the common memory is free, and not for long. A process
-whose job did not end as it should is killed, and the next job gets a fresh one. A small job whose caller leaves is
-finished in its place, for nobody: to kill and to fork costs more, and clients that leave could order it by the hundred.
+The rules. A picture whose file is small goes first to one of a few lasting decode processes for what is quick, which
+turns away by its header what is not; so quick pictures, nearly all there are, wait only for each other. Those that take
+longer have lasting processes of their own, with a lower priority. A large one gets a process for itself alone, for
+which it waits until its share of the common memory is free, and not for long.
 """
 
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from gateway import metrics
+from gateway.decoding.lasting import Lasting
 from gateway.decoding.processes import RETRY_AFTER_S, DecodeProcess, Processes, lost
-from gateway.decoding.protocol import ForeignAnswerError, Limits
+from gateway.decoding.protocol import ForeignAnswerError, Limits, Share
 from gateway.decoding.shares import Shares
 from gateway.errors import (
     DecoderCrashedError,
@@ -27,6 +27,15 @@ from gateway.imaging import Decoded
 
 SMALL_BYTES = 32 * 1024 * 1024
 """What decoding takes in a lasting process: a JPEG of 13 megapixels, a PNG of 7, a WebP of 2; 0.1 s at most."""
+QUICK_S = 0.012
+"""CPU time of what is quick: a JPEG of 3 megapixels, 0.9 where it is progressive; a PNG or WebP of 0.7."""
+QUICK_JPEG_BYTES = 512 * 1024
+QUICK_FILE_BYTES = 32 * 1024
+"""No quick picture is a larger file, so that larger ones need not ask. A JPEG of that size takes 6 ms; of the other
+formats, headers alone can take as long: chunks, pieces and packed text by the thousand."""
+JPEG_MAGIC = b"\xff\xd8\xff"
+SLOW_NICE = 5
+"""A third of the time where quick pictures want all of it."""
 LARGE_NICE = 10
 END_WITHIN_S = 1.0
 """From the end of a process's socket to the news how it ended; 1 ms in fact."""
@@ -38,7 +47,7 @@ class Decoders:
     def __init__(
         self, processes: Processes, limits: Limits, *, count: int, budget_bytes: int, timeout_s: float, wait_s: float
     ) -> None:
-        """Take turns in `count` lasting processes; as many large pictures may be decoded beside them.
+        """Take turns in `count` lasting processes of each kind; as many large pictures may be decoded beside them.
 
         Args:
             budget_bytes: memory that large pictures may take together.
@@ -50,11 +59,9 @@ class Decoders:
         self._least_share_bytes = budget_bytes // count
         self._timeout_s = timeout_s
         self._wait_s = wait_s
-        self._places = Shares(count)
         self._memory = Shares(budget_bytes)
-        self._spare: list[DecodeProcess] = []
-        self._unwanted: set[asyncio.Task[None]] = set()
-        """Jobs that are finished for nobody."""
+        self.quick = Lasting(processes, self._run, Share(SMALL_BYTES, QUICK_S), count=count)
+        self.slow = Lasting(processes, self._run, Share(SMALL_BYTES), count=count, nice=SLOW_NICE)
 
     async def decode(self, data: bytes) -> Decoded:
         """One picture, by the rules above.
@@ -62,16 +69,26 @@ class Decoders:
         Raises:
             GatewayError: it is refused, ended its process, or there is no room for it.
         """
-        try:
-            return await self._small(data)
-        except LargerShareError as larger:
-            needed_bytes = larger.needed_bytes
+        needed_bytes = 0
+        if len(data) <= (QUICK_JPEG_BYTES if data.startswith(JPEG_MAGIC) else QUICK_FILE_BYTES):
+            try:
+                return await self.quick.decode(data)
+            except LargerShareError as larger:
+                needed_bytes = larger.needed_bytes
+        if needed_bytes <= SMALL_BYTES:
+            try:
+                return await self.slow.decode(data)
+            except LargerShareError as larger:
+                needed_bytes = larger.needed_bytes
+        return await self._large(data, needed_bytes)
+
+    async def _large(self, data: bytes, needed_bytes: int) -> Decoded:
         try:
             async with (
                 self._memory.held(max(needed_bytes, self._least_share_bytes), wait_s=self._wait_s),
                 self._passing(needed_bytes) as process,
             ):
-                return await self._run(process, data, needed_bytes)
+                return await self._run(process, data, Share(needed_bytes))
         except TimeoutError as cause:
             raise OverloadedError(
                 "Other large pictures are being decoded; send this one again, or a smaller version of it.",
@@ -80,55 +97,15 @@ class Decoders:
         except LargerShareError as larger:  # than it said itself a moment ago
             raise lost() from larger
 
-    async def _small(self, data: bytes) -> Decoded:
-        async with AsyncExitStack() as held:
-            await held.enter_async_context(self._places.held(1))
-            process = await held.enter_async_context(self._lasting())
-            job = asyncio.create_task(self._run(process, data, SMALL_BYTES))
-            try:
-                return await asyncio.shield(job)
-            except asyncio.CancelledError:
-                rest = asyncio.create_task(self._finish(job, held.pop_all()))
-                self._unwanted.add(rest)
-                rest.add_done_callback(self._unwanted.discard)
-                raise
-
-    @staticmethod
-    async def _finish(job: "asyncio.Task[Decoded]", held: AsyncExitStack) -> None:
-        """Keep the place and the process until the job has ended, whatever its end."""
-        async with held:
-            try:
-                await asyncio.wait([job])
-            finally:
-                job.cancel()  # where the gateway stops
-            if not job.cancelled():
-                job.exception()  # seen: nobody else will
+    @property
+    def free(self) -> tuple[int, int, int]:
+        """Places for quick and slow pictures, and bytes for large ones, that nobody has."""
+        return self.quick.free, self.slow.free, self._memory.free
 
     def close(self) -> None:
         """The lasting processes end by themselves."""
-        for rest in self._unwanted:
-            rest.cancel()
-        while self._spare:
-            self._spare.pop().close()
-
-    @asynccontextmanager
-    async def _lasting(self) -> AsyncIterator[DecodeProcess]:
-        process = self._spare_one() or await self._processes.fork(share_bytes=SMALL_BYTES)
-        try:
-            yield process
-        finally:
-            if process.idle:
-                self._spare.append(process)
-            else:
-                self._processes.kill(process)
-
-    def _spare_one(self) -> DecodeProcess | None:
-        while self._spare:
-            process = self._spare.pop()
-            if process.alive():
-                return process
-            process.close()
-        return None
+        self.quick.close()
+        self.slow.close()
 
     @asynccontextmanager
     async def _passing(self, share_bytes: int) -> AsyncIterator[DecodeProcess]:
@@ -138,11 +115,11 @@ class Decoders:
         finally:
             self._processes.kill(process)
 
-    async def _run(self, process: DecodeProcess, data: bytes, share_bytes: int) -> Decoded:
+    async def _run(self, process: DecodeProcess, data: bytes, share: Share) -> Decoded:
         """One job; whatever becomes of the process comes out as an error for the sender."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await process.decode(data, share_bytes)
+                return await process.decode(data, share)
         except TimeoutError as cause:
             metrics.DECODERS_ENDED.labels("stalled").inc()
             raise lost() from cause

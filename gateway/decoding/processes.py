@@ -24,6 +24,7 @@ from gateway.decoding.protocol import (
     READY,
     ForeignAnswerError,
     Limits,
+    Share,
     outcome,
 )
 from gateway.errors import DecoderLostError
@@ -53,17 +54,17 @@ class DecodeProcess:
         self._jobs = jobs
         self._ended = ended
 
-    async def decode(self, data: bytes, share_bytes: int) -> Decoded:
+    async def decode(self, data: bytes, share: Share) -> Decoded:
         """One picture.
 
         Raises:
             GatewayError: it is refused.
-            LargerShareError: it needs more than `share_bytes`.
+            LargerShareError: it needs more than its share.
             OSError, EOFError: the process has ended.
             ForeignAnswerError: it answers nonsense.
         """
         self.idle = False
-        await self._send(JOB.pack(len(data), share_bytes), data)
+        await self._send(JOB.pack(len(data), *share), data)
         room = bytearray(ANSWER.size + RGB_BYTES)
         received = await self._receive(room, 0, ANSWER.size)
         kind, format_at, width, height, length = ANSWER.unpack_from(room)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from gateway.errors import PICTURE_ERRORS, GatewayError, LargerShareError
 from gateway.imaging import ALL_FORMATS, RGB_BYTES, Decoded
 
-JOB = struct.Struct("<IQ")
-"""Length of the file that follows; bytes of memory set aside for it."""
+JOB = struct.Struct("<IQd")
+"""Length of the file that follows; bytes of memory and seconds of CPU time set aside for it, 0 for any time."""
 ANSWER = struct.Struct("<BBIII")
 """Kind, place of the format in ALL_FORMATS, width, height, length of what follows."""
 DECODED, REFUSED, LARGER = range(3)
@@ -35,6 +35,14 @@ class Limits(NamedTuple):
     max_upload_bytes: int
     cpu_s: float
     """For one picture."""
+
+
+class Share(NamedTuple):
+    """What is set aside for one picture."""
+
+    memory_bytes: int
+    cpu_s: float = 0
+    """By estimate, before it begins; 0: any time. What it may take in fact is the limits' affair."""
 
 
 class ForeignAnswerError(Exception):

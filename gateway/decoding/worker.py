@@ -13,7 +13,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.decoding.protocol import ANSWER, DECODED, JOB, LARGER, REFUSED, Limits, refusal
+from gateway.decoding.protocol import ANSWER, DECODED, JOB, LARGER, REFUSED, Limits, Share, refusal
 from gateway.errors import GatewayError, LargerShareError
 from gateway.imaging import ALL_FORMATS, decode
 from gateway.orphans import die_with
@@ -30,24 +30,25 @@ def run(jobs: socket.socket, limits: Limits, *, nursery: int, share_bytes: int, 
     _restrict(share_bytes + FILE_COPIES * limits.max_upload_bytes + BESIDE_PIXELS_BYTES, nice)
     jobs.setblocking(True)
     while head := jobs.recv(JOB.size, socket.MSG_WAITALL):
-        length, share_bytes = JOB.unpack(head)
+        length, *share = JOB.unpack(head)
         data = jobs.recv(length, socket.MSG_WAITALL) if length else b""
         if len(data) < length:  # the gateway has closed the socket
             return
         signal.setitimer(signal.ITIMER_PROF, limits.cpu_s)  # its signal, SIGPROF, kills
-        answer = _answer(data, limits, share_bytes)
+        answer = _answer(data, limits, Share(*share))
         signal.setitimer(signal.ITIMER_PROF, 0)
         del data
         jobs.sendall(answer)
 
 
-def _answer(data: bytes, limits: Limits, share_bytes: int) -> bytes:
+def _answer(data: bytes, limits: Limits, share: Share) -> bytes:
     try:
         done = decode(
             data,
             formats=limits.formats,  # type: ignore[arg-type] # checked when the settings were read
             max_decoded_bytes=limits.max_decoded_bytes,
-            share_bytes=share_bytes,
+            share_bytes=share.memory_bytes,
+            share_s=share.cpu_s,
         )
     except LargerShareError as larger:
         return _framed(LARGER, larger.needed_bytes.to_bytes(8, "little"))

@@ -13,6 +13,7 @@ from typing import Any
 import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
@@ -231,7 +232,7 @@ class Connection(HttpToolsProtocol):
         waits = self._busy()
         self.cycle = Exchange(
             scope=self.scope,
-            transport=self._wire,  # type: ignore[arg-type]  # as much of a transport as it uses
+            transport=self._wire,  # as much of a transport as it uses
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -279,7 +280,11 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
-        super().on_body(body)
+        if self.cycle.response_complete:
+            return
+        self.cycle.take(body)
+        if self.cycle.waiting_bytes > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

@@ -1,7 +1,12 @@
-"""One request and its answer on a connection: uvicorn's cycle, which can also fail and be cancelled."""
+"""One request and its answer on a connection: uvicorn's cycle, which can also fail and be cancelled.
+
+The body is handed on in the pieces in which it comes. uvicorn copies each of them twice on its way, which on twenty
+uploads of some megabytes at once kept everybody else waiting.
+"""
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from uvicorn._types import (
     ASGI3Application,
@@ -9,6 +14,7 @@ from uvicorn._types import (
     ASGIReceiveEvent,
     ASGISendCallable,
     ASGISendEvent,
+    HTTPRequestEvent,
     Scope,
 )
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -60,6 +66,23 @@ class Exchange(RequestResponseCycle):
     """Answer without the application."""
     transport: Wire  # type: ignore[assignment]  # as much of a transport as it uses
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._pieces: list[bytes] = []
+        self.waiting_bytes = 0
+        """Of the body, for the application to take."""
+
+    def take(self, piece: bytes) -> None:
+        """A piece of the body has come."""
+        self._pieces.append(piece)
+        self.waiting_bytes += len(piece)
+        self.message_event.set()
+
+    def _taken(self) -> bytes:
+        """All that waits, mostly one piece."""
+        pieces, self._pieces, self.waiting_bytes = self._pieces, [], 0
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
     def fail(self, error: GatewayError) -> None:
         """The rest of the body will not come: whoever waits for it is told why, and answers with that."""
         self.failure = error
@@ -72,16 +95,29 @@ class Exchange(RequestResponseCycle):
         Raises:
             GatewayError: the body came too slowly, or broke off in a way that HTTP does not allow.
         """
-        message = await super().receive() if self.failure is None else None
+        if self.failure is None:
+            await self._news()
         if self.failure is not None:
             raise self.failure
-        assert message is not None
+        if self.disconnected or self.response_complete:
+            return {"type": "http.disconnect"}
+        message: HTTPRequestEvent = {"type": "http.request", "body": self._taken(), "more_body": self.more_body}
         return message
 
     async def send(self, message: ASGISendEvent) -> None:
         """As ASGI has it."""
         self.transport.head_is_next = message["type"] == "http.response.start"
         await super().send(message)
+
+    async def _news(self) -> None:
+        """Wait until something has come, or nothing will."""
+        if self.waiting_for_100_continue and not self.transport.is_closing():
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.waiting_for_100_continue = False
+        if not self.disconnected and not self.response_complete:
+            self.flow.resume_reading()
+            await self.message_event.wait()
+            self.message_event.clear()
 
     async def run_asgi(self, app: ASGI3Application) -> None:
         """Let the application answer; when the client leaves, it is cancelled."""

@@ -81,6 +81,7 @@ def decode(
     formats: Collection[Format] = WEB_FORMATS,
     max_decoded_bytes: int = MAX_DECODED_BYTES,
     share_bytes: int | None = None,
+    share_s: float | None = None,
 ) -> Decoded:
     """The one road from file bytes to pixels. Pure: any thread, any process.
 
@@ -91,9 +92,10 @@ def decode(
         formats: those to accept.
         max_decoded_bytes: estimated peak of memory; checked before any pixel is decoded.
         share_bytes: what is set aside for this picture; nothing is decoded that needs more.
+        share_s: CPU time that is set aside for it, by estimate.
 
     Raises:
-        LargerShareError: more than `share_bytes` is needed, but not more than `max_decoded_bytes`.
+        LargerShareError: more than the share is needed, but not more than `max_decoded_bytes`.
         ImageEmptyError: no bytes.
         UnsupportedImageTypeError: none of `formats`.
         ImageTooLargeError: the header announces more than `max_decoded_bytes` would hold.
@@ -106,7 +108,7 @@ def decode(
         needed_bytes = check_header(data, kind, max_decoded_bytes)
         if share_bytes is not None and needed_bytes > share_bytes:
             raise LargerShareError(needed_bytes)
-        return _decode(data, kind, max_decoded_bytes, share_bytes)
+        return _decode(data, kind, max_decoded_bytes, share_bytes, share_s)
     except (GatewayError, LargerShareError, ModuleNotFoundError):
         raise
     except MemoryError as cause:
@@ -119,14 +121,16 @@ def decode(
         raise ImageDecodeError(damaged(kind)) from cause
 
 
-def _decode(data: bytes, kind: Format, max_decoded_bytes: int, share_bytes: int | None) -> Decoded:
+def _decode(
+    data: bytes, kind: Format, max_decoded_bytes: int, share_bytes: int | None, share_s: float | None
+) -> Decoded:
     """Parse, check, decode, resize, colour, turn. Whatever the parsers raise comes out as it is."""
     image = parse(data, kind)
     size = image.size
     scaled = image.draft(None, (SCALED_SIDE_PX, SCALED_SIDE_PX))  # None but for JPEG
-    needed_bytes = check_size(data, image, kind, size, max_decoded_bytes)
-    if share_bytes is not None and needed_bytes > share_bytes:
-        raise LargerShareError(needed_bytes)
+    needed = check_size(data, image, kind, size, max_decoded_bytes)
+    if (share_bytes is not None and needed.memory_bytes > share_bytes) or (share_s and needed.cpu_s > share_s):
+        raise LargerShareError(needed.memory_bytes)
     image.load()
     orientation = orientation_of(image.info.get("exif"))  # PNG may have it behind the pixels
     square = upright(fit(image, scaled[1] if scaled else None), orientation)

@@ -1,21 +1,29 @@
 """`python -m tests.faults.dripper PORT COUNT SECONDS`: clients that send a byte a second, half of them in the head.
 
-A process of its own on bare sockets, so that thousands of them cost next to nothing. Whoever is closed comes again,
-until the time is up. Prints JSON: a list of [kind, seconds until closed, status].
+A process of its own on bare sockets, so that thousands of them cost next to nothing, and one that lets all others go
+first. Each client has its own moment within the second, as clients have that know nothing of each other. Whoever is
+closed comes again, until the time is up. Prints JSON: a list of [kind, seconds until closed, status].
 """
 
 import contextlib
+import heapq
 import json
+import os
 import select
 import socket
 import sys
 import time
 from dataclasses import dataclass, field
 
-HEAD = b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: "
-BODY = b"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\nContent-Length: 100000\r\n\r\n"
-AT_ONCE = 100
-"""New connections in one go."""
+from tests.faults.attackers import NICE
+
+BEGINS = {
+    "head": b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: ",
+    "body": b"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\nContent-Length: 100000\r\n\r\n",
+}
+COME_WITHIN_S = 10.0
+"""From the first client to the last."""
+EVERY_S = 1.0
 
 
 @dataclass
@@ -33,33 +41,39 @@ class Dripper:
 
     def __init__(self, port: int, count: int) -> None:
         self._port = port
-        self._waiting = [("head", HEAD), ("body", BODY)] * count
         self._open: dict[int, Dripping] = {}
         self._poll = select.epoll()
+        self._begun = time.monotonic()
+        pause_s = COME_WITHIN_S / (2 * count)
+        self._due: list[tuple[float, int, str]] = [
+            (self._begun + number * pause_s, 0, ("head", "body")[number % 2]) for number in range(2 * count)
+        ]
+        """Moment, connection that then gets a byte, kind; 0: one that is to be opened."""
         self.seen: list[tuple[str, float, int]] = []
 
     def run(self, seconds: float) -> None:
         """For that long, and until all are closed."""
-        until = time.monotonic() + seconds
+        until = self._begun + seconds
         while self._open or time.monotonic() < until:
-            tick = time.monotonic() + 1
-            coming = self._waiting[:AT_ONCE] if time.monotonic() < until else []
-            self._waiting = self._waiting[AT_ONCE:] if coming else []
-            for kind, begin in coming:
-                self._connect(kind, begin)
-            for dripping in self._open.values():
-                with contextlib.suppress(OSError):
-                    dripping.connection.send(b"x")
-            while (left := tick - time.monotonic()) > 0 and not self._waiting:
-                self._receive(left)
-            self._receive(0)
+            now = time.monotonic()
+            while self._due and self._due[0][0] <= now:
+                due, number, kind = heapq.heappop(self._due)
+                if number == 0 and now < until:
+                    number = self._connect(kind)
+                elif number in self._open:
+                    with contextlib.suppress(OSError):
+                        self._open[number].connection.send(b"x")
+                if number in self._open:
+                    heapq.heappush(self._due, (due + EVERY_S, number, kind))
+            self._receive(max(0.0, self._due[0][0] - time.monotonic()) if self._due else EVERY_S)
 
-    def _connect(self, kind: str, begin: bytes) -> None:
+    def _connect(self, kind: str) -> int:
         connection = socket.create_connection(("127.0.0.1", self._port), timeout=30)
-        connection.sendall(begin)
+        connection.sendall(BEGINS[kind])
         connection.setblocking(False)
         self._poll.register(connection.fileno(), select.EPOLLIN)
         self._open[connection.fileno()] = Dripping(kind, connection)
+        return connection.fileno()
 
     def _receive(self, seconds: float) -> None:
         for number, _ in self._poll.poll(seconds):
@@ -77,10 +91,11 @@ class Dripper:
         dripping.connection.close()
         status = int(dripping.received[9:12] or 0)
         self.seen.append((dripping.kind, time.monotonic() - dripping.started, status))
-        self._waiting.append((dripping.kind, HEAD if dripping.kind == "head" else BODY))
+        heapq.heappush(self._due, (time.monotonic(), 0, dripping.kind))
 
 
 if __name__ == "__main__":
+    os.nice(NICE)
     dripper = Dripper(int(sys.argv[1]), int(sys.argv[2]))
     dripper.run(float(sys.argv[3]))
     json.dump(dripper.seen, sys.stdout)

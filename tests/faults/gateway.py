@@ -46,6 +46,20 @@ class Answer:
         return slug
 
 
+@dataclass(frozen=True)
+class Lags:
+    """A histogram: how many wakings were at most so many seconds late."""
+
+    up_to_s: dict[float, float]
+
+    def __sub__(self, earlier: "Lags") -> "Lags":
+        return Lags({bound: count - earlier.up_to_s[bound] for bound, count in self.up_to_s.items()})
+
+    def percentile(self, share: float) -> float:
+        """The bound within which that share was; a bucket's end, so never too small."""
+        return min(bound for bound, count in self.up_to_s.items() if count >= share * self.up_to_s[float("inf")])
+
+
 @dataclass
 class Gateway:
     """A running one."""
@@ -86,6 +100,13 @@ class Gateway:
             text = client.get("/metrics").text
         found = re.findall(rf"^{re.escape(name)}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
         return sum(map(float, found))
+
+    def loop_lags(self) -> "Lags":
+        """How late the event loop has been so far."""
+        with self.client() as client:
+            text = client.get("/metrics").text
+        found = re.findall(r'^gateway_loop_lag_seconds_bucket\{le="(\S+)"\} (\S+)$', text, re.MULTILINE)
+        return Lags({float(bound): float(count) for bound, count in found})
 
     def rss_mib(self) -> float:
         return self.line.memory_mib()[0]

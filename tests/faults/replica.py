@@ -13,6 +13,9 @@ from tests.fakes import FakeModel, FakeReplica, answer
 OF_THE_GATEWAY = b'{"signature_name":"serving_bytes"'
 """How a predict call of the gateway's own begins; what others send is looked at more closely."""
 
+MODEL_S = 0.025
+"""What a model of this size takes for a picture on a machine of two cores."""
+
 
 class Replica:
     """One model server at `address`."""
@@ -92,6 +95,16 @@ def running_replica(port: int = 0) -> Iterator[Replica]:
     finally:
         stop.set()
         thread.join(30)
+
+
+@contextlib.contextmanager
+def working_for(replica: Replica, delay_s: float) -> Iterator[None]:
+    """It takes so long for each picture, while the block runs."""
+    replica.delay_s = delay_s
+    try:
+        yield
+    finally:
+        replica.delay_s = 0
 
 
 def wait_for(condition: object, *, within_s: float = 30) -> float:

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.documents import ROOT
-from tests.faults.dripper import BODY
+from tests.faults.dripper import BEGINS
 from tests.faults.gateway import PICTURE, Gateway, answers, one_answer, running_gateway
-from tests.faults.load import steady
+from tests.faults.load import MARGIN_MS, steady
 from tests.faults.record import record
-from tests.faults.replica import Replica, wait_for
+from tests.faults.replica import MODEL_S, Replica, wait_for, working_for
 
 pytestmark = pytest.mark.faults
 
@@ -36,13 +36,15 @@ def drip_beside(port: int) -> list[tuple[str, float, int]]:
 def test_slow_clients_are_closed_in_time_and_nobody_notices_them(replica: Replica, tmp_path: Path) -> None:
     raise_file_limit(2 * SLOW + 1000)
     with running_gateway(replica.address, tmp_path / "log", queue_wait_s="5") as gateway:
-        with steady(lambda: gateway.port, per_second=10) as baseline:
-            wait_for(lambda: baseline.count >= 50)
-        memory = gateway.rss_mib()
-        with steady(lambda: gateway.port, per_second=10) as beside:
-            slow = drip_beside(gateway.port)
+        with working_for(replica, MODEL_S):
+            with steady(lambda: gateway.port, per_second=20) as baseline:
+                wait_for(lambda: baseline.count >= 200)
+            memory = gateway.rss_mib()
+            with steady(lambda: gateway.port, per_second=20) as beside:
+                slow = drip_beside(gateway.port)
         grown = gateway.rss_mib() - memory
         assert beside.failures == 0, beside.statuses
+        assert beside.percentile(0.99) < 2 * baseline.percentile(0.99) + MARGIN_MS
         assert {status for _, _, status in slow} == {408}
         # The gateway's own word for how long: a busy machine keeps the dripper waiting, too.
         closed = gateway.with_status(408)
@@ -55,7 +57,7 @@ def test_slow_clients_are_closed_in_time_and_nobody_notices_them(replica: Replic
         assert max(bodies) < 15 + 20
         assert grown < 120
         tail = f"others: 0 of {beside.count} failed, p99 {beside.percentile(0.99):.0f} ms"
-        tail += f" ({baseline.percentile(0.99):.0f} ms without)"
+        tail += f" ({baseline.percentile(0.99):.0f} ms without), a model of 25 ms"
         record("38", f"{len(heads):,} slow heads: 408 after {max(heads):.1f} s at most; {tail}")
         record("39", f"{len(bodies):,} slow bodies: 408 after {max(bodies):.1f} s at most; +{grown:.0f} MiB; {tail}")
 
@@ -87,7 +89,7 @@ def test_a_body_may_take_longer_than_the_time_limit_while_it_keeps_its_pace(repl
     patience = {"body_timeout_s": "1", "body_min_bytes_per_s": "4000", "body_idle_s": "2"}
     padded = PICTURE + bytes(40_000 - len(PICTURE))
     with running_gateway(replica.address, tmp_path / "log", **patience) as gateway, gateway.connect() as connection:
-        connection.sendall(BODY.replace(b"100000", b"40000"))
+        connection.sendall(BEGINS["body"].replace(b"100000", b"40000"))
         for start in range(0, len(padded), 4000):
             connection.sendall(padded[start : start + 4000])
             time.sleep(0.4)
@@ -149,7 +151,7 @@ def test_a_full_house_makes_room_in_the_place_of_a_connection_that_rests(replica
                 assert one_answer(connection).status == 200
             busy = [stack.enter_context(gateway.connect()) for _ in range(4)]
             for connection in busy:
-                connection.sendall(BODY)
+                connection.sendall(BEGINS["body"])
             (refused,) = gateway.say(b"")
             assert (refused.status, refused.problem) == (503, "too-many-connections")
             assert refused.headers["retry-after"] == "1"

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from gateway.decoding.pool import LARGE_NICE, SMALL_BYTES, Decoders
+from gateway.decoding.pool import LARGE_NICE, QUICK_FILE_BYTES, QUICK_JPEG_BYTES, SLOW_NICE, SMALL_BYTES, Decoders
 from gateway.errors import (
     PICTURE_ERRORS,
     DecoderCrashedError,
@@ -31,8 +31,10 @@ from tests.gateway.decoding.conftest import MIB, OPEN, StartDecoders, until
 TINY = (40, 30)
 LARGE = pictures.png((4000, 3000))
 """52 MB decoded, 0.1 s of CPU time."""
-SLOW = pictures.webp_bomb(4000)
+LARGEST = pictures.webp_bomb(4000)
 """262 MB decoded, 0.2 to 0.8 s."""
+SLOW = pictures.png((1600, 1200))
+"""8 MB decoded, 25 ms; the file is small."""
 
 
 def workers() -> list[psutil.Process]:
@@ -41,7 +43,7 @@ def workers() -> list[psutil.Process]:
 
 
 async def the_worker(decoders: Decoders) -> psutil.Process:
-    """The lasting process, made to exist."""
+    """The lasting process for quick pictures, made to exist."""
     await decoders.decode(pictures.png(TINY))
     (worker,) = workers()
     return worker
@@ -50,7 +52,7 @@ async def the_worker(decoders: Decoders) -> psutil.Process:
 async def stopped_large(decoders: Decoders) -> tuple[psutil.Process, "asyncio.Task[object]"]:
     """A large picture's process, in the middle of it and not getting on."""
     known = set(decoders._processes._alive)
-    job = asyncio.create_task(decoders.decode(SLOW))
+    job = asyncio.create_task(decoders.decode(LARGEST))
     await until(lambda: bool(decoders._processes._alive.keys() - known), pause_s=0)
     (pid,) = decoders._processes._alive.keys() - known
     passing = psutil.Process(pid)
@@ -59,11 +61,11 @@ async def stopped_large(decoders: Decoders) -> tuple[psutil.Process, "asyncio.Ta
 
 
 async def stopped_in_a_job(decoders: Decoders) -> tuple[psutil.Process, "asyncio.Task[object]"]:
-    """The lasting process, in the middle of a picture and not getting on with it."""
+    """The same, in the middle of a picture and not getting on with it."""
     worker = await the_worker(decoders)
     worker.suspend()
     job = asyncio.create_task(decoders.decode(pictures.png(TINY)))
-    await until(lambda: not decoders._spare)
+    await until(lambda: not decoders.quick.idle)
     await asyncio.sleep(0)
     return worker, job
 
@@ -136,6 +138,43 @@ async def test_small_pictures_do_not_wait_for_large_ones(start_decoders: StartDe
     await job
 
 
+async def test_quick_pictures_do_not_wait_for_slow_ones(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders()
+    worker = await the_worker(decoders)
+    await decoders.decode(SLOW)
+    (slow,) = set(workers()) - {worker}
+    slow.suspend()
+    job = asyncio.create_task(decoders.decode(SLOW))
+    await until(lambda: not decoders.slow.idle)
+    await decoders.decode(pictures.png(TINY))
+    assert not job.done()
+    slow.resume()
+    await job
+    assert slow.nice() == psutil.Process().nice() + SLOW_NICE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pictures.png((1600, 1200)),
+        pictures.webp((1600, 1200)),
+        pictures.jpeg((2400, 1600)),
+        pictures.jpeg((1600, 1200), progressive=True),
+        pictures.scan_bomb(54),
+        pictures.jpeg(TINY) + bytes(QUICK_JPEG_BYTES),
+        pictures.webp(TINY) + bytes(QUICK_FILE_BYTES),
+    ],
+)
+async def test_what_takes_long_is_none_of_the_quick_ones_affair(start_decoders: StartDecoders, data: bytes) -> None:
+    decoders = await start_decoders()
+    worker = await the_worker(decoders)
+    worker.suspend()  # whoever needs it for more than a look at the header will not end
+    job = asyncio.create_task(decoders.decode(data))
+    worker.resume()
+    await job
+    assert decoders.slow.idle == 1
+
+
 async def test_large_pictures_wait_for_their_share_and_not_for_long(start_decoders: StartDecoders) -> None:
     decoders = await start_decoders(budget_bytes=64 * MIB, wait_s=0.2)
     await the_worker(decoders)
@@ -191,7 +230,8 @@ async def test_a_picture_that_takes_too_much_cpu_time_is_too_complex(start_decod
 async def test_cpu_time_is_counted_for_each_picture_anew(start_decoders: StartDecoders) -> None:
     decoders = await start_decoders(OPEN._replace(cpu_s=0.5))
     phone = pictures.phone_jpeg_12mp()
-    worker = await the_worker(decoders)
+    await decoders.decode(phone)
+    (worker,) = workers()
     while sum(worker.cpu_times()[:2]) < 0.7:
         await decoders.decode(phone)
     assert workers() == [worker]
@@ -245,9 +285,9 @@ async def test_callers_that_leave_at_any_moment_leave_nothing_behind(start_decod
             chance.choice(jobs).cancel()
     done = await asyncio.gather(*jobs, return_exceptions=True)
     assert {type(end) for end in done} <= {type(None), asyncio.CancelledError}
-    assert (decoders._places.free, decoders._memory.free) == (2, 128 * MIB)
-    await until(lambda: len(workers()) == len(decoders._spare) <= 2)
-    assert psutil.Process().num_fds() <= files + 2
+    assert decoders.free == (2, 2, 128 * MIB)
+    await until(lambda: len(workers()) == decoders.quick.idle + decoders.slow.idle <= 4)
+    assert psutil.Process().num_fds() <= files + 4  # a socket each
 
 
 async def test_mutants_are_pictures_or_refusals_and_crash_nothing(start_decoders: StartDecoders) -> None:

@@ -9,7 +9,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from gateway.edge.connection import LINGER_S, Connection
-from gateway.edge.door import Door
+from gateway.edge.door import ROUNDS, Door
 from gateway.lifecycle import Lifecycle
 from gateway.settings import Settings
 
@@ -236,6 +236,54 @@ async def test_reading_goes_on_while_a_large_upload_is_worked_on_so_that_leaving
     connection.data_received(b"x" * 100_000)
     await turns()
     assert not transport.paused
+
+
+async def test_the_body_is_handed_on_as_it_comes_and_what_waits_in_one() -> None:
+    bench = Bench()
+    came: list[tuple[bytes, bool]] = []
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            came.append((message["body"], message["more_body"]))
+            if not message["more_body"]:
+                break
+        await bench.app(scope, receive, send)
+
+    bench.config.loaded_app = noting
+    connection, _ = bench.connect()
+    connection.app = noting
+    bench.app.reads = False
+    connection.data_received(POST.replace(b"Content-Length: 100000", b"Transfer-Encoding: chunked"))
+    connection.data_received(b"1\r\na\r\n1\r\nb\r\n")
+    await turns()
+    connection.data_received(b"1\r\nc\r\n")
+    await turns()
+    connection.data_received(b"0\r\n\r\n")
+    await turns()
+    assert came == [(b"ab", True), (b"c", True), (b"", False)]
+
+
+async def test_nothing_more_is_read_while_the_application_does_not_take_what_came() -> None:
+    bench = Bench()
+    connection, transport = bench.connect()
+    connection.data_received(POST)
+    connection.data_received(b"x" * 70_000)
+    assert transport.paused
+    await turns()
+    assert not transport.paused
+
+
+async def test_a_look_goes_in_rounds_and_each_connection_is_in_one() -> None:
+    bench = Bench()
+    connected = [bench.connect() for _ in range(100)]
+    for connection, _ in connected:
+        connection.data_received(GET[:8])
+    ended = []
+    for turn in range(ROUNDS):
+        bench.door.look(after(6), turn)
+        ended.append(sum(bool(transport.written) for _, transport in connected))
+    assert ended == [100 * (turn + 1) // ROUNDS for turn in range(ROUNDS)]
 
 
 async def test_at_the_cap_a_resting_connection_makes_room_and_a_busy_one_does_not() -> None:
