@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI, params
-from starlette.middleware.cors import CORSMiddleware
 
 from gateway import auth, limits, logs, problems
 from gateway.api import classify, documentation, operations, pages, tfserving
+from gateway.cors import CrossOrigin
 from gateway.lifecycle import Lifecycle
 from gateway.services import running
 from gateway.settings import Settings
@@ -59,14 +59,7 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
     problems.install(app, lifecycle)
     app.add_middleware(limits.CountBodies, bodies=limits.Bodies(settings.max_bodies_bytes))
     if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"],
-            expose_headers=["X-Request-ID", "Retry-After"],
-            max_age=3600,
-        )
+        app.add_middleware(CrossOrigin, origins=settings.cors_origins)
     app.add_middleware(logs.RequestLog)  # added last, stands outermost
     return app
 

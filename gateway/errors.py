@@ -76,6 +76,14 @@ class MalformedRequestError(GatewayError):
     )
 
 
+class CrossOriginError(GatewayError):
+    status, slug, title = 400, "cross-origin-refused", "Pages of that origin may not send this request"
+    advice = (
+        "A browser asked whether a page of another origin may send this. The operator lists the origins that may in "
+        "GATEWAY_CORS_ORIGINS; the methods are GET and POST, the detail says what does not fit."
+    )
+
+
 # --- 401, 429: the API key -------------------------------------------------------------------------------------
 
 

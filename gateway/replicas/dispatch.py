@@ -48,6 +48,8 @@ BUSY_PAUSE_S = 0.02
 """Before somebody else is asked after a 429 or 503; doubled for the next, and spread, so that clients do not march."""
 
 log = structlog.get_logger()
+told_with_the_request = structlog.contextvars.bind_contextvars
+"""A request is one line of the log, however many attempts it takes. Pictures of a batch are tasks apart: not theirs."""
 Chosen = tuple[Replica, ServedModel]
 
 
@@ -72,10 +74,16 @@ class _Race(Generic[Answer]):
     """Whether a second replica may still be asked beside the first."""
     gone_again: bool = False
     """The one free try after a stale connection has been had."""
+    winner: Replica | None = None
 
     @property
     def latest(self) -> Replica:
         return self.tried[-1]
+
+    @property
+    def answered_by(self) -> Replica:
+        """Who did; where nobody did, who was asked last."""
+        return self.winner or self.latest
 
 
 class Dispatcher:
@@ -162,6 +170,9 @@ class Dispatcher:
                 return await self._run(race)
         except TimeoutError as cause:
             raise DeadlineError("no replica answered before the deadline") from cause
+        finally:
+            if race.tried:
+                told_with_the_request(replica=race.answered_by.address, attempts=len(race.tried))
 
     # --- who is asked first -----------------------------------------------------------------------------------
 
@@ -216,6 +227,7 @@ class Dispatcher:
                 replica = race.running.pop(task)
                 error = task.exception()
                 if error is None:
+                    race.winner = replica
                     self._won(race)
                     return task.result()
                 if not isinstance(error, ReplicaError):
@@ -243,7 +255,7 @@ class Dispatcher:
         if (other := self._pick(race.binding, race.tried)) is None:
             self._budget.give_back()
         else:
-            log.info("hedge", replica=other[0].address, beside=race.latest.address)
+            log.debug("hedge", replica=other[0].address, beside=race.latest.address)
             self._start(race, other)
 
     async def _lost(self, race: _Race[Answer], replica: Replica, error: ReplicaError) -> None:
@@ -251,7 +263,8 @@ class Dispatcher:
         race.watching = False
         again = await self._another(race, replica, error)
         if again:
-            log.info("retry", replica=again[0].address, after=replica.address, reason=str(error))
+            log.debug("retry", replica=again[0].address, after=replica.address, reason=str(error))
+            told_with_the_request(after=replica.address, reason=str(error))
             self._start(race, again)
         elif not race.running:
             raise error

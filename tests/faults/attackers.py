@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from benchmarks.load import answer
 from tests.documents import ROOT
+from tests.faults.contract import problem_in
 
 NICE = 19
 PIECE_BYTES, PIECE_S = 64 * 1024, 0.01
@@ -44,7 +45,7 @@ async def send(port: int, data: bytes, *, pause_s: float = 0) -> Told:
             writer.write(data[at : at + PIECE_BYTES])
             await asyncio.sleep(pause_s)
         status, body = await answer(reader)
-    problem = "" if status == 200 else json.loads(body)["type"].removeprefix("/problems/")
+    problem = "" if status == 200 else problem_in(status, body)
     return Told(status, problem, time.perf_counter() - started)
 
 

@@ -15,11 +15,10 @@ import httpx
 import psutil
 
 from benchmarks.line import Line, running
-from gateway.api.pages import problem_types
 from tests import pictures
+from tests.faults import contract
 
 PICTURE = pictures.jpeg((320, 240))
-SLUGS = {kind.slug for kind in problem_types()}
 
 
 @dataclass
@@ -37,13 +36,7 @@ class Answer:
     @property
     def problem(self) -> str:
         """Its slug; the document is of the documented form."""
-        assert self.headers["content-type"] == "application/problem+json", self
-        document = json.loads(self.body)
-        assert set(document) == {"type", "title", "status", "detail", "request_id"}
-        assert document["status"] == self.status
-        slug = str(document["type"]).removeprefix("/problems/")
-        assert slug in SLUGS
-        return slug
+        return contract.problem_of(self.status, self.headers, self.body)
 
 
 @dataclass(frozen=True)
@@ -75,8 +68,10 @@ class Gateway:
     def port(self) -> int:
         return self.line.port
 
-    def client(self, **options: Any) -> httpx.Client:
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30, **options)
+    def client(self) -> httpx.Client:
+        """Looks at every refusal that it gets."""
+        url = f"http://127.0.0.1:{self.port}"
+        return httpx.Client(base_url=url, timeout=30, event_hooks={"response": [as_documented]})
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
@@ -127,6 +122,11 @@ class Gateway:
         return self.metric("gateway_in_flight") == 0 and self.metric("gateway_body_bytes") == 0
 
 
+def as_documented(response: httpx.Response) -> None:
+    """Fails where a refusal is of no form that the documents know."""
+    contract.check(response.request.url.path, response.status_code, response.headers, response.read())
+
+
 def everything(connection: socket.socket) -> bytes:
     """All that comes until the other side closes."""
     received = b""
@@ -147,7 +147,7 @@ def one_answer(connection: socket.socket) -> Answer:
 
 
 def answers(received: bytes) -> list[Answer]:
-    """Each in turn; the last may be cut."""
+    """Each in turn, a whole refusal being of the documented form; the last may be cut."""
     found = []
     while b"\r\n\r\n" in received:
         head, _, received = received.partition(b"\r\n\r\n")
@@ -156,7 +156,8 @@ def answers(received: bytes) -> list[Answer]:
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
         length = int(headers.get("content-length", 0))
         if status != 100:
-            found.append(Answer(status, headers, received[:length]))
+            found.append(answer := Answer(status, headers, received[:length]))
+            assert status < 400 or not answer.whole or answer.problem
         received = received[length:]
     return found
 
@@ -188,8 +189,6 @@ def judge(log: Path) -> None:
     assert "Traceback" not in text, text[-3000:]
     assert max(map(len, text.splitlines())) <= 1024
     told = [json.loads(line) for line in text.splitlines()]
-    counts = Counter(
-        line["request_id"] for line in told if line["event"] not in ("retry", "hedge") and "request_id" in line
-    )
+    counts = Counter(line["request_id"] for line in told if "request_id" in line)
     assert not [request for request, count in counts.items() if count > 1]
     assert not [line for line in told if line["level"] in ("error", "critical")]

@@ -6,9 +6,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from benchmarks.load import answer
+from tests.faults.contract import problem_in
 from tests.faults.gateway import PICTURE
 
 UPLOAD = (
@@ -25,6 +27,7 @@ class Seen:
 
     statuses: "Counter[int]" = field(default_factory=Counter)
     """0: the connection failed."""
+    problems: "Counter[str]" = field(default_factory=Counter)
     latencies_ms: list[float] = field(default_factory=list)
 
     @property
@@ -49,8 +52,10 @@ async def upload(port: int, seen: Seen) -> None:
         async with asyncio.timeout(60):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(UPLOAD)
-            status, _ = await answer(reader)
+            status, body = await answer(reader)
             writer.close()
+            if status != 200:
+                seen.problems[problem_in(status, body)] += 1
     seen.statuses[status] += 1
     seen.latencies_ms.append((time.perf_counter() - started) * 1000)
 
@@ -66,16 +71,35 @@ def steady(port: Callable[[], int], *, per_second: float) -> Iterator[Seen]:
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        begun, uploads = loop.time(), []
-        while not stop.is_set():
-            uploads.append(asyncio.create_task(upload(port(), seen)))
-            await asyncio.sleep(max(0.0, begun + len(uploads) / per_second - loop.time()))
-        await asyncio.gather(*uploads)
+        begun, count = loop.time(), 0
+        async with asyncio.TaskGroup() as uploads:
+            while not stop.is_set():
+                uploads.create_task(upload(port(), seen))
+                count += 1
+                await asyncio.sleep(max(0.0, begun + count / per_second - loop.time()))
 
-    thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        stop.set()
-        thread.join(120)
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(asyncio.run, run())
+        try:
+            yield seen
+        finally:
+            stop.set()
+            running.result(120)  # raises what an upload objected to
+
+
+def capacity(port: int, *, clients: int, count: int) -> float:
+    """Uploads a second where so many clients wait for one answer before they send the next."""
+
+    async def run() -> float:
+        left, seen = iter(range(count)), Seen()
+
+        async def client() -> None:
+            for _ in left:
+                await upload(port, seen)
+
+        started = time.perf_counter()
+        await asyncio.gather(*(client() for _ in range(clients)))
+        assert seen.failures == 0, seen.statuses
+        return count / (time.perf_counter() - started)
+
+    return asyncio.run(run())

@@ -1,12 +1,16 @@
 """A replica on a real socket, in a thread of the test: TensorFlow Serving's answers, as slow as a test wants."""
 
 import asyncio
+import base64
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Iterator
 
 import httpx
+import numpy as np
+from numpy.typing import NDArray
 
 from tests.fakes import FakeModel, FakeReplica, answer
 
@@ -28,6 +32,8 @@ class Replica:
         self.given_up = 0
         """Predictions whose caller left."""
         self.predictions = 0
+        self.asked = b""
+        """Body of the gateway's latest predict call."""
         self.port = port
         self._fake = FakeReplica("here")
         self._prediction = answer(200, {"predictions": [list(FakeModel().probabilities)]})
@@ -66,6 +72,7 @@ class Replica:
             except RecursionError:
                 return answer(400, {"error": "JSON Parse error: too deep"})
         self.at_work += 1
+        self.asked = request.content
         try:
             if self.delay_s and not await self._work(reader):
                 self.given_up += 1
@@ -74,6 +81,11 @@ class Replica:
             self.at_work -= 1
         self.predictions += 1
         return self._prediction
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """Shape (224, 224, 3): what it was asked last."""
+        (instance,) = json.loads(self.asked)["instances"]
+        return np.frombuffer(base64.b64decode(instance["b64"]), np.uint8).reshape(224, 224, 3)
 
     async def _work(self, reader: asyncio.StreamReader) -> bool:
         """Take the time; false when the caller leaves meanwhile."""

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.faults
 
 SLOW = int(os.environ.get("FAULTS_SLOW_CLIENTS", "1000"))
 CONNECTIONS = int(os.environ.get("FAULTS_CONNECTIONS", "10000"))
+OTHERS = 100
+"""Uploads beside the connections that are held."""
 BESIDE_S = float(os.environ.get("FAULTS_SLOW_S", "60"))
 
 
@@ -122,10 +124,12 @@ def test_more_connections_than_there_is_room_for_are_turned_away(replica: Replic
         with steady(lambda: gateway.port, per_second=10) as within, contextlib.ExitStack() as stack:
             for _ in range(min(CONNECTIONS, 4096 - 200)):
                 stack.enter_context(gateway.connect())
+            wait_for(lambda: within.count >= OTHERS)
         assert within.failures <= within.count / 100, within.statuses
         with steady(lambda: gateway.port, per_second=10) as beside, contextlib.ExitStack() as stack:
             held = [stack.enter_context(gateway.connect()) for _ in range(CONNECTIONS)]
             assert len(held) == CONNECTIONS
+            wait_for(lambda: beside.count >= OTHERS)
             grown = gateway.rss_mib() - memory
         recovered = wait_for(lambda: gateway.classify() == 200)
         assert gateway.process.is_running()

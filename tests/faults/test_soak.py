@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.gateway import Gateway, running_gateway
-from tests.faults.load import UPLOAD, steady
+from tests.faults.load import UPLOAD, capacity, steady
 from tests.faults.record import record
-from tests.faults.replica import Replica, wait_for
+from tests.faults.replica import Replica, wait_for, working_for
 from tests.faults.smuggling import CORPUS
 
 pytestmark = pytest.mark.faults
@@ -27,6 +27,10 @@ SOAK_S = float(os.environ.get("FAULTS_SOAK_S", "45"))
 WARM_UP = 1500
 """Requests before the first look: pools and caches fill."""
 EVERY_S = 1.0
+LOAD = 0.7
+"""Of what the gateway is seen to carry beside the clients and the replica of this test."""
+WORK_S = 0.005
+"""Of the replica, for a picture."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +83,18 @@ def slope(values: list[float]) -> float:
 
 
 def test_after_hours_of_work_with_faults_the_gateway_is_as_it_was(replica: Replica, tmp_path: Path) -> None:
-    with running_gateway(replica.address, tmp_path / "log", queue_wait_s="5") as gateway:
-        replica.delay_s = 0.005
-        with steady(lambda: gateway.port, per_second=60) as seen, mischief(gateway.port, per_second=20):
+    with (
+        running_gateway(replica.address, tmp_path / "log", queue_wait_s="5") as gateway,
+        working_for(replica, WORK_S),
+    ):
+        rate = LOAD * capacity(gateway.port, clients=8, count=600)
+        with steady(lambda: gateway.port, per_second=rate) as seen, mischief(gateway.port, per_second=20):
             wait_for(lambda: seen.count >= WARM_UP, within_s=300)
             looks = []
             until = time.monotonic() + SOAK_S
             while time.monotonic() < until:
                 time.sleep(EVERY_S)
                 looks.append(used(gateway))
-        replica.delay_s = 0
         assert seen.failures <= seen.count / 1000, seen.statuses
         third = len(looks) // 3
         grown = slope([look.rss_mib for look in looks])
@@ -96,5 +102,6 @@ def test_after_hours_of_work_with_faults_the_gateway_is_as_it_was(replica: Repli
         assert max(look.files for look in looks[-third:]) <= max(look.files for look in looks[:third]) + 20
         assert max(look.threads for look in looks[-third:]) <= max(look.threads for look in looks[:third]) + 2
         wait_for(gateway.quiet)
-        seconds = f"{SOAK_S:.0f} s, {seen.count:,} uploads, {seen.failures} failed"
-        record("102", f"{seconds}: RSS {looks[0].rss_mib:.0f} MiB, slope {grown:+.1f} MiB; files and threads flat")
+        load = f"{SOAK_S:.0f} s at {100 * LOAD:.0f} % load, {rate:.0f} a second"
+        load += f", {seen.count:,} uploads, {seen.failures} failed"
+        record("102", f"{load}: RSS {looks[0].rss_mib:.0f} MiB, slope {grown:+.1f} MiB; files and threads flat")

@@ -21,7 +21,7 @@ from tests.faults.replica import Replica, wait_for
 pytestmark = pytest.mark.faults
 
 DRAINS = int(os.environ.get("FAULTS_DRAINS", "20"))
-PER_SECOND = float(os.environ.get("FAULTS_DRAIN_RATE", "30"))
+PER_SECOND = float(os.environ.get("FAULTS_DRAIN_RATE", "100"))
 
 
 class Balancer:
@@ -52,7 +52,8 @@ def test_no_request_fails_when_gateways_stop_behind_a_balancer(replica: Replica,
 
         def another(number: int) -> Gateway:
             """It lets requests wait for a busy machine: to be turned away for want of room is another fault."""
-            return stack.enter_context(started(replica, tmp_path / f"{number}", drain_s="4", queue_wait_s="5"))
+            room = {"max_in_flight": "2000", "queue_size": "2000", "queue_wait_s": "20", "deadline_s": "30"}
+            return stack.enter_context(started(replica, tmp_path / f"{number}", drain_s="4", **room))
 
         current, following = another(0), another(1)
         balancer.ready = [current.port]

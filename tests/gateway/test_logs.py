@@ -32,7 +32,20 @@ async def test_a_request_is_one_line_with_its_id(client: httpx.AsyncClient, jpeg
         "route": "/v1/classify",
         "status": 200,
         "request_id": "abc-1",
+        "replica": "a:1",
+        "attempts": 1,
     }
+
+
+async def test_a_request_that_took_two_attempts_is_one_line_that_says_why(
+    client: httpx.AsyncClient, replica: FakeReplica, jpeg: bytes, capsys: Capture
+) -> None:
+    logs.configure("json", "info")
+    replica.faults.append(httpx.ReadError("reset"))
+    await client.post("/v1/classify", files={"image": ("a.jpg", jpeg)})
+    (line,) = [line for line in lines(capsys) if "request_id" in line]
+    assert (line["status"], line["attempts"], line["replica"], line["after"]) == (200, 2, "a:1", "a:1")
+    assert line["reason"] == "the connection to a:1 broke"
 
 
 @pytest.mark.parametrize("forged", ['x" level="error', "a" * 65, "", "line\tbreak"])

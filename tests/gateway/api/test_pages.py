@@ -44,6 +44,20 @@ async def test_pages_of_the_listed_origins_may_call_and_others_may_not(start: St
     assert (await client.options("/v1/classify", headers=asked)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("origin", "method", "why"),
+    [("https://evil.example", "POST", "origin"), ("https://www.example.org", "DELETE", "method")],
+)
+async def test_a_browser_that_asks_in_vain_is_told_so_in_our_form(
+    start: Start, replica: FakeReplica, origin: str, method: str, why: str
+) -> None:
+    client = await start(replica, cors_origins="https://www.example.org")
+    asked = {"Origin": origin, "Access-Control-Request-Method": method}
+    response = await client.options("/v1/classify", headers=asked)
+    assert (response.status_code, response.json()["type"]) == (400, "/problems/cross-origin-refused")
+    assert response.json()["detail"].endswith(f"for its {why}.")
+
+
 async def test_a_problem_can_be_read_across_origins_too(start: Start, replica: FakeReplica) -> None:
     client = await start(replica, cors_origins="https://www.example.org")
     response = await client.post("/v1/classify", headers={"Origin": "https://www.example.org"})
@@ -59,7 +73,7 @@ async def test_the_openapi_document_names_every_problem_of_an_upload(client: htt
         for response in responses.values()
         for slug in response["content"].get("application/problem+json", {}).get("examples", {})
     }
-    elsewhere = {"not-found", "method-not-allowed", "too-many-images"}
+    elsewhere = {"not-found", "method-not-allowed", "too-many-images", "cross-origin-refused"}
     assert examples == {kind.slug for kind in problem_types()} - elsewhere
     assert "422" in responses
     assert document["paths"]["/v1/classify"]["post"]["requestBody"]["content"].keys() >= {
