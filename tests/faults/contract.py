@@ -30,11 +30,16 @@ def problem_in(status: int, body: bytes) -> str:
     return slug
 
 
-def check(path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    """Any answer; on TensorFlow Serving's paths a refusal has TensorFlow Serving's form."""
+def check(status: int, headers: Mapping[str, str], body: bytes, path: str = "") -> None:
+    """Any answer; on TensorFlow Serving's paths a refusal has TensorFlow Serving's form.
+
+    Args:
+        path: of the request; without one, either form will do.
+    """
     if status < 400:
         return
-    if path.startswith(TF_SERVING_PATHS):
+    served = path.startswith(TF_SERVING_PATHS) or (not path and headers.get("content-type") != MEDIA_TYPE)
+    if served:
         assert headers.get("content-type", "").startswith("application/json"), headers
         assert set(json.loads(body)) == {"error"}, body[:200]
     else:
