@@ -10,8 +10,10 @@ from gateway import allocator, metrics
 from gateway.errors import BodyTooLargeError, OverloadedError
 
 RETRY_AFTER_S = 1
-MANY_BYTES = 32 * 1024 * 1024
+MANY_BYTES = 16 * 1024 * 1024
 """Of bodies at once: more than ordinary traffic has at hand."""
+LEFT_SHARE = 16
+"""Freed memory is given back when one in so many of those bytes is left."""
 
 
 async def stream_body(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
@@ -104,7 +106,7 @@ class Bodies:
         """They are not needed any more."""
         self._now -= count
         metrics.BODY_BYTES.set(self._now)
-        if self._peak > MANY_BYTES and self._now < self._peak // 8:
+        if self._peak > MANY_BYTES and self._now < self._peak // LEFT_SHARE:
             self._peak = self._now
             self._give_back()
 

@@ -59,6 +59,8 @@ class Lasting:
                 self._unwanted.add(rest)
                 rest.add_done_callback(self._unwanted.discard)
                 raise
+            finally:
+                del job  # its failure's traceback leads back here: a circle that would keep the picture in memory
 
     @staticmethod
     async def _finish(job: "asyncio.Future[Decoded]", held: AsyncExitStack) -> None:

@@ -95,6 +95,7 @@ class Attempts:
             raise AttemptTimeoutError(f"no answer within {self._timeout_s:g} s") from cause
         finally:
             timer.cancel()
+            del limit  # it knows the task, whose failure leads back here: a circle that would keep picture and body
 
     def _time_is_up(self, limit: asyncio.Timeout, started: float) -> None:
         late = self._clock() - started - self._timeout_s

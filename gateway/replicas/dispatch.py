@@ -302,6 +302,7 @@ class Dispatcher:
 
 def _give_up(error: ReplicaError) -> NoReturn:
     """The last attempt's failure as an answer to the client, who is not told what a replica said."""
+    error.__traceback__ = None  # it leads back to the attempt: a circle that would keep picture and body in memory
     if isinstance(error, ReplicaBusyError):
         raise OverloadedError("every replica that was asked is busy", retry_after_s=RETRY_AFTER_S) from error
     if isinstance(error, VersionGoneError):

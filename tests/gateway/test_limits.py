@@ -24,5 +24,5 @@ def test_memory_is_given_back_once_many_bodies_are_gone() -> None:
         bodies.add(MANY_BYTES // 8)
     for left in reversed(range(16)):
         bodies.drop(MANY_BYTES // 8)
-        assert bool(given_back) == (left < 2)
+        assert bool(given_back) == (left == 0)
     assert given_back == [1]

@@ -1,6 +1,7 @@
 """Pictures in processes that may crash, hang and be killed."""
 
 import asyncio
+import gc
 import random
 import signal
 import sys
@@ -173,6 +174,23 @@ async def test_what_takes_long_is_none_of_the_quick_ones_affair(start_decoders: 
     worker.resume()
     await job
     assert decoders.slow.idle == 1
+
+
+@pytest.mark.parametrize("data", [SLOW, LARGE, pictures.cut(SLOW, 0.5), pictures.jpeg_bomb(65_000, 65_000), b"none"])
+async def test_no_picture_stays_in_memory_until_garbage_is_looked_for(
+    start_decoders: StartDecoders, data: bytes
+) -> None:
+    decoders = await start_decoders()
+    with suppress(GatewayError):
+        await decoders.decode(data)  # whatever is made once
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(GatewayError):
+            await decoders.decode(data)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 async def test_large_pictures_wait_for_their_share_and_not_for_long(start_decoders: StartDecoders) -> None:

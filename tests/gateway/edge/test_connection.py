@@ -1,6 +1,8 @@
 """Bounds on one connection, on a fake transport and at moments of our choosing; `tests/faults` uses real ones."""
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -284,6 +286,28 @@ async def test_a_look_goes_in_rounds_and_each_connection_is_in_one() -> None:
         bench.door.look(after(6), turn)
         ended.append(sum(bool(transport.written) for _, transport in connected))
     assert ended == [100 * (turn + 1) // ROUNDS for turn in range(ROUNDS)]
+
+
+@pytest.mark.parametrize("sent", [b"", GET[:8], GET, GET + GET[:8], POST, POST + b"x" * 100_000])
+@pytest.mark.parametrize("too_late", [True, False])
+async def test_a_connection_that_is_over_is_gone_and_not_garbage_to_be_found(sent: bytes, too_late: bool) -> None:
+    """With two thousand slow clients, looking for the remains of those that were closed took half a second."""
+    bench = Bench()
+    connection, _ = bench.connect()
+    gc.disable()
+    try:
+        connection.data_received(sent)
+        await turns()
+        if too_late:
+            bench.door.look(after(20))
+            await turns()
+        connection.connection_lost(None)
+        await turns()
+        still_there = weakref.ref(connection)
+        del connection
+        assert still_there() is None
+    finally:
+        gc.enable()
 
 
 async def test_at_the_cap_a_resting_connection_makes_room_and_a_busy_one_does_not() -> None:

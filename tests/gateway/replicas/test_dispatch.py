@@ -1,12 +1,23 @@
 """Attempts: which replica, whose failure, who is asked next. The wire is a fake; everything above it is real."""
 
 import asyncio
+import gc
+from contextlib import suppress
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
-from gateway.errors import DeadlineError, NoReplicaError, OverloadedError, UpstreamError, VersionNotServedError
+from gateway.errors import (
+    DeadlineError,
+    GatewayError,
+    NoReplicaError,
+    OverloadedError,
+    ReplicaError,
+    UpstreamError,
+    VersionNotServedError,
+)
 from gateway.replicas.versions import Binding
 from gateway.services import running
 from gateway.settings import Settings
@@ -82,6 +93,35 @@ async def test_at_most_three_replicas_are_asked(run: Run) -> None:
     with pytest.raises(UpstreamError):
         await predict(services)
     assert [len(replica.seen) for replica in replicas] == [1, 1, 1, 0]
+
+
+@pytest.mark.parametrize("fault", [500, 503, 400, "reset"])
+async def test_a_request_that_failed_does_not_stay_in_memory_until_garbage_is_looked_for(
+    run: Run, fault: int | str
+) -> None:
+    """With its pixels, its body and the connection's state, 0.6 MB each."""
+    replicas = [FakeReplica(name) for name in ("a:1", "b:1")]
+    services = await run(*replicas)
+    for replica in replicas:
+        replica.sick = answer(fault, {"error": "sick"}) if isinstance(fault, int) else httpx.ReadError(fault)
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(GatewayError):
+            await predict(services)
+        await asyncio.sleep(0)
+        assert [type(kept) for kept in garbage() if isinstance(kept, ReplicaError | np.ndarray)] == []
+    finally:
+        gc.enable()
+
+
+def garbage() -> list[object]:
+    """What only a search finds."""
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    gc.collect()
+    gc.set_debug(0)
+    found, gc.garbage[:] = list(gc.garbage), []
+    return found
 
 
 async def test_when_every_replica_fails_retries_do_not_multiply_the_load(run: Run) -> None:
