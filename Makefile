@@ -12,7 +12,7 @@ SERVING_IMAGE ?= tensorflow/serving:2.20.0
 CODE := gateway serving training deploy tests benchmarks notebooks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check faults chaos containers lint fix notebooks bench fashion up release sbom audit licences lock clean
+.PHONY: help setup run demo test check faults soak chaos containers lint fix notebooks bench fashion up release sbom audit licences lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ test: $(READY) ## Run every test; what a machine cannot run skips with its reaso
 faults: $(READY) ## Provoke the fault catalogue and write docs/faults.md: ten minutes
 	@rm -f runs/faults/edge.jsonl
 	@FAULTS_REPORT=$(CURDIR)/runs/faults/edge.jsonl $(PY) -m pytest -q -m faults tests/faults
+	@$(PY) -m tests.faults.document runs/faults/*.jsonl
+
+soak: $(READY) ## Work for ten minutes at 70 % load with faults on, and add what was seen to docs/faults.md
+	@rm -f runs/faults/soak.jsonl
+	@FAULTS_SOAK_S=600 FAULTS_REPORT=$(CURDIR)/runs/faults/soak.jsonl $(PY) -m pytest -q -m faults tests/faults/test_soak.py
 	@$(PY) -m tests.faults.document runs/faults/*.jsonl
 
 chaos: $(READY) ## Let replicas fail under load and report what clients see: eight minutes

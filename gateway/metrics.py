@@ -60,6 +60,7 @@ LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped_total", "Log lines that n
 LOOP_LAG_SECONDS = Histogram(
     "gateway_loop_lag_seconds", "How late the event loop woke a task that sleeps for 20 ms", buckets=_LAGS
 )
+TASKS = Gauge("gateway_tasks", "Tasks of the event loop: a dozen that always run, requests and attempts")
 _STAGES = {name: STAGE_SECONDS.labels(name) for name in get_args(Stage)}
 IN_FLIGHT = Gauge("gateway_in_flight", "Classify and predict requests at work")
 

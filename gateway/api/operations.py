@@ -1,5 +1,6 @@
 """What an operator, a load balancer and a curious client ask: health, metrics, replicas, labels."""
 
+import asyncio
 from collections import Counter
 from typing import Literal
 
@@ -95,6 +96,7 @@ def show_replicas(services: Services) -> None:
     for state in ("available", "ejected", "not ready"):
         metrics.REPLICAS.labels(state).set(states[state])
     metrics.QUEUE.set(len(services.line))
+    metrics.TASKS.set(len(asyncio.all_tasks()))
     for instrument in metrics.BY_REPLICA:
         instrument.clear()
     for replica in replicas:

@@ -31,6 +31,7 @@ from tests.containers.engine import (
     reached_from,
     wait_until,
 )
+from tests.serving.servers import free_port
 
 MIB = 2**20
 SERVICES = {"gateway": 1, "tf_model_serving": 4, "tensorflow": 1}
@@ -229,6 +230,40 @@ def test_compose_config_reads_every_overlay(laptop: Checkout) -> None:
         files = ("docker-compose.yml", "docker-compose.override.yml", f"docker-compose.{overlay}.yml")
         named = " ".join(f"-f {file}" for file in files)
         laptop.sh(f"docker compose {named} config", GRAFANA_PASSWORD="x")
+
+
+PROMETHEUS = """
+FROM python:3.11-slim-bookworm
+RUN apt-get update && apt-get install --yes --no-install-recommends prometheus && install -d -o 65534 /prometheus
+USER 65534
+ENTRYPOINT ["prometheus"]
+"""
+"""Debian's, where its makers' own image cannot be pulled."""
+
+
+def test_with_the_overlay_for_monitoring_prometheus_reads_the_gateway_and_every_replica(laptop: Checkout) -> None:
+    image, port = f"{PROJECT}/prometheus", str(free_port())
+    (laptop.path / "Prometheus").write_text(PROMETHEUS, encoding="utf-8")
+    laptop.sh(f"docker build --tag {image} - < Prometheus")
+    files = "-f docker-compose.yml -f docker-compose.override.yml -f docker-compose.monitoring.yml"
+    variables = {"PROMETHEUS_IMAGE": image, "PROMETHEUS_PORT": port, "GRAFANA_PASSWORD": "x"}
+    laptop.sh(f"docker compose {files} up --detach prometheus", **variables)
+    try:
+        wait_until(lambda: scraped(port) == {("gateway", "up"): 1, ("replica", "up"): 4}, "every target to be read")
+        groups = httpx.get(f"http://127.0.0.1:{port}/api/v1/rules", timeout=30).json()["data"]["groups"]
+        assert {rule["health"] for group in groups for rule in group["rules"]} <= {"ok", "unknown"}
+        assert sum(len(group["rules"]) for group in groups) > 5
+    finally:
+        laptop.sh(f"docker compose {files} rm --stop --force -v prometheus", **variables)
+
+
+def scraped(port: str) -> dict[tuple[str, str], int]:
+    """Number of targets by job and health."""
+    try:
+        told = httpx.get(f"http://127.0.0.1:{port}/api/v1/targets", timeout=10).json()["data"]["activeTargets"]
+    except httpx.TransportError:
+        return {}
+    return dict(Counter((target["labels"]["job"], target["health"]) for target in told))
 
 
 def test_with_the_overlay_for_keys_only_callers_with_a_key_may_ask(laptop: Checkout) -> None:

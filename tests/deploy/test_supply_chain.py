@@ -1,4 +1,4 @@
-"""What `make sbom` writes."""
+"""What `make sbom` and `make licences` write."""
 
 import json
 import subprocess
@@ -18,3 +18,11 @@ def test_the_bill_of_materials_names_every_pin_of_an_image_with_its_hashes() -> 
     listed = {part["name"]: part["version"] for part in bill["components"]}
     assert bill["bomFormat"] == "CycloneDX"
     assert listed == pins(subset(PROJECT, LOCK, ["gateway", "heic", "otel"]))
+
+
+@pytest.mark.slow
+def test_the_table_of_licences_names_every_dependency_that_is_installed() -> None:
+    subprocess.run(documented("make licences").split(), cwd=ROOT, check=True, capture_output=True)
+    table = (ROOT / "runs/licences.md").read_text(encoding="utf-8")
+    listed = {line.split("|")[1].strip().lower() for line in table.splitlines() if line.startswith("|")}
+    assert {"fastapi", "uvicorn", "httpx", "pillow", "numpy", "python-multipart", "tensorflow-cpu"} <= listed

@@ -1,9 +1,17 @@
+import gc
 from collections.abc import Iterator
 
 import pytest
 
 from tests.faults.gateway import Gateway, running_gateway
 from tests.faults.replica import Replica, running_replica
+
+
+@pytest.fixture(autouse=True)
+def no_old_garbage() -> None:
+    """Clients and replica are threads of this process: a search through all that earlier tests left would stop them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")

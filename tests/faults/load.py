@@ -29,6 +29,8 @@ class Seen:
     """0: the connection failed."""
     problems: "Counter[str]" = field(default_factory=Counter)
     latencies_ms: list[float] = field(default_factory=list)
+    late_ms: list[float] = field(default_factory=list)
+    """How much later than planned each upload was sent: the clients' own doing, or the machine's."""
 
     @property
     def count(self) -> int:
@@ -40,8 +42,21 @@ class Seen:
 
     def percentile(self, share: float) -> float:
         """Milliseconds within which that share was answered."""
-        ordered = sorted(self.latencies_ms)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+        return _within(self.latencies_ms, share)
+
+    def lateness(self, share: float) -> float:
+        """Milliseconds by which that share was sent late at most."""
+        return _within(self.late_ms, share)
+
+    def told(self, before: "Seen") -> str:
+        """The latency beside a fault, for the table."""
+        p99 = f"p99 {self.percentile(0.99):.0f} ms ({before.percentile(0.99):.0f} ms without)"
+        return f"{p99}; the clients themselves were {self.lateness(0.99):.0f} ms late"
+
+
+def _within(milliseconds: list[float], share: float) -> float:
+    ordered = sorted(milliseconds)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
 async def upload(port: int, seen: Seen) -> None:
@@ -74,6 +89,7 @@ def steady(port: Callable[[], int], *, per_second: float) -> Iterator[Seen]:
         begun, count = loop.time(), 0
         async with asyncio.TaskGroup() as uploads:
             while not stop.is_set():
+                seen.late_ms.append((loop.time() - begun - count / per_second) * 1000)
                 uploads.create_task(upload(port(), seen))
                 count += 1
                 await asyncio.sleep(max(0.0, begun + count / per_second - loop.time()))

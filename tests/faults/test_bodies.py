@@ -86,8 +86,7 @@ def test_a_body_over_the_limit_is_read_no_further_by_whatever_road_it_comes(gate
         assert gateway.rss_mib() - memory < limit / MIB + 12, name
         most[limit] = max(most.get(limit, 0), over)
     wait_for(gateway.quiet)
-    log = gateway.log.stat().st_size
-    assert written_by(gateway) - disk <= log
+    assert written_by(gateway) - disk < MIB / 8  # lines of the log, each of which may dirty a page anew: no body
     assert gateway.files() < 60
     record("45", f"413; {most[0] // 1024} KiB read of 100 MiB by every road, 0 bytes on disk")
     record("46", f"413; {most[LIMIT] // 1024} KiB read beyond the limit, 0 bytes on disk")

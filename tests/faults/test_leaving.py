@@ -82,20 +82,21 @@ def test_thousands_of_clients_that_leave_at_any_moment_leave_nothing(replica: Re
             asyncio.run(leave(gateway.port, CANCELLATIONS))
         after = at_rest(gateway, replica)
         grown = [now - then for now, then in zip(after, before, strict=True)]
-        assert max(grown) <= 4, f"files, threads, processes: {before} then {after}"
+        assert max(grown) <= 4, f"files, threads, processes, tasks: {before} then {after}"
         assert gateway.classify() == 200
         noted = len(gateway.with_status(499))
         assert noted > CANCELLATIONS // 10
         record("37", f"{CANCELLATIONS:,} random cancellations ({noted:,} within a request): nothing is left of them")
 
 
-def at_rest(gateway: Gateway, replica: Replica) -> tuple[int, int, int]:
-    """Files, threads and processes of the gateway, once nothing is held for anybody."""
+def at_rest(gateway: Gateway, replica: Replica) -> tuple[int, int, int, int]:
+    """Files, threads, processes and tasks of the gateway, once nothing is held for anybody."""
     wait_for(gateway.quiet)
     wait_for(lambda: replica.at_work == 0)
     wait_for(lambda: gateway.metric("gateway_connections") <= 2)
     process = gateway.process
-    return gateway.files(), process.num_threads(), len(process.children(recursive=True))
+    processes = len(process.children(recursive=True))
+    return gateway.files(), process.num_threads(), processes, int(gateway.metric("gateway_tasks"))
 
 
 async def leave(port: int, count: int) -> None:

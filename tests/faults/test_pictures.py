@@ -104,13 +104,13 @@ def test_twenty_bombs_at_once_disturb_nobody_else(replica: Replica, gateway: Gat
     assert set(statuses) <= REFUSED | {200}
     assert slowest < 5
     assert (before.failures, during.failures) == (0, 0)
-    assert during.percentile(0.99) < 2 * before.percentile(0.99) + MARGIN_MS
+    assert during.percentile(0.99) < 2 * before.percentile(0.99) + during.lateness(0.99) + MARGIN_MS
     assert lag_ms < 20 + MARGIN_MS
     assert grown < 20
-    others = f"others' p99 {before.percentile(0.99):.0f} ms before, {during.percentile(0.99):.0f} ms during"
+    others = f"others, a model of 25 ms: {during.told(before)}"
     ends = f"{statuses[503]} shed, slowest {slowest:.1f} s, RSS {grown:+.0f} MiB"
     lag = f"the event loop's lag p99 {lag_ms:.0f} ms"
-    record("69", f"{20 * len(files)} bombs, 20 at once, a model of 25 ms: {ends}; {others}; {lag}")
+    record("69", f"{20 * len(files)} bombs, 20 at once: {ends}; {others}; {lag}")
 
 
 FORMATS: dict[str, Callable[[], bytes]] = {

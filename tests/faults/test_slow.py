@@ -46,7 +46,7 @@ def test_slow_clients_are_closed_in_time_and_nobody_notices_them(replica: Replic
                 slow = drip_beside(gateway.port)
         grown = gateway.rss_mib() - memory
         assert beside.failures == 0, beside.statuses
-        assert beside.percentile(0.99) < 2 * baseline.percentile(0.99) + MARGIN_MS
+        assert beside.percentile(0.99) < 2 * baseline.percentile(0.99) + beside.lateness(0.99) + MARGIN_MS
         assert {status for _, _, status in slow} == {408}
         # The gateway's own word for how long: a busy machine keeps the dripper waiting, too.
         closed = gateway.with_status(408)
@@ -58,8 +58,7 @@ def test_slow_clients_are_closed_in_time_and_nobody_notices_them(replica: Replic
         assert max(heads) < 5 + 20  # 5 s is the rule; the rest is for a machine that is busy otherwise
         assert max(bodies) < 15 + 20
         assert grown < 120
-        tail = f"others: 0 of {beside.count} failed, p99 {beside.percentile(0.99):.0f} ms"
-        tail += f" ({baseline.percentile(0.99):.0f} ms without), a model of 25 ms"
+        tail = f"others, a model of 25 ms: 0 of {beside.count} failed, {beside.told(baseline)}"
         record("38", f"{len(heads):,} slow heads: 408 after {max(heads):.1f} s at most; {tail}")
         record("39", f"{len(bodies):,} slow bodies: 408 after {max(bodies):.1f} s at most; +{grown:.0f} MiB; {tail}")
 

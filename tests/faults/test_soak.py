@@ -1,6 +1,6 @@
 """Work for a while with faults on: what the gateway uses must not grow.
 
-FAULTS_SOAK_S sets how long (default 45 seconds; 600 for the full one).
+FAULTS_SOAK_S sets how long (default 45 seconds; 600 for `make soak`).
 """
 
 import asyncio
@@ -40,6 +40,7 @@ class Use:
     rss_mib: float
     files: int
     threads: int
+    tasks: float
 
 
 @contextlib.contextmanager
@@ -70,7 +71,7 @@ def mischief(port: int, *, per_second: float) -> Iterator[None]:
 
 
 def used(gateway: Gateway) -> Use:
-    return Use(gateway.rss_mib(), gateway.files(), gateway.process.num_threads())
+    return Use(gateway.rss_mib(), gateway.files(), gateway.process.num_threads(), gateway.metric("gateway_tasks"))
 
 
 def slope(values: list[float]) -> float:
@@ -103,7 +104,8 @@ def test_after_hours_of_work_with_faults_the_gateway_is_as_it_was(replica: Repli
         assert grown < (1 if SOAK_S >= 600 else 8)  # a short look sees the steps that a long one evens out
         assert max(look.files for look in looks[-third:]) <= max(look.files for look in looks[:third]) + 20
         assert max(look.threads for look in looks[-third:]) <= max(look.threads for look in looks[:third]) + 2
+        assert min(look.tasks for look in looks[-third:]) <= min(look.tasks for look in looks[:third]) + 8
         wait_for(gateway.quiet)
         load = f"{SOAK_S:.0f} s at {100 * LOAD:.0f} % load, {rate:.0f} a second"
         load += f", {seen.count:,} uploads, {seen.failures} shed"
-        record("102", f"{load}: RSS {looks[0].rss_mib:.0f} MiB, slope {grown:+.1f} MiB; files and threads flat")
+        record("102", f"{load}: RSS {looks[0].rss_mib:.0f} MiB, slope {grown:+.1f} MiB; files, threads and tasks flat")
