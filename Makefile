@@ -12,7 +12,7 @@ SERVING_IMAGE ?= tensorflow/serving:2.20.0
 CODE := gateway serving training deploy tests benchmarks notebooks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test check faults soak chaos containers lint fix notebooks bench fashion up release sbom audit licences lock clean
+.PHONY: help setup run demo test fast check faults soak chaos containers lint fix notebooks bench fashion up release sbom audit licences lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,8 +40,11 @@ endif
 demo: $(READY) ## Make the demo model anew
 	@$(PY) -m training demo --models $(MODELS) --name $(NAME) --force
 
-test: $(READY) ## Run every test; what a machine cannot run skips with its reason
-	@$(PY) -m pytest -m "not faults and not chaos and not docker"
+test: fast $(READY) ## Run every test; what a machine cannot run skips with its reason
+	@$(PY) -m pytest -m "(slow or browser) and not faults and not chaos and not docker"
+
+fast: $(READY) ## Run the tests that start no model server and no browser, two at a time
+	@$(PY) -m pytest -q -n 2 -m "not slow and not browser and not faults and not chaos and not docker"
 
 faults: $(READY) ## Provoke the fault catalogue and write docs/faults.md: ten minutes
 	@rm -f runs/faults/edge.jsonl
@@ -61,8 +64,7 @@ chaos: $(READY) ## Let replicas fail under load and report what clients see: eig
 containers: $(READY) ## Build the images and try them on the Docker Engine, Swarm included: a quarter of an hour
 	@$(PY) -m pytest -q -m docker tests/containers
 
-check: lint ## Format, lint, types, layers and the fast tests: under a minute
-	@$(PY) -m pytest -q -n 2 -m "not slow and not browser and not faults and not chaos and not docker"
+check: lint fast ## Format, lint, types, layers and the fast tests: a minute or two
 
 lint: $(READY) ## Format, lint, types and layers
 	@$(PY) -m ruff format --check --quiet $(CODE) || { echo "not formatted: run make fix" >&2; exit 1; }

@@ -24,5 +24,6 @@ def test_the_bill_of_materials_names_every_pin_of_an_image_with_its_hashes() -> 
 def test_the_table_of_licences_names_every_dependency_that_is_installed() -> None:
     subprocess.run(documented("make licences").split(), cwd=ROOT, check=True, capture_output=True)
     table = (ROOT / "runs/licences.md").read_text(encoding="utf-8")
-    listed = {line.split("|")[1].strip().lower() for line in table.splitlines() if line.startswith("|")}
+    names = (line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|"))
+    listed = {name.lower().replace("_", "-") for name in names}
     assert {"fastapi", "uvicorn", "httpx", "pillow", "numpy", "python-multipart", "tensorflow-cpu"} <= listed
