@@ -23,7 +23,7 @@ from gateway.errors import (
     LargerShareError,
     OverloadedError,
 )
-from gateway.imaging import Decoded
+from gateway.imaging import Decoded, format_of
 
 SMALL_BYTES = 32 * 1024 * 1024
 """What decoding takes in a lasting process: a JPEG of 13 megapixels, a PNG of 7, a WebP of 2; 0.1 s at most."""
@@ -33,7 +33,6 @@ QUICK_JPEG_BYTES = 512 * 1024
 QUICK_FILE_BYTES = 32 * 1024
 """No quick picture is a larger file, so that larger ones need not ask. A JPEG of that size takes 6 ms; of the other
 formats, headers alone can take as long: chunks, pieces and packed text by the thousand."""
-JPEG_MAGIC = b"\xff\xd8\xff"
 SLOW_NICE = 5
 """A third of the time where quick pictures want all of it."""
 LARGE_NICE = 10
@@ -70,7 +69,7 @@ class Decoders:
             GatewayError: it is refused, ended its process, or there is no room for it.
         """
         needed_bytes = 0
-        if len(data) <= (QUICK_JPEG_BYTES if data.startswith(JPEG_MAGIC) else QUICK_FILE_BYTES):
+        if len(data) <= (QUICK_JPEG_BYTES if format_of(data) == "JPEG" else QUICK_FILE_BYTES):
             try:
                 return await self.quick.decode(data)
             except LargerShareError as larger:

@@ -1,7 +1,7 @@
 """File bytes -> pixels: the only such road in the repository. `docs/preprocessing.md` tells it in words."""
 
 from gateway.imaging.fingerprint import fingerprint, golden_picture
-from gateway.imaging.formats import ALL_FORMATS, WEB_FORMATS, Format, check_formats
+from gateway.imaging.formats import ALL_FORMATS, WEB_FORMATS, Format, check_formats, format_of
 from gateway.imaging.picture import (
     MAX_DECODED_BYTES,
     RGB_BYTES,
@@ -27,6 +27,7 @@ __all__ = [
     "check_formats",
     "decode",
     "fingerprint",
+    "format_of",
     "golden_picture",
     "preprocess",
     "read_picture",

@@ -89,18 +89,19 @@ class Gateway:
         with self.client() as client:
             return client.post("/v1/classify", content=PICTURE, headers={"Content-Type": "image/jpeg"}).status_code
 
+    def metrics(self) -> str:
+        """All of them, as Prometheus reads them."""
+        with self.client() as client:
+            return client.get("/metrics").text
+
     def metric(self, name: str) -> float:
         """Its value, summed over labels; `name` may hold some of them."""
-        with self.client() as client:
-            text = client.get("/metrics").text
-        found = re.findall(rf"^{re.escape(name)}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
+        found = re.findall(rf"^{re.escape(name)}(?:\{{[^}}]*\}})? (\S+)$", self.metrics(), re.MULTILINE)
         return sum(map(float, found))
 
     def loop_lags(self) -> "Lags":
         """How late the event loop has been so far."""
-        with self.client() as client:
-            text = client.get("/metrics").text
-        found = re.findall(r'^gateway_loop_lag_seconds_bucket\{le="(\S+)"\} (\S+)$', text, re.MULTILINE)
+        found = re.findall(r'^gateway_loop_lag_seconds_bucket\{le="(\S+)"\} (\S+)$', self.metrics(), re.MULTILINE)
         return Lags({float(bound): float(count) for bound, count in found})
 
     def rss_mib(self) -> float:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from tests.faults.gateway import PICTURE, Gateway, running_gateway
 from tests.faults.load import UPLOAD
 from tests.faults.record import record
-from tests.faults.replica import Replica, wait_for
+from tests.faults.replica import Replica, wait_for, working_for
 
 pytestmark = pytest.mark.faults
 
@@ -38,7 +37,7 @@ def test_a_client_that_leaves_in_mid_upload_frees_its_place_and_is_one_line(gate
 def test_a_client_that_leaves_while_a_replica_works_ends_its_request(gateway: Gateway, replica: Replica) -> None:
     """The replica works on, whoever waits (TensorFlow Serving does), so its slot is taken until it has answered."""
     before = len(gateway.with_status(499))
-    with slow(replica, WORK_S), gateway.connect() as connection:
+    with working_for(replica, WORK_S), gateway.connect() as connection:
         connection.sendall(UPLOAD)
         wait_for(lambda: replica.at_work == 1)
         connection.close()
@@ -54,7 +53,7 @@ def test_a_client_that_leaves_while_a_replica_works_ends_its_request(gateway: Ga
 def test_a_large_upload_whose_client_leaves_is_noticed_as_well(gateway: Gateway, replica: Replica) -> None:
     before = len(gateway.with_status(499))
     padded = PICTURE + bytes(2**20)
-    with slow(replica, WORK_S), gateway.connect() as connection:
+    with working_for(replica, WORK_S), gateway.connect() as connection:
         head = b"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
         connection.sendall(head % len(padded) + padded)
         wait_for(lambda: replica.at_work == 1)
@@ -63,22 +62,12 @@ def test_a_large_upload_whose_client_leaves_is_noticed_as_well(gateway: Gateway,
         wait_for(lambda: replica.at_work == 0)
 
 
-@contextlib.contextmanager
-def slow(replica: Replica, seconds: float) -> Iterator[None]:
-    """A replica that takes its time, while the block runs."""
-    replica.delay_s = seconds
-    try:
-        yield
-    finally:
-        replica.delay_s = 0
-
-
 def test_thousands_of_clients_that_leave_at_any_moment_leave_nothing(replica: Replica, tmp_path: Path) -> None:
     with running_gateway(replica.address, tmp_path / "log") as gateway:
-        with slow(replica, 0.02):
+        with working_for(replica, 0.02):
             asyncio.run(leave(gateway.port, CANCELLATIONS // 10))
         before = at_rest(gateway, replica)
-        with slow(replica, 0.02):
+        with working_for(replica, 0.02):
             asyncio.run(leave(gateway.port, CANCELLATIONS))
         after = at_rest(gateway, replica)
         grown = [now - then for now, then in zip(after, before, strict=True)]

@@ -21,6 +21,7 @@ from tests.faults.gateway import PICTURE, Gateway, running_gateway
 from tests.faults.load import MARGIN_MS, steady
 from tests.faults.record import record
 from tests.faults.replica import MODEL_S, Replica, wait_for, working_for
+from tests.goldens.draw import unmarked
 from tests.pictures import encoded, raw_png, scene
 
 pytestmark = pytest.mark.faults
@@ -212,11 +213,8 @@ def white_half() -> bytes:
     return png(image)
 
 
-def unmarked() -> bytes:
-    """As some programs write it: inks inverted, and nothing that says so."""
-    data = encoded(PLAIN.convert("CMYK"), "JPEG", quality=100, subsampling=0)
-    start = data.index(b"Adobe") - 4
-    return data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4]) :]
+def inverted_cmyk() -> bytes:
+    return encoded(PLAIN.convert("CMYK"), "JPEG", quality=100, subsampling=0)
 
 
 def turned(orientation: int) -> bytes:
@@ -235,11 +233,8 @@ TWINS: dict[str, dict[str, tuple[Callable[[], bytes], Callable[[], bytes]]]] = {
     },
     "77": {
         "CMYK": (lambda: encoded(PLAIN.convert("CMYK"), "TIFF"), lambda: png(PLAIN)),
-        "inverted CMYK": (
-            lambda: encoded(PLAIN.convert("CMYK"), "JPEG", quality=100, subsampling=0),
-            lambda: png(PLAIN),
-        ),
-        "inverted CMYK without Adobe's mark": (unmarked, lambda: png(PLAIN)),
+        "inverted CMYK": (inverted_cmyk, lambda: png(PLAIN)),
+        "inverted CMYK without Adobe's mark": (lambda: unmarked(inverted_cmyk()), lambda: png(PLAIN)),
         "grey JPEG": (lambda: encoded(GREY, "JPEG", quality=100), lambda: png(GREY)),
     },
     "78": {"16-bit grey": (lambda: raw_png(np.asarray(GREY).astype(np.uint16) * 257), lambda: png(GREY))},

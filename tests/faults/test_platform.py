@@ -115,8 +115,7 @@ def test_the_loops_lag_shows_when_the_gateway_is_stopped_for_a_while(gateway: Ga
 
 
 def exactly(gateway: Gateway, series: str) -> float:
-    with gateway.client() as client:
-        return float(re.findall(rf"^{re.escape(series)} (\S+)$", client.get("/metrics").text, re.MULTILINE)[0])
+    return float(re.findall(rf"^{re.escape(series)} (\S+)$", gateway.metrics(), re.MULTILINE)[0])
 
 
 def test_no_rule_depends_on_a_clock_that_can_be_set() -> None:

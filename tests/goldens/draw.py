@@ -63,9 +63,8 @@ def ycck_jpeg() -> bytes:
     return bytes(data)
 
 
-def unmarked_cmyk_jpeg() -> bytes:
+def unmarked(data: bytes) -> bytes:
     """Without Adobe's marker; browsers take the inks as inverted all the same."""
-    data = cmyk_jpeg()
     start = data.index(b"Adobe") - 4
     return data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4]) :]
 
@@ -82,7 +81,7 @@ FILES: dict[Path, Callable[[], bytes]] = {
     BUILTIN / "palette.gif": lambda: palette_gif((240, 160)),
     GOLDENS / "adobe-cmyk.jpg": cmyk_jpeg,
     GOLDENS / "adobe-ycck.jpg": ycck_jpeg,
-    GOLDENS / "unmarked-cmyk.jpg": unmarked_cmyk_jpeg,
+    GOLDENS / "unmarked-cmyk.jpg": lambda: unmarked(cmyk_jpeg()),
     GOLDENS / "grey.jpg": lambda: encoded(scene(SIZE).convert("L"), "JPEG"),
     GOLDENS / "progressive.jpg": lambda: encoded(scene((700, 690)), "JPEG", quality=30, progressive=True),
     GOLDENS / "wide-gamut.jpg": lambda: encoded(scene(SIZE), "JPEG", quality=90, icc_profile=rgb_profile()),
