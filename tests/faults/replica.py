@@ -1,17 +1,24 @@
-"""A replica on a real socket, in a thread of the test: TensorFlow Serving's answers, as slow as a test wants."""
+"""`python -m tests.faults.replica PORT`: TensorFlow Serving's answers on a real socket, as slow as a test wants.
+
+A process of its own, as model servers are: in the tests' own it would wait for every pause of theirs, and be taken
+for a slow gateway. Prints its port, and ends with its standard input.
+"""
 
 import asyncio
 import base64
 import contextlib
 import json
-import threading
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 
 import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.documents import ROOT
 from tests.fakes import FakeModel, FakeReplica, answer
 
 OF_THE_GATEWAY = b'{"signature_name":"serving_bytes"'
@@ -20,36 +27,70 @@ OF_THE_GATEWAY = b'{"signature_name":"serving_bytes"'
 MODEL_S = 0.025
 """What a model of this size takes for a picture on a machine of two cores."""
 
+STATE, ASKED = "/state", "/asked"
+"""Where the tests ask what it saw."""
 
+
+@dataclass
+class State:
+    """What a test may know of it, and sets."""
+
+    delay_s: float = 0.0
+    """Of each prediction."""
+    at_work: int = 0
+    """Predictions asked for, neither answered nor left by their caller."""
+    predictions: int = 0
+
+
+@dataclass(frozen=True)
 class Replica:
-    """One model server at `address`."""
+    """One model server, as the tests see it."""
 
-    def __init__(self, port: int = 0) -> None:
-        self.delay_s = 0.0
-        """Of each prediction."""
-        self.at_work = 0
-        """Predictions asked for and neither answered nor given up."""
-        self.given_up = 0
-        """Predictions whose caller left."""
-        self.predictions = 0
-        self.asked = b""
-        """Body of the gateway's latest predict call."""
-        self.port = port
-        self._fake = FakeReplica("here")
-        self._prediction = answer(200, {"predictions": [list(FakeModel().probabilities)]})
+    port: int
+    _client: httpx.Client = field(repr=False)
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    async def serve(self, ready: threading.Event, stop: threading.Event) -> None:
-        server = await asyncio.start_server(self._connection, "127.0.0.1", self.port, limit=2**20, backlog=2048)
-        self.port = server.sockets[0].getsockname()[1]
-        ready.set()
-        await asyncio.to_thread(stop.wait)
+    @property
+    def at_work(self) -> int:
+        return self._state().at_work
+
+    @property
+    def predictions(self) -> int:
+        return self._state().predictions
+
+    def take(self, delay_s: float) -> None:
+        """From now on, so long for each picture."""
+        self._client.post(STATE, json={"delay_s": delay_s}).raise_for_status()
+
+    def pixels(self) -> NDArray[np.uint8]:
+        """Shape (224, 224, 3): what it was asked last."""
+        (instance,) = self._client.get(ASKED).json()["instances"]
+        return np.frombuffer(base64.b64decode(instance["b64"]), np.uint8).reshape(224, 224, 3)
+
+    def _state(self) -> State:
+        return State(**self._client.get(STATE).json())
+
+
+class Server:
+    """The process."""
+
+    def __init__(self) -> None:
+        self._state = State()
+        self._asked = b""
+        """Body of the gateway's latest predict call."""
+        self._fake = FakeReplica("here")
+        self._prediction = answer(200, {"predictions": [list(FakeModel().probabilities)]})
+
+    async def serve(self, port: int) -> None:
+        """Until standard input ends."""
+        server = await asyncio.start_server(self._connection, "127.0.0.1", port, limit=2**20, backlog=2048)
+        sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+        sys.stdout.flush()
+        await asyncio.to_thread(sys.stdin.read)
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            task.cancel()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
@@ -66,31 +107,30 @@ class Replica:
         writer.close()
 
     async def _reply(self, reader: asyncio.StreamReader, request: httpx.Request) -> httpx.Response | None:
+        if request.url.path == ASKED:
+            return httpx.Response(200, content=self._asked)
+        if request.url.path == STATE:
+            self._state.delay_s = json.loads(request.content or b"{}").get("delay_s", self._state.delay_s)
+            return answer(200, asdict(self._state))
         if not request.url.path.endswith(":predict") or not request.content.startswith(OF_THE_GATEWAY):
             try:
                 return self._fake(request)
             except RecursionError:
                 return answer(400, {"error": "JSON Parse error: too deep"})
-        self.at_work += 1
-        self.asked = request.content
+        self._state.at_work += 1
+        self._asked = request.content
         try:
-            if self.delay_s and not await self._work(reader):
-                self.given_up += 1
+            if self._state.delay_s and not await self._work(reader):
                 return None
         finally:
-            self.at_work -= 1
-        self.predictions += 1
+            self._state.at_work -= 1
+        self._state.predictions += 1
         return self._prediction
-
-    def pixels(self) -> NDArray[np.uint8]:
-        """Shape (224, 224, 3): what it was asked last."""
-        (instance,) = json.loads(self.asked)["instances"]
-        return np.frombuffer(base64.b64decode(instance["b64"]), np.uint8).reshape(224, 224, 3)
 
     async def _work(self, reader: asyncio.StreamReader) -> bool:
         """Take the time; false when the caller leaves meanwhile."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.delay_s):
+            async with asyncio.timeout(self._state.delay_s):
                 return await reader.read(1) != b""
         return True
 
@@ -98,25 +138,25 @@ class Replica:
 @contextlib.contextmanager
 def running_replica(port: int = 0) -> Iterator[Replica]:
     """For as long as the block runs."""
-    replica, ready, stop = Replica(port), threading.Event(), threading.Event()
-    thread = threading.Thread(target=lambda: asyncio.run(replica.serve(ready, stop)), daemon=True)
-    thread.start()
-    assert ready.wait(30)
-    try:
-        yield replica
-    finally:
-        stop.set()
-        thread.join(30)
+    command = [sys.executable, "-m", "tests.faults.replica", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        port = int(process.stdout.readline())
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            yield Replica(port, client)
+        process.stdin.close()
+        assert process.wait(30) == 0
 
 
 @contextlib.contextmanager
 def working_for(replica: Replica, delay_s: float) -> Iterator[None]:
     """It takes so long for each picture, while the block runs."""
-    replica.delay_s = delay_s
+    replica.take(delay_s)
     try:
         yield
     finally:
-        replica.delay_s = 0
+        replica.take(0)
 
 
 def wait_for(condition: object, *, within_s: float = 30) -> float:
@@ -127,3 +167,7 @@ def wait_for(condition: object, *, within_s: float = 30) -> float:
         assert time.monotonic() - started < within_s, f"not within {within_s} s"
         time.sleep(0.02)
     return time.monotonic() - started
+
+
+if __name__ == "__main__":
+    asyncio.run(Server().serve(int(sys.argv[1])))
