@@ -40,8 +40,8 @@ endif
 demo: $(READY) ## Make the demo model anew
 	@$(PY) -m training demo --models $(MODELS) --name $(NAME) --force
 
-test: fast $(READY) ## Run every test; what a machine cannot run skips with its reason
-	@$(PY) -m pytest -m "(slow or browser) and not faults and not chaos and not docker"
+test: fast $(READY) ## Run every test, two at a time; what a machine cannot run skips with its reason
+	@$(PY) -m pytest -q -n 2 --dist loadfile -m "(slow or browser) and not faults and not chaos and not docker"
 
 fast: $(READY) ## Run the tests that start no model server and no browser, two at a time
 	@$(PY) -m pytest -q -n 2 -m "not slow and not browser and not faults and not chaos and not docker"

@@ -6,7 +6,6 @@ import subprocess
 from functools import cache
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -49,6 +48,8 @@ def test_the_pods_below_are_all_there_are() -> None:
 @pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize("kustomization", KUSTOMIZATIONS)
 def test_every_manifest_fits_the_schema_of_the_api(kustomization: str, schema: str) -> None:
+    import kubernetes_validate  # here: it takes seconds, and every process that looks for tests would wait for it
+
     for manifest in rendered(kustomization):
         kubernetes_validate.validate(manifest, schema, strict=True)
 

@@ -11,7 +11,6 @@ import pytest
 
 from tests.training import data_sets
 from training import runs
-from training.distribution import strategy
 from training.errors import RunError
 
 pytestmark = pytest.mark.slow
@@ -67,6 +66,8 @@ def config(addresses: list[str], index: int) -> str:
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"cluster": {}, "task": {"index": 0}}'])
 def test_workers_without_a_cluster_are_told_what_is_missing(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    from training.distribution import strategy  # here: with TensorFlow, which the fast tests do without
+
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(RunError, match="needs TF_CONFIG"):
         strategy("workers")
