@@ -1,11 +1,13 @@
 """One line a request, with its id; text on a terminal, JSON elsewhere. Never picture bytes, file names or keys."""
 
+import json
 import logging
 import re
 import sys
 import time
-from typing import Literal, TextIO, cast
+from typing import Any, Literal, TextIO, cast
 
+import orjson
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -34,7 +36,7 @@ def configure(style: Literal["auto", "json", "text"], level: str) -> None:
     final: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if text
-        else [structlog.processors.ExceptionRenderer(plain), structlog.processors.JSONRenderer()]
+        else [structlog.processors.ExceptionRenderer(plain), structlog.processors.JSONRenderer(_as_json)]
     )
     sink = cast("TextIO", Sink(sys.stderr))
     numeric = logging.getLevelNamesMapping()[level.upper()]
@@ -52,6 +54,14 @@ def configure(style: Literal["auto", "json", "text"], level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(numeric, logging.WARNING), force=True)
+
+
+def _as_json(line: Any, **how: Any) -> str:
+    """In a quarter of the time that `json.dumps` takes, which knows more: half characters, very large numbers."""
+    try:
+        return orjson.dumps(line, **how).decode()
+    except orjson.JSONEncodeError:
+        return json.dumps(line, **how)
 
 
 class RequestLog:

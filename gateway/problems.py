@@ -1,7 +1,9 @@
 """What was raised becomes what is answered: problem+json (RFC 9457), or TensorFlow Serving's form on its paths."""
 
 import asyncio
+from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from fastapi import FastAPI
@@ -114,7 +116,7 @@ def _as_gateway_error(exc: Exception) -> GatewayError:
     if isinstance(exc, GatewayError):
         return exc
     if isinstance(exc, RequestValidationError):
-        return InvalidParameterError(_first_mistake(exc))
+        return InvalidParameterError(first_mistake(exc.errors()))
     if isinstance(exc, HTTPException) and exc.status_code == HTTPStatus.NOT_FOUND:
         return NotFoundError("There is nothing at this address; /docs lists what there is.")
     if isinstance(exc, HTTPException) and exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -122,8 +124,9 @@ def _as_gateway_error(exc: Exception) -> GatewayError:
     return GatewayError("The failure has been logged under this request id.")
 
 
-def _first_mistake(exc: RequestValidationError) -> str:
-    mistake = exc.errors()[0]
+def first_mistake(mistakes: Sequence[Any]) -> str:
+    """What pydantic says of a query string or a path, in a sentence."""
+    mistake = mistakes[0]
     name = str(mistake["loc"][-1])[:40]
     if mistake["type"] == "extra_forbidden":
         return f"There is no query parameter {name!r}; /docs lists those that there are."

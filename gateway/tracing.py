@@ -61,6 +61,8 @@ class _Silent:
 
 
 _SILENT = _Silent()
+_NOWHERE = nullcontext(_SILENT)
+"""Where nothing records: one for all, since it keeps nothing."""
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 _recorder: Recorder | None = None
 
@@ -100,7 +102,7 @@ def request(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> Iterator
     """A request from outside, for as long as the block runs. `headers`: ASGI's, names in lower case."""
     token = _current.set(_received(list(headers), request_id))
     try:
-        with _opened("request", {"request_id": request_id}, serves=True) as span:
+        with _opened("request", {"request_id": request_id}, serves=True) if _recorder else _NOWHERE as span:
             yield span
     finally:
         _current.reset(token)
@@ -108,7 +110,7 @@ def request(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> Iterator
 
 def span(name: str, attributes: Mapping[str, Attribute] = {}) -> AbstractContextManager[Span]:  # read only
     """A part of the request, for as long as the block runs."""
-    return _opened(name, attributes, serves=False) if _recorder else nullcontext(_SILENT)
+    return _opened(name, attributes, serves=False) if _recorder else _NOWHERE
 
 
 @contextmanager

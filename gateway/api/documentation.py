@@ -3,6 +3,8 @@
 from collections import defaultdict
 from typing import Any
 
+from pydantic import BaseModel
+
 from gateway.errors import (
     PICTURE_ERRORS,
     DeadlineError,
@@ -63,6 +65,23 @@ def form_of_pictures() -> dict[str, Any]:
         "additionalProperties": False,
     }
     return _body({"multipart/form-data": {"schema": schema}})
+
+
+def query_of(options: type[BaseModel]) -> dict[str, Any]:
+    """The query string that is read into `options`."""
+    schema = options.model_json_schema()
+    required = schema.get("required", ())
+    told = [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in required,
+            "description": meaning.pop("description"),
+            "schema": meaning,
+        }
+        for name, meaning in schema["properties"].items()
+    ]
+    return {"parameters": told}
 
 
 def add_limits(document: dict[str, Any], settings: Settings) -> None:

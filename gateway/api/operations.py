@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
@@ -12,7 +12,7 @@ from gateway import metrics
 from gateway.api.classify import ModelVersion, version_of
 from gateway.api.documentation import problems_of
 from gateway.errors import NoReplicaError, ShuttingDownError
-from gateway.services import Living, Running, Services
+from gateway.services import Services, lifecycle_of, services_of
 
 router = APIRouter(tags=["Operation"])
 
@@ -69,11 +69,11 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", summary="Can it classify?", responses=problems_of(NoReplicaError, ShuttingDownError))
-async def readyz(lifecycle: Living, services: Running) -> Health:
+async def readyz(request: Request) -> Health:
     """Answers 200 when some replica serves a version that this gateway accepts, and it has not been told to stop."""
-    if lifecycle.draining:
+    if lifecycle_of(request).draining:
         raise ShuttingDownError("This gateway stops; send requests to another one.", retry_after_s=1)
-    services.current_model()
+    services_of(request).current_model()
     return Health()
 
 
@@ -83,9 +83,9 @@ async def readyz(lifecycle: Living, services: Running) -> Health:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}, **problems_of()},
 )
-async def prometheus(services: Running) -> Response:
+async def prometheus(request: Request) -> Response:
     """Every instrument is described in docs/metrics.md."""
-    show_replicas(services)
+    show_replicas(services_of(request))
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -108,9 +108,9 @@ def show_replicas(services: Services) -> None:
 
 
 @router.get("/v1/labels", summary="The class names", responses=problems_of(NoReplicaError))
-async def labels(services: Running) -> Labels:
+async def labels(request: Request) -> Labels:
     """All names in output order, with the version they belong to."""
-    model = services.current_model()
+    model = services_of(request).current_model()
     described = model.description
     return Labels(
         labels=list(model.labels),
@@ -122,8 +122,9 @@ async def labels(services: Running) -> Labels:
 
 
 @router.get("/v1/models", summary="The replicas and their versions", responses=problems_of())
-async def models(services: Running) -> Models:
+async def models(request: Request) -> Models:
     """What an operator wants to see first."""
+    services = services_of(request)
     now = services.clock()
     model = services.pool.model
     return Models(

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 
 from gateway.limits import read_body
 from gateway.replicas.versions import Binding
-from gateway.services import Running
+from gateway.services import Services, services_of
 from gateway.tfserving import Call
 
 router = APIRouter(tags=["TensorFlow Serving"])
@@ -48,8 +48,9 @@ register_url_convertor("tf_name", NameConvertor())
 register_url_convertor("tf_digits", DigitsConvertor())
 
 
-async def predict(name: Name, request: Request, services: Running) -> Response:
+async def predict(name: Name, request: Request) -> Response:
     """Answered by the replica whose turn it is, in TensorFlow Serving's own words."""
+    services = services_of(request)
     if name != services.settings.model_name:
         return not_served(f"Servable not found for request: Latest({name})")
     services.in_flight.check()
@@ -58,21 +59,23 @@ async def predict(name: Name, request: Request, services: Running) -> Response:
         return await forward(request, services, body)
 
 
-async def metadata(name: Name, request: Request, services: Running) -> Response:
+async def metadata(name: Name, request: Request) -> Response:
     """Signatures and tensors of the version, as the replica whose turn it is tells them."""
+    services = services_of(request)
     if name != services.settings.model_name:
         return not_served(f"Servable not found for request: Latest({name})")
     return await forward(request, services, b"")
 
 
-async def status(name: Name, request: Request, services: Running) -> Response:
+async def status(name: Name, request: Request) -> Response:
     """Versions and states, as the replica whose turn it is tells them. All replicas: GET /v1/models."""
+    services = services_of(request)
     if name != services.settings.model_name:
         return not_served(f"Could not find any versions of model {name}")
     return await forward(request, services, b"")
 
 
-async def forward(request: Request, services: Running, body: bytes) -> Response:
+async def forward(request: Request, services: Services, body: bytes) -> Response:
     """The request to a replica and its answer back."""
     version = request.path_params.get("version")
     binding = Binding(str(int(version)) if version else None)  # 007 is 7 there, too

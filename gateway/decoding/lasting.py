@@ -6,8 +6,7 @@ one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 from gateway.decoding.processes import DecodeProcess, Processes
 from gateway.decoding.protocol import Share
@@ -28,7 +27,7 @@ class Lasting:
         self._nice = nice
         self._places = Shares(count)
         self._spare: list[DecodeProcess] = []
-        self._unwanted: set[asyncio.Task[None]] = set()
+        self._unwanted: set[asyncio.Task[Decoded]] = set()
         """Jobs that are finished for nobody."""
 
     @property
@@ -48,48 +47,40 @@ class Lasting:
             LargerShareError: it needs more than a share.
             GatewayError: it is refused, or ended its process.
         """
-        async with AsyncExitStack() as held:
-            await held.enter_async_context(self._places.held(1))
-            process = await held.enter_async_context(self._process())
-            job = asyncio.ensure_future(self._run(process, data, self._share))
-            try:
-                return await asyncio.shield(job)
-            except asyncio.CancelledError:
-                rest = asyncio.create_task(self._finish(job, held.pop_all()))
-                self._unwanted.add(rest)
-                rest.add_done_callback(self._unwanted.discard)
-                raise
-            finally:
-                del job  # its failure's traceback leads back here: a circle that would keep the picture in memory
+        await self._places.take(1)
+        job = asyncio.create_task(self._job(data))
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            self._unwanted.add(job)
+            job.add_done_callback(self._unwanted.discard)
+            raise
+        finally:
+            del job  # its failure's traceback leads back here: a circle that would keep the picture in memory
 
-    @staticmethod
-    async def _finish(job: "asyncio.Future[Decoded]", held: AsyncExitStack) -> None:
-        """Keep the place and the process until the job has ended, whatever its end."""
-        async with held:
+    async def _job(self, data: bytes) -> Decoded:
+        """A task of its own, which keeps the place and the process until it has ended, whatever its end."""
+        try:
+            process = self._spare_one() or await self._forked()
             try:
-                await asyncio.wait([job])
+                return await self._run(process, data, self._share)
             finally:
-                job.cancel()  # where the gateway stops
-            if not job.cancelled():
-                job.exception()  # seen: nobody else will
+                if process.idle:
+                    self._spare.append(process)
+                else:
+                    self._processes.kill(process)
+        finally:
+            self._places.give_back(1)
 
     def close(self) -> None:
         """They end by themselves."""
-        for rest in self._unwanted:
-            rest.cancel()
+        for job in self._unwanted:
+            job.cancel()
         while self._spare:
             self._spare.pop().close()
 
-    @asynccontextmanager
-    async def _process(self) -> AsyncIterator[DecodeProcess]:
-        process = self._spare_one() or await self._processes.fork(share_bytes=self._share.memory_bytes, nice=self._nice)
-        try:
-            yield process
-        finally:
-            if process.idle:
-                self._spare.append(process)
-            else:
-                self._processes.kill(process)
+    async def _forked(self) -> DecodeProcess:
+        return await self._processes.fork(share_bytes=self._share.memory_bytes, nice=self._nice)
 
     def _spare_one(self) -> DecodeProcess | None:
         while self._spare:

@@ -27,15 +27,23 @@ class Shares:
             TimeoutError: it was not free within `wait_s`.
         """
         share = min(share, self._total)
+        await self.take(share, wait_s=wait_s)
+        try:
+            yield
+        finally:
+            self.give_back(share)
+
+    async def take(self, share: int, *, wait_s: float | None = None) -> None:
+        """Like `held`, for a share that others give back than those who take it; at most the total."""
         if self._waiting or share > self._free:
             await self._turn(share, wait_s)
         else:
             self._free -= share
-        try:
-            yield
-        finally:
-            self._free += share
-            self._hand_out()
+
+    def give_back(self, share: int) -> None:
+        """What was taken."""
+        self._free += share
+        self._hand_out()
 
     async def _turn(self, share: int, wait_s: float | None) -> None:
         turn = asyncio.get_running_loop().create_future()

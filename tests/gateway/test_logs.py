@@ -16,6 +16,16 @@ def lines(capture: Capture) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capture.readouterr().err.splitlines()]
 
 
+@pytest.mark.parametrize(
+    "value", ["\ud800", 2**64, {1: 2}, {"a": object()}], ids=["half a character", "large", "keys", "other"]
+)
+def test_a_line_is_written_whatever_it_holds(value: object, capsys: Capture) -> None:
+    logs.configure("json", "info")
+    logs.log.info("hello", value=value)
+    (line,) = lines(capsys)
+    assert line["event"] == "hello"
+
+
 async def test_a_request_is_one_line_with_its_id(client: httpx.AsyncClient, jpeg: bytes, capsys: Capture) -> None:
     capsys.readouterr()
     logs.configure("json", "info")
