@@ -49,6 +49,7 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # we have our own: `tracing`, `metrics`
     )
     guards = _guards(settings)
     app.include_router(classify.router, dependencies=guards)

@@ -1,9 +1,8 @@
 """What is refused before any work is done: bytes while they arrive, requests in flight."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import allocator, metrics
@@ -21,16 +20,22 @@ async def stream_body(request: Request, *, max_bytes: int) -> AsyncIterator[byte
 
     Raises:
         BodyTooLargeError: at once where Content-Length says so, else with the first byte too many.
+        ClientDisconnect: nobody sends any more.
     """
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > max_bytes:
         raise too_large(max_bytes)
-    received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received > max_bytes:
-            raise too_large(max_bytes)
-        yield chunk
+    received, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        more = message.get("more_body", False)
+        if chunk := message.get("body"):
+            received += len(chunk)
+            if received > max_bytes:
+                raise too_large(max_bytes)
+            yield chunk
 
 
 async def read_body(request: Request, *, max_bytes: int) -> bytes:
@@ -49,6 +54,7 @@ class InFlight:
     def __init__(self, most: int) -> None:
         self._most = most
         self._now = 0
+        metrics.IN_FLIGHT.set_function(lambda: self._now)
 
     def check(self) -> None:
         """Is there a place? Asked before the body is read, which a refusal then saves.
@@ -59,21 +65,17 @@ class InFlight:
         if self._now >= self._most:
             raise OverloadedError(f"{self._most} requests are at work already.", retry_after_s=RETRY_AFTER_S)
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Hold a place for one request.
+    def __enter__(self) -> None:
+        """Hold a place for one request, for as long as the block runs.
 
         Raises:
             OverloadedError: there is none.
         """
         self.check()
         self._now += 1
-        metrics.IN_FLIGHT.set(self._now)
-        try:
-            yield
-        finally:
-            self._now -= 1
-            metrics.IN_FLIGHT.set(self._now)
+
+    def __exit__(self, *failure: object) -> None:
+        self._now -= 1
 
 
 class Bodies:
@@ -89,6 +91,7 @@ class Bodies:
         self._now = 0
         self._peak = 0
         """Since memory was last given back."""
+        metrics.BODY_BYTES.set_function(lambda: self._now)
 
     def add(self, count: int) -> None:
         """Bytes have come.
@@ -100,12 +103,10 @@ class Bodies:
             raise OverloadedError("The uploads that are at work already fill the memory.", retry_after_s=RETRY_AFTER_S)
         self._now += count
         self._peak = max(self._peak, self._now)
-        metrics.BODY_BYTES.set(self._now)
 
     def drop(self, count: int) -> None:
         """They are not needed any more."""
         self._now -= count
-        metrics.BODY_BYTES.set(self._now)
         if self._peak > MANY_BYTES and self._now < self._peak // LEFT_SHARE:
             self._peak = self._now
             self._give_back()
@@ -148,7 +149,7 @@ class CountBodies:
 
 
 def _has_body(scope: Scope) -> bool:
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-        for name, value in scope["headers"]
-    )
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+            return True
+    return False

@@ -106,8 +106,7 @@ def _note(span: tracing.Span, scope: Scope, route: str, status: int) -> None:
 
 
 def _record(scope: Scope, route: str, status: int, seconds: float) -> None:
-    metrics.REQUESTS.labels(route, status).inc()
-    metrics.REQUEST_SECONDS.labels(route).observe(seconds)
+    metrics.request_answered(route, status, seconds)
     quiet = route in ("/healthz", "/readyz", "/metrics")
     (log.debug if quiet else log.info)(
         "request",

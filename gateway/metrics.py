@@ -4,6 +4,7 @@
 """
 
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Literal, get_args
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -63,9 +64,27 @@ _STAGES = {name: STAGE_SECONDS.labels(name) for name in get_args(Stage)}
 IN_FLIGHT = Gauge("gateway_in_flight", "Classify and predict requests at work")
 
 
+# Each label's instrument is looked up once: `labels` takes as long as to count does.
+_requests = lru_cache(REQUESTS.labels)
+_request_seconds = lru_cache(REQUEST_SECONDS.labels)
+_attempt_seconds = lru_cache(ATTEMPT_SECONDS.labels)
+_pictures = lru_cache(PICTURES.labels)
+
+
+def request_answered(route: str, status: int, seconds: float) -> None:
+    """Count one request. `route`: its template, from a closed set."""
+    _requests(route, status).inc()
+    _request_seconds(route).observe(seconds)
+
+
 def attempt_finished(version: str, outcome: str, seconds: float) -> None:
     """Count one attempt."""
-    ATTEMPT_SECONDS.labels(version, outcome).observe(seconds)
+    _attempt_seconds(version, outcome).observe(seconds)
+
+
+def picture_decoded(image_format: str) -> None:
+    """Count one picture."""
+    _pictures(image_format).inc()
 
 
 def stage(name: Stage) -> AbstractContextManager[object]:

@@ -63,7 +63,7 @@ class Services:
         """File bytes to the model's input, in a process that may crash; see `imaging.decode`."""
         with metrics.stage("preprocess"), tracing.span("preprocess"):
             picture = (await self.decoders.decode(data)).picture()
-        metrics.PICTURES.labels(picture.format).inc()
+        metrics.picture_decoded(picture.format)
         return picture
 
     async def binding(self, request: Request, version: str | None) -> Binding:

@@ -66,4 +66,5 @@ class Sink(io.TextIOBase):
         return True
 
     def _writable(self) -> bool:
-        return any(event & select.POLLOUT for _, event in self._poll.poll(0))
+        told = self._poll.poll(0)
+        return bool(told and told[0][1] & select.POLLOUT)

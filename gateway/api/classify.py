@@ -149,7 +149,7 @@ async def classify(request: Request) -> Response:
     services.in_flight.check()
     with metrics.stage("read"):
         data = await uploads.read_picture_bytes(request, max_bytes=services.settings.max_upload_bytes)
-    with services.in_flight.one():
+    with services.in_flight:
         picture = await services.preprocess(data)
         prediction = await predict(services, picture, await services.binding(request, options.version))
     answer = Classification(
@@ -178,7 +178,7 @@ async def classify_batch(request: Request) -> Batch:
         pictures = await uploads.read_batch(
             request, max_bytes=settings.max_batch_bytes, max_images=settings.max_batch_images
         )
-    with services.in_flight.one():
+    with services.in_flight:
         outcomes = await outcomes_of(services, pictures, await services.binding(request, options.version))
     failures = [failure for failure in outcomes if isinstance(failure, GatewayError)]
     if len(failures) == len(outcomes) and all(map(is_of_the_whole, failures)):

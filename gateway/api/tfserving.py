@@ -55,7 +55,7 @@ async def predict(name: Name, request: Request) -> Response:
         return not_served(f"Servable not found for request: Latest({name})")
     services.in_flight.check()
     body = await read_body(request, max_bytes=services.settings.max_predict_bytes)
-    with services.in_flight.one():
+    with services.in_flight:
         return await forward(request, services, body)
 
 

@@ -131,7 +131,7 @@ async def test_more_requests_than_allowed_are_turned_away_before_their_body_is_r
         pytest.fail("it was read")
         yield jpeg
 
-    with services.in_flight.one():
+    with services.in_flight:
         refused = await client.post("/v1/classify", content=body(), headers={"Content-Type": "image/jpeg"})
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     assert refused.json()["type"] == "/problems/overloaded"
