@@ -53,7 +53,7 @@ class Lasting:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
             self._unwanted.add(job)
-            job.add_done_callback(self._unwanted.discard)
+            job.add_done_callback(self._ended_for_nobody)
             raise
         finally:
             del job  # its failure's traceback leads back here: a circle that would keep the picture in memory
@@ -71,6 +71,11 @@ class Lasting:
                     self._processes.kill(process)
         finally:
             self._places.give_back(1)
+
+    def _ended_for_nobody(self, job: "asyncio.Task[Decoded]") -> None:
+        self._unwanted.discard(job)
+        if not job.cancelled():
+            job.exception()  # seen: nobody else will
 
     def close(self) -> None:
         """They end by themselves."""

@@ -116,7 +116,10 @@ class RestClient:
     ) -> Reply:
         url = _url(rest_address(address), target)
         named = {**headers, **tracing.outgoing()}
-        request = httpx.Request(method, url, headers=named, content=body or None, extensions=self._extensions)
+        # As a stream, whose Host and Content-Length httpx leaves to aiohttp: to have both write them is 0.1 ms.
+        stream = httpx.ByteStream(body)
+        request = httpx.Request(method, url, headers=named, stream=stream, extensions=self._extensions)
+        request.read()
         answering = False
         _REUSED.set(False)
         _FRESH.set(self._distrusts_kept(address))

@@ -61,11 +61,13 @@ async def stopped_large(decoders: Decoders) -> tuple[psutil.Process, "asyncio.Ta
     return passing, job
 
 
-async def stopped_in_a_job(decoders: Decoders) -> tuple[psutil.Process, "asyncio.Task[object]"]:
+async def stopped_in_a_job(
+    decoders: Decoders, data: bytes = pictures.png(TINY)
+) -> tuple[psutil.Process, "asyncio.Task[object]"]:
     """The same, in the middle of a picture and not getting on with it."""
     worker = await the_worker(decoders)
     worker.suspend()
-    job = asyncio.create_task(decoders.decode(pictures.png(TINY)))
+    job = asyncio.create_task(decoders.decode(data))
     await until(lambda: not decoders.quick.idle)
     await asyncio.sleep(0)
     return worker, job
@@ -285,6 +287,17 @@ async def test_a_job_that_hangs_does_not_hang_for_ever_because_its_caller_left(s
         await job
     await until(lambda: worker not in workers())
     await decoders.decode(pictures.png(TINY))
+
+
+async def test_a_picture_that_is_refused_after_its_caller_has_left_is_no_defect(start_decoders: StartDecoders) -> None:
+    """Asyncio would report the refusal that nobody looked at."""
+    decoders = await start_decoders(count=1)
+    worker, job = await stopped_in_a_job(decoders, pictures.cut(pictures.png((50, 40)), 0.5))
+    job.cancel()
+    await asyncio.wait([job])
+    worker.resume()
+    await until(lambda: decoders.quick.idle == 1)
+    gc.collect()
 
 
 async def test_callers_that_leave_at_any_moment_leave_nothing_behind(start_decoders: StartDecoders) -> None:
