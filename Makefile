@@ -64,7 +64,7 @@ chaos: $(READY) ## Let replicas fail under load and report what clients see: eig
 containers: $(READY) ## Build the images and try them on the Docker Engine, Swarm included: a quarter of an hour
 	@$(PY) -m pytest -q -m docker tests/containers
 
-check: lint fast ## Format, lint, types, layers and the fast tests: a minute or two
+check: lint fast ## Format, lint, types, layers and the fast tests: a minute
 
 lint: $(READY) ## Format, lint, types and layers
 	@$(PY) -m ruff format --check --quiet $(CODE) || { echo "not formatted: run make fix" >&2; exit 1; }

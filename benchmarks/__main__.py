@@ -72,8 +72,10 @@ def _measure(line: Line, version: Path, small: Path, phone: Path, requests: int,
         costs.append(cost)
         bare.append(_bare(version))
     _, phone_cost = _costed(line, phone, 60, CLIENTS)
+    half = max(0, requests // 2 - 100 - rounds * count - 60)
+    first = line.load(small, count=half, clients=CLIENTS)
     early = line.whole_memory_mib()
-    rest = line.load(small, count=max(0, requests - 100 - rounds * count - 60), clients=CLIENTS)
+    last = line.load(small, count=requests - requests // 2, clients=CLIENTS)
     late, (_, peak) = line.whole_memory_mib(), line.memory_mib()
     whole = median((cost.gateway_s + cost.replicas_s) / count * 1000 for cost in costs)
     p50, p99 = (median(load.percentile(share) for load in loads) for share in (0.5, 0.99))
@@ -90,7 +92,7 @@ def _measure(line: Line, version: Path, small: Path, phone: Path, requests: int,
         ("latency p50", f"{p50:.0f} ms"),
         ("latency p99", f"{p99:.0f} ms"),
         ("p99 / p50", f"{p99 / p50:.2f}"),
-        ("failed requests", f"{sum(load.failures for load in (*loads, rest))} of {requests}"),
+        ("failed requests", f"{sum(load.failures for load in (*loads, first, last))} of {requests}"),
         (f"gateway memory after {requests:,} requests, decode processes included", f"{late:.0f} MiB"),
         ("largest that the gateway's own process was", f"{peak:.0f} MiB"),
         ("growth over the last half of them", f"{late - early:+.1f} MiB"),
