@@ -5,6 +5,7 @@ that moment, as a load balancer does. Swarm's own one needs IPVS in the kernel, 
 """
 
 import re
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from tests.containers.engine import (
 
 PYTHON = sys.executable
 GREETER, GREETING = 9999, "a container of the stack"
+OF_THE_STACK = "label=com.docker.stack.namespace=tf"
 SCRAPE = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/metrics').read().decode())"
 EXPORT_REVERSED = """
 from pathlib import Path
@@ -60,10 +62,17 @@ def swarm(checkout: Checkout, standin: str) -> Iterator[Checkout]:
     finally:
         docker("stack", "rm", "tf")
         docker("swarm", "leave", "--force")
-        wait_until(
-            lambda: not docker("ps", "-q", "--filter", "label=com.docker.stack.namespace=tf"), "the stack to end"
-        )
+        wait_until(nothing_is_left, "the stack to end")
         forget_releases()
+
+
+def nothing_is_left() -> bool:
+    """Of the stack's containers. A Swarm that is left leaves those that have ended, and they hold their images."""
+    if docker("ps", "--quiet", "--filter", OF_THE_STACK):
+        return False
+    for ended in docker("ps", "--all", "--quiet", "--filter", OF_THE_STACK).split():
+        subprocess.run(["docker", "rm", "--force", ended], capture_output=True, check=False)  # the engine may be at it
+    return not docker("ps", "--all", "--quiet", "--filter", OF_THE_STACK)
 
 
 @pytest.fixture(scope="module")
