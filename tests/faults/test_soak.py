@@ -109,10 +109,10 @@ def test_after_hours_of_work_with_faults_the_gateway_is_as_it_was(replica: Repli
         assert set(seen.statuses) <= {200, 503}  # on a machine that is busy otherwise, 70 % may become too much
         assert set(seen.problems) <= {"overloaded"}
         assert seen.statuses[200] > seen.count / 2
-        rss_mib = [round(look.rss_mib, 1) for look in looks]
+        rss_mib = [round(look.rss_mib, 1) for look in looks[len(looks) // 10 :]]
         grown = slope(rss_mib)
-        # A short look sees the steps that a long one evens out.
-        assert grown < (1 if SOAK_S >= 600 else 8), rss_mib[:: max(1, len(rss_mib) // 40)]
+        # A short look sees steps of 8 MiB, as the allocator takes them, at one and a half times their height.
+        assert grown < (1 if SOAK_S >= 600 else 16), " ".join(map(str, rss_mib[:: max(1, len(rss_mib) // 40)]))
         assert max(look.threads for look in looks) <= before.threads + 2
         # Under load both follow the connections, which follow the load; kept ones to replicas rest for a minute.
         wait_for(lambda: gateway.files() <= before.files + 8, within_s=120)
