@@ -72,8 +72,8 @@ def _measure(line: Line, version: Path, small: Path, phone: Path, requests: int,
         costs.append(cost)
         bare.append(_bare(version))
     _, phone_cost = _costed(line, phone, 60, CLIENTS)
-    half = max(0, requests // 2 - 100 - rounds * count - 60)
-    first = line.load(small, count=half, clients=CLIENTS)
+    left = max(0, requests // 2 - 100 - rounds * count - 60)  # of the first half
+    first = line.load(small, count=left, clients=CLIENTS)
     early = line.whole_memory_mib()
     last = line.load(small, count=requests - requests // 2, clients=CLIENTS)
     late, (_, peak) = line.whole_memory_mib(), line.memory_mib()

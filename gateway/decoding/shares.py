@@ -34,7 +34,11 @@ class Shares:
             self.give_back(share)
 
     async def take(self, share: int, *, wait_s: float | None = None) -> None:
-        """Like `held`, for a share that others give back than those who take it; at most the total."""
+        """Like `held`, for a share that others give back than those who take it; at most the total.
+
+        Raises:
+            TimeoutError: it was not free within `wait_s`.
+        """
         if self._waiting or share > self._free:
             await self._turn(share, wait_s)
         else:
