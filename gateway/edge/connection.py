@@ -8,7 +8,7 @@ request must be unambiguous, and a client that leaves ends the work that was bei
 import asyncio
 import re
 import urllib.parse
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import httptools
 from uvicorn._types import ASGI3Application
@@ -205,10 +205,13 @@ class Connection(HttpToolsProtocol):
             self.transport.write(logged_refusal(error, self.loop.time() - self._since))
             self.hang_up()
 
-    def _stop_parsing(self, error: GatewayError) -> None:
-        """From within a callback of the parser."""
+    def _stop_parsing(self, error: GatewayError) -> NoReturn:
+        """From within a callback of the parser.
+
+        What is raised is not what is kept: the traceback knows this connection, which would become garbage.
+        """
         self._mistake = error
-        raise error
+        raise httptools.HttpParserError
 
     def _head_too_large(self) -> GatewayError:
         settings = self._door.settings
