@@ -1,18 +1,14 @@
 """What is refused before any work is done: bytes while they arrive, requests in flight."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import allocator, metrics
+from gateway import metrics
 from gateway.errors import BodyTooLargeError, OverloadedError
 
 RETRY_AFTER_S = 1
-MANY_BYTES = 16 * 1024 * 1024
-"""Of bodies at once: more than ordinary traffic has at hand."""
-LEFT_SHARE = 16
-"""Freed memory is given back when one in so many of those bytes is left."""
 
 
 async def stream_body(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
@@ -79,18 +75,11 @@ class InFlight:
 
 
 class Bodies:
-    """Bytes of all bodies that are at hand at once, whatever stage their requests are in.
+    """Bytes of all bodies that are at hand at once, whatever stage their requests are in."""
 
-    When many have come at once and are gone, their memory is given back to the kernel: what else lives between them
-    would keep most of it, 20 to 50 MB after twenty uploads of 4 MB. It takes a millisecond, and no request waits long.
-    """
-
-    def __init__(self, most_bytes: int, give_back: Callable[[], object] = allocator.give_back) -> None:
+    def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._give_back = give_back
         self._now = 0
-        self._peak = 0
-        """Since memory was last given back."""
         metrics.BODY_BYTES.set_function(lambda: self._now)
 
     def add(self, count: int) -> None:
@@ -102,14 +91,10 @@ class Bodies:
         if self._now + count > self._most_bytes:
             raise OverloadedError("The uploads that are at work already fill the memory.", retry_after_s=RETRY_AFTER_S)
         self._now += count
-        self._peak = max(self._peak, self._now)
 
     def drop(self, count: int) -> None:
         """They are not needed any more."""
         self._now -= count
-        if self._peak > MANY_BYTES and self._now < self._peak // LEFT_SHARE:
-            self._peak = self._now
-            self._give_back()
 
 
 class CountBodies:

@@ -15,6 +15,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from gateway import allocator
 from gateway.edge.connection import Connection
 from gateway.edge.door import Door
 from gateway.lifecycle import Lifecycle
@@ -60,7 +61,7 @@ class Server(uvicorn.Server):
         """Say where we are."""
         self._door.most = _room_for(self._settings.max_connections)
         await super().startup(sockets)
-        self._watch = asyncio.create_task(self._door.watch())
+        self._endless = [asyncio.create_task(self._door.watch()), asyncio.create_task(allocator.give_back_regularly())]
         gc.freeze()  # what is there now stays: looking through it for garbage is 4 % of a request
         gc.set_threshold(20_000, 20, 20)  # a request makes few cycles; by default they are looked for twice in each
         host = "localhost" if self.config.host in ("127.0.0.1", "0.0.0.0", "::") else self.config.host  # noqa: S104
@@ -107,7 +108,8 @@ class Server(uvicorn.Server):
             async with asyncio.timeout(self.config.timeout_graceful_shutdown):
                 await self._wait_tasks_to_complete()
         await self._end_the_rest()
-        self._watch.cancel()
+        for task in self._endless:
+            task.cancel()
         with suppress(TimeoutError):
             async with asyncio.timeout(HURRY_S if self.force_exit else None):
                 await self.lifespan.shutdown()

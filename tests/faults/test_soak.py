@@ -26,9 +26,9 @@ pytestmark = pytest.mark.faults
 SOAK_S = float(os.environ.get("FAULTS_SOAK_S", "45"))
 WARM_UP = 1500
 """Requests before the first look: pools and caches fill."""
-AT_ONCE = 60
-"""Nearly as many as are let in at once: what memory requests take that pile up behind
-a stall of the machine is taken before the first look."""
+AT_ONCE, STALL_S = 60, 0.2
+"""Nearly as many as are let in at once, each waiting so long for its answer: what memory requests take that pile up
+behind a stall of the machine, and what of it the C library keeps, is taken before the first look."""
 EVERY_S = 1.0
 LOAD = 0.7
 """Of what the gateway is seen to carry beside the clients and the replica of this test."""
@@ -99,11 +99,10 @@ def slope(values: list[float]) -> float:
 
 
 def test_after_hours_of_work_with_faults_the_gateway_is_as_it_was(replica: Replica, tmp_path: Path) -> None:
-    with (
-        running_gateway(replica.address, tmp_path / "log", queue_wait_s="5") as gateway,
-        working_for(replica, WORK_S),
-    ):
-        capacity(gateway.port, clients=AT_ONCE, count=10 * AT_ONCE)
+    with running_gateway(replica.address, tmp_path / "log", queue_wait_s="5") as gateway:
+        with working_for(replica, STALL_S):
+            capacity(gateway.port, clients=AT_ONCE, count=10 * AT_ONCE)
+        replica.take(WORK_S)
         rate = LOAD * capacity(gateway.port, clients=8, count=600)
         before = at_rest(gateway, replica)
         with steady(lambda: gateway.port, per_second=rate) as seen, mischief(gateway.port, per_second=20):

@@ -21,6 +21,31 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 churn()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+BURST = """
+import asyncio
+from gateway.allocator import give_back_regularly, keep_freed_blocks
+keep_freed_blocks()
+
+def resident() -> int:
+    with open("/proc/self/statm") as pages:
+        return int(pages.read().split()[1]) * 4096
+
+async def main() -> None:
+    burst, small = [], []
+    for _ in range(200):
+        burst.append(bytearray(200_000))
+        small.append(bytearray(600))
+    full = resident()
+    burst.clear()
+    assert resident() > full - 2_000_000
+    async with asyncio.timeout(30):
+        regularly = asyncio.create_task(give_back_regularly(every_s=0.01))
+        while resident() > full - 35_000_000:
+            await asyncio.sleep(0.01)
+        regularly.cancel()
+
+asyncio.run(main())
+"""
 
 
 def page_faults(how: str, **environment: str) -> int:
@@ -28,6 +53,11 @@ def page_faults(how: str, **environment: str) -> int:
         [sys.executable, "-c", FAULTS, how], env=os.environ | environment, stdout=subprocess.PIPE, check=True
     )
     return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+def test_what_a_burst_leaves_below_small_things_that_live_on_goes_back_to_the_kernel() -> None:
+    subprocess.run([sys.executable, "-c", BURST], check=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
