@@ -13,7 +13,7 @@ import sys
 BY_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"}
 KEPT_BYTES = 4 * 1024 * 1024
 EVERY_S = 10.0
-"""Between two times that all free memory is given back: 0.3 ms each, and some 500 page faults until it is needed again."""
+"""Between two times that all free memory is given back: 0.3 ms each, and 500 page faults until it is needed again."""
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's malloc.h."""
 
