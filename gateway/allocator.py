@@ -9,6 +9,7 @@ import asyncio
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 
 BY_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"}
 KEPT_BYTES = 4 * 1024 * 1024
@@ -20,9 +21,9 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 def keep_freed_blocks() -> bool:
     """Set both thresholds where the C library has them and the environment does not; False: it has not."""
-    if sys.platform != "linux" or BY_ENVIRONMENT & os.environ.keys():
+    if BY_ENVIRONMENT & os.environ.keys():
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _of_glibc("mallopt")
     return mallopt is not None and all(mallopt(what, KEPT_BYTES) == 1 for what in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD))
 
 
@@ -31,7 +32,12 @@ async def give_back_regularly(every_s: float = EVERY_S) -> None:
 
     The thresholds apply to the heap's end alone: what small lives above a burst's blocks would keep them.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    trim = _of_glibc("malloc_trim")
     while trim:
         await asyncio.sleep(every_s)
         trim(0)
+
+
+def _of_glibc(name: str) -> Callable[..., int] | None:
+    """None: the C library has no such function."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None

@@ -22,13 +22,12 @@ churn()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 BURST = """
-import asyncio
+import asyncio, psutil
 from gateway.allocator import give_back_regularly, keep_freed_blocks
 keep_freed_blocks()
 
 def resident() -> int:
-    with open("/proc/self/statm") as pages:
-        return int(pages.read().split()[1]) * 4096
+    return psutil.Process().memory_info().rss
 
 async def main() -> None:
     burst, small = [], []
