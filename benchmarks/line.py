@@ -19,7 +19,7 @@ import psutil
 from benchmarks.load import Load
 
 START_WITHIN_S = 120
-NURSERY = "gateway.decoding.nursery"
+NURSERY = "gateway.decoding.forkserver"
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Line:
         return [child for child in self.process.children() if NURSERY not in child.cmdline()]
 
     def decoders(self) -> list[psutil.Process]:
-        """The nursery, and the decode processes that it has forked."""
-        nurseries = [child for child in self.process.children() if NURSERY in child.cmdline()]
-        return [one for nursery in nurseries for one in (nursery, *nursery.children())]
+        """The fork server, and the decode processes that it has forked."""
+        forkservers = [child for child in self.process.children() if NURSERY in child.cmdline()]
+        return [one for forkserver in forkservers for one in (forkserver, *forkserver.children())]
 
     def memory_mib(self) -> tuple[float, float]:
         """The gateway process's own resident memory: now, and at its peak."""

@@ -17,12 +17,12 @@ import numpy as np
 import psutil
 import uvloop
 
-from gateway import logs
-from gateway.contract import DESCRIBE, ServedModel, Terms, accept
 from gateway.errors import ReplicaError
 from gateway.imaging import Pixels, fingerprint
+from gateway.observe import logs
 from gateway.replicas.embedded import Embedded
 from gateway.tfserving import TFServing
+from gateway.tfserving.contract import DESCRIBE, ServedModel, Terms, accept
 from gateway.tfserving.grpc import GrpcClient
 from gateway.tfserving.rest import RestClient
 

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from gateway import allocator, logs, scheduling, telemetry, tracing
 from gateway.app import create_app
 from gateway.auth import KeysError
+from gateway.http.lifecycle import Lifecycle
+from gateway.http.server import Server
 from gateway.imaging import check_formats
-from gateway.lifecycle import Lifecycle
-from gateway.server import Server
+from gateway.observe import logs, telemetry, tracing
+from gateway.process import memory, scheduling
 from gateway.settings import Settings
 
 
@@ -31,7 +32,7 @@ def main() -> None:
         sys.exit(f"GATEWAY_API_KEYS_FILE: {mistake}")
     logs.configure(settings.log_format, settings.log_level)
     tracing.record_with(telemetry.recorder(os.environ))
-    allocator.keep_freed_blocks()
+    memory.keep_freed_blocks()
     if not settings.upstream:  # the model servers are our own, on the same cores
         scheduling.let_slices_end()
     listener = _bind(settings.host, settings.port)

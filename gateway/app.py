@@ -5,10 +5,13 @@ from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI, params
 
-from gateway import auth, limits, logs, problems
-from gateway.api import classify, documentation, operations, pages, tfserving
-from gateway.cors import CrossOrigin
-from gateway.lifecycle import Lifecycle
+from gateway import auth
+from gateway.admission import Bodies
+from gateway.api import classify, operations, pages, schema, tfserving
+from gateway.http import problems, uploads
+from gateway.http.cors import CrossOrigin
+from gateway.http.lifecycle import Lifecycle
+from gateway.observe import logs
 from gateway.services import running
 from gateway.settings import Settings
 from gateway.tfserving.rest import Transport
@@ -56,9 +59,9 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
     app.include_router(operations.router, dependencies=guards)
     app.include_router(tfserving.router, dependencies=guards)
     pages.mount(app)
-    documentation.add_limits(app.openapi(), settings)
+    schema.add_limits(app.openapi(), settings)
     problems.install(app, lifecycle)
-    app.add_middleware(limits.CountBodies, bodies=limits.Bodies(settings.max_bodies_bytes))
+    app.add_middleware(uploads.CountBodies, bodies=Bodies(settings.max_bodies_bytes))
     if settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)
     app.add_middleware(logs.RequestLog)  # added last, stands outermost

@@ -8,30 +8,31 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
-from gateway import imaging, metrics, tracing
+from gateway import imaging
+from gateway.admission import InFlight
 from gateway.auth import caller_of
-from gateway.contract import ServedModel, Terms
 from gateway.decoding.pool import Decoders
 from gateway.decoding.processes import Processes
 from gateway.decoding.protocol import Limits
 from gateway.errors import NoReplicaError
-from gateway.lag import LagProbe
-from gateway.lifecycle import Lifecycle
-from gateway.limits import InFlight
+from gateway.http.lifecycle import Lifecycle
+from gateway.observe import metrics, tracing
+from gateway.observe.lag import LagProbe
 from gateway.replicas.attempts import Attempts
+from gateway.replicas.balancing import choosing
 from gateway.replicas.catalog import Catalog
-from gateway.replicas.choosing import choosing
 from gateway.replicas.discovery import Discovery, Listed, Resolved
 from gateway.replicas.dispatch import RETRY_AFTER_S, Dispatcher
 from gateway.replicas.embedded import Embedded
 from gateway.replicas.health import Health
-from gateway.replicas.labelled import VersionLabels
 from gateway.replicas.pool import Pool
 from gateway.replicas.transitions import Transitions
+from gateway.replicas.version_labels import VersionLabels
 from gateway.replicas.versions import Binding, Canary, bind
 from gateway.replicas.waiting import WaitingLine
 from gateway.settings import Settings
 from gateway.tfserving import TFServing
+from gateway.tfserving.contract import ServedModel, Terms
 from gateway.tfserving.rest import RestClient, Transport
 
 

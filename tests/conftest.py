@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from gateway import logs
+from gateway.observe import logs
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 """Photos and recorded answers that lie beside the checkout where the product is developed."""

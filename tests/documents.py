@@ -9,8 +9,8 @@ from typing import Literal, get_args, get_origin
 
 from prometheus_client import REGISTRY
 
-from gateway import metrics
 from gateway.api.pages import problem_types
+from gateway.observe import metrics
 from gateway.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,14 +10,14 @@ from typing import Any
 import httpx
 import numpy as np
 
-from gateway import wire
-from gateway.contract import INPUT_RANGES
 from gateway.imaging import fingerprint, golden_picture
+from gateway.tfserving.contract import INPUT_RANGES
+from gateway.tfserving.json import nested_floats
 
 LABELS = ("anemone", "brittle_star", "crab", "sea_urchin")
 GOLDEN = (
     base64.b64encode(golden_picture().tobytes()),
-    *(wire.nested_floats(golden_picture(), span)[:2000] for span in INPUT_RANGES.values()),
+    *(nested_floats(golden_picture(), span)[:2000] for span in INPUT_RANGES.values()),
 )
 """By which a predict call with the golden picture is known, as bytes and as floats of every range."""
 Fault = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]

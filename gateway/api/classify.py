@@ -6,8 +6,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway import limits, metrics, problems, uploads
-from gateway.api.documentation import (
+from gateway.api.schema import (
     CONNECTION_PROBLEMS,
     PICTURE_PROBLEMS,
     REPLICA_PROBLEMS,
@@ -16,7 +15,6 @@ from gateway.api.documentation import (
     problems_of,
     query_of,
 )
-from gateway.contract import ServedModel
 from gateway.errors import (
     BodyTooLargeError,
     DuplicateFieldError,
@@ -31,11 +29,14 @@ from gateway.errors import (
     UnsupportedMediaTypeError,
     VersionNotServedError,
 )
+from gateway.http import problems, uploads
 from gateway.imaging import Picture
 from gateway.labels import top_k
+from gateway.observe import metrics
 from gateway.replicas.dispatch import Prediction
 from gateway.replicas.versions import Binding
 from gateway.services import Services, services_of
+from gateway.tfserving.contract import ServedModel
 
 BATCH_AT_ONCE = 8
 """Pictures of one batch at work at once: enough to keep the replicas busy, too few to shut others out."""
@@ -211,7 +212,7 @@ async def outcomes_of(services: Services, pictures: list[bytes], binding: Bindin
 async def outcome(services: Services, data: bytes, turns: asyncio.Semaphore, binding: Binding) -> Outcome:
     """One picture of a batch, whose failure must not end its neighbours."""
     if len(data) > services.settings.max_upload_bytes:
-        return limits.too_large(services.settings.max_upload_bytes)
+        return uploads.too_large(services.settings.max_upload_bytes)
     async with turns:
         try:
             picture = await services.preprocess(data)

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from gateway import metrics
 from gateway.api.classify import ModelVersion, version_of
-from gateway.api.documentation import problems_of
+from gateway.api.schema import problems_of
 from gateway.errors import NoReplicaError, ShuttingDownError
+from gateway.observe import metrics
 from gateway.services import Services, lifecycle_of, services_of
 
 router = APIRouter(tags=["Operation"])

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import JSONResponse
 
-from gateway.limits import read_body
+from gateway.http.uploads import read_body
 from gateway.replicas.versions import Binding
 from gateway.services import Services, services_of
 from gateway.tfserving import Call

@@ -1,4 +1,4 @@
-"""The gateway's end: it starts the nursery, asks it for decode processes, and hears how each of them ends."""
+"""The gateway's end: it starts the fork server, asks it for decode processes, and hears how each of them ends."""
 
 import asyncio
 import json
@@ -119,14 +119,14 @@ class DecodeProcess:
 
 
 class Processes:
-    """The nursery, and what it has forked."""
+    """The fork server, and what it has forked."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._starting = asyncio.Lock()
-        self._nursery: asyncio.subprocess.Process | None = None
+        self._forkserver: asyncio.subprocess.Process | None = None
         self._control: socket.socket | None = None
-        """None while there is no nursery."""
+        """None while there is no forkserver."""
         self._ready: asyncio.Future[None]
         self._ordered: deque[asyncio.Future[int]] = deque()
         """Forks asked for, in order."""
@@ -169,14 +169,14 @@ class Processes:
         return DecodeProcess(pid, ours, self._alive[pid])
 
     def kill(self, process: DecodeProcess) -> None:
-        """At once, whatever it is doing. By way of the nursery, which knows whether the pid is still its own."""
+        """At once, whatever it is doing. By way of the fork server, which knows whether the pid is still its own."""
         process.close()
         if self._control is not None and process.pid in self._alive:
             with suppress(OSError):
                 self._control.send(ORDER.pack(KILL, 0, process.pid, 0))
 
     async def _started(self) -> socket.socket:
-        """The socket of the nursery, started if there is none."""
+        """The socket of the fork server, started if there is none."""
         if self._control is None:
             async with self._starting:
                 if self._control is None:
@@ -190,8 +190,8 @@ class Processes:
         ours, theirs = _pair()
         start = {"control": theirs.fileno(), "parent": os.getpid(), "limits": self._limits._asdict()}
         with theirs:
-            self._nursery = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "gateway.decoding.nursery", json.dumps(start)),
+            self._forkserver = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "gateway.decoding.forkserver", json.dumps(start)),
                 cwd=PROJECT,
                 env={**os.environ, **ALLOCATOR},
                 stdin=asyncio.subprocess.DEVNULL,
@@ -207,10 +207,10 @@ class Processes:
             self._hang_up()
             await self._stopped()
             raise
-        log.debug("nursery started", pid=self._nursery.pid)
+        log.debug("fork server started", pid=self._forkserver.pid)
 
     def _hear(self, control: socket.socket) -> None:
-        """News of the nursery; its end is the end of all that it forked."""
+        """News of the fork server; its end is the end of all that it forked."""
         try:
             news = control.recv(NEWS.size, socket.MSG_WAITALL)
         except BlockingIOError:
@@ -218,7 +218,7 @@ class Processes:
         except OSError:
             news = b""
         if len(news) < NEWS.size:
-            log.error("nursery died")
+            log.error("fork server died")
             self._hang_up()
             return
         kind, pid, status = NEWS.unpack(news)
@@ -241,7 +241,7 @@ class Processes:
             ordered.set_exception(OSError(status, os.strerror(status)))
 
     def _hang_up(self) -> None:
-        """Without its socket the nursery ends, and its children with it."""
+        """Without its socket the fork server ends, and its children with it."""
         if self._control is None:
             return
         asyncio.get_running_loop().remove_reader(self._control)
@@ -250,22 +250,22 @@ class Processes:
         waiting: list[asyncio.Future[None] | asyncio.Future[int]] = [self._ready, *self._ordered]
         for future in waiting:
             if not future.done():
-                future.set_exception(ConnectionResetError("the nursery is gone"))
+                future.set_exception(ConnectionResetError("the fork server is gone"))
         for ended in self._alive.values():
             ended.set_result(None)
         self._ordered.clear()
         self._alive.clear()
 
     async def _stopped(self) -> None:
-        if self._nursery is None:
+        if self._forkserver is None:
             return
         try:
             async with asyncio.timeout(STOP_WITHIN_S):
-                await self._nursery.wait()
+                await self._forkserver.wait()
         except TimeoutError:
-            self._nursery.kill()
-            await self._nursery.wait()
-        self._nursery = None
+            self._forkserver.kill()
+            await self._forkserver.wait()
+        self._forkserver = None
 
 
 def lost() -> DecoderLostError:

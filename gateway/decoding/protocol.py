@@ -1,6 +1,6 @@
-"""What goes over the sockets between the gateway, the nursery and the decode processes. Fixed sizes, no pickle.
+"""What goes over the sockets between the gateway, the fork server and the decode processes. Fixed sizes, no pickle.
 
-A decode process has a socket of its own and at most one job: a job goes in, an answer comes out. The nursery has
+A decode process has a socket of its own and at most one job: a job goes in, an answer comes out. The fork server has
 another: orders go in, an order to fork with the process's socket attached, and news comes out.
 """
 

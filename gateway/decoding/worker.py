@@ -1,7 +1,7 @@
 """What runs in a decode process: one picture after the other, under limits that the kernel keeps.
 
 Nothing here needs the gateway's help to end: a timer counts the CPU time of each picture and kills, memory has
-a ceiling, files cannot be written, and the death of the nursery is its own.
+a ceiling, files cannot be written, and the death of the fork server is its own.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 from gateway.decoding.protocol import ANSWER, DECODED, JOB, LARGER, REFUSED, Limits, Share, refusal
 from gateway.errors import GatewayError, LargerShareError
 from gateway.imaging import ALL_FORMATS, decode
-from gateway.orphans import die_with
+from gateway.process.orphans import die_with
 
 BESIDE_PIXELS_BYTES = 48 * 1024 * 1024
 """Colour transforms, the resize's tables, Python itself."""
@@ -24,9 +24,9 @@ FILE_COPIES = 4
 """At most that many of the uploaded file lie in memory at once: as received, and within parser and decoder."""
 
 
-def run(jobs: socket.socket, limits: Limits, *, nursery: int, share_bytes: int, nice: int) -> None:
+def run(jobs: socket.socket, limits: Limits, *, forkserver: int, share_bytes: int, nice: int) -> None:
     """The whole life of a decode process."""
-    die_with(nursery)
+    die_with(forkserver)
     _restrict(share_bytes + FILE_COPIES * limits.max_upload_bytes + BESIDE_PIXELS_BYTES, nice)
     jobs.setblocking(True)
     while head := jobs.recv(JOB.size, socket.MSG_WAITALL):

@@ -9,14 +9,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from gateway import metrics, tracing
-from gateway.contract import ServedModel
 from gateway.errors import AttemptTimeoutError, ReplicaBusyError, ReplicaError
-from gateway.lag import LagProbe
+from gateway.observe import metrics, tracing
+from gateway.observe.lag import LagProbe
 from gateway.replicas.pool import Pool
 from gateway.replicas.replica import Replica
 from gateway.replicas.transitions import Transitions
 from gateway.replicas.waiting import WaitingLine
+from gateway.tfserving.contract import ServedModel
 
 STALL_S = 0.1
 """A time-out seen while the event loop itself was so late says nothing about the replica."""

@@ -5,9 +5,9 @@ from collections.abc import Collection
 import structlog
 
 from gateway import imaging
-from gateway.contract import DESCRIBE, ServedModel, Terms, accept
 from gateway.errors import ContractError
 from gateway.tfserving import TFServing
+from gateway.tfserving.contract import DESCRIBE, ServedModel, Terms, accept
 
 log = structlog.get_logger()
 

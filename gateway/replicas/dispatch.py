@@ -14,8 +14,6 @@ from typing import Any, Generic, NoReturn
 
 import structlog
 
-from gateway import metrics
-from gateway.contract import ServedModel
 from gateway.errors import (
     AttemptTimeoutError,
     ConnectionLostError,
@@ -32,6 +30,7 @@ from gateway.errors import (
 )
 from gateway.imaging import Pixels
 from gateway.labels import Probabilities
+from gateway.observe import metrics
 from gateway.replicas.attempts import Answer, Ask, Attempts
 from gateway.replicas.budget import RetryBudget
 from gateway.replicas.pool import Pool
@@ -41,6 +40,7 @@ from gateway.replicas.transitions import Transitions
 from gateway.replicas.versions import Binding
 from gateway.replicas.waiting import WaitingLine
 from gateway.tfserving import Call, Reply, TFServing
+from gateway.tfserving.contract import ServedModel
 
 MAX_ATTEMPTS = 3
 RETRY_AFTER_S = 1

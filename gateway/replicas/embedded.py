@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from gateway.orphans import die_with
+from gateway.process.orphans import die_with
 from gateway.settings import CORES
 
 FIRST_PAUSE_S = 1.0

@@ -11,8 +11,6 @@ from random import uniform
 
 import structlog
 
-from gateway import metrics
-from gateway.contract import ServedModel
 from gateway.errors import (
     AttemptTimeoutError,
     BadAnswerError,
@@ -22,7 +20,8 @@ from gateway.errors import (
     ReplicaRejectedError,
     ReplicaUnreachableError,
 )
-from gateway.lag import LagProbe
+from gateway.observe import metrics
+from gateway.observe.lag import LagProbe
 from gateway.replicas.attempts import STALL_S
 from gateway.replicas.catalog import Catalog
 from gateway.replicas.discovery import Discovery
@@ -31,6 +30,7 @@ from gateway.replicas.replica import Replica
 from gateway.replicas.transitions import Transitions
 from gateway.replicas.waiting import WaitingLine
 from gateway.tfserving import TFServing
+from gateway.tfserving.contract import ServedModel
 
 AVAILABLE = "AVAILABLE"
 LEAST_PAUSE_S = 0.1

@@ -18,9 +18,9 @@ The rules, in the order in which a request meets them:
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import median
 
-from gateway.contract import ServedModel
-from gateway.replicas.choosing import Choosing, RoundRobin
+from gateway.replicas.balancing import Choosing, RoundRobin
 from gateway.replicas.replica import SAMPLES_TO_JUDGE, Replica
+from gateway.tfserving.contract import ServedModel
 
 FAILURES_TO_EJECT = 2
 FIRST_EJECTION_S = 1.0

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gateway.contract import ServedModel
+from gateway.tfserving.contract import ServedModel
 
 State = Literal["available", "ejected", "not ready"]
 NEVER = float("-inf")

@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 
 import structlog
 
-from gateway import metrics
+from gateway.observe import metrics
 from gateway.replicas.replica import Replica, State
 
 log = structlog.get_logger()

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from gateway.contract import ServedModel, Signature
 from gateway.errors import (
     ReplicaBusyError,
     ReplicaError,
@@ -14,6 +13,7 @@ from gateway.errors import (
 )
 from gateway.imaging import Pixels
 from gateway.labels import Description, Probabilities
+from gateway.tfserving.contract import ServedModel, Signature
 
 
 @dataclass(frozen=True)

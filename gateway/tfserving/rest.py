@@ -19,8 +19,6 @@ import orjson
 from httpx_aiohttp import AiohttpTransport
 from pydantic import ValidationError
 
-from gateway import tracing, wire
-from gateway.contract import ServedModel, Signature, Tensor
 from gateway.errors import (
     BadAnswerError,
     ConnectionLostError,
@@ -30,8 +28,10 @@ from gateway.errors import (
 )
 from gateway.imaging import Pixels
 from gateway.labels import Description, Probabilities
+from gateway.observe import tracing
 from gateway.tfserving import Call, Reply
-from gateway.tfserving.addresses import rest_address
+from gateway.tfserving.contract import ServedModel, Signature, Tensor
+from gateway.tfserving.json import describe_body, description_text, predict_body, probabilities
 
 Transport = httpx.AsyncBaseTransport
 """The wire; tests put scripted replicas there."""
@@ -81,9 +81,9 @@ class RestClient:
     async def describe(self, address: str, model: str, version: int) -> Description:
         """What one version says of itself: labels, fingerprint, metrics."""
         target = f"/v1/models/{quote(model)}/versions/{version}:predict"
-        reply = await self._send("POST", address, target, _JSON, wire.describe_body())
+        reply = await self._send("POST", address, target, _JSON, describe_body())
         try:
-            return Description.model_validate_json(wire.description_text(reply.body_if_200()))
+            return Description.model_validate_json(description_text(reply.body_if_200()))
         except ValidationError as cause:
             raise BadAnswerError("describe answers with another document than this gateway knows") from cause
 
@@ -92,8 +92,8 @@ class RestClient:
     ) -> Probabilities:
         """Probabilities of one picture; REST has no word for `timeout_s`."""
         target = f"/v1/models/{quote(model.name)}/versions/{model.version}:predict"
-        reply = await self._send("POST", address, target, _JSON, wire.predict_body(model, pixels))
-        return wire.probabilities(model, reply.body_if_200())
+        reply = await self._send("POST", address, target, _JSON, predict_body(model, pixels))
+        return probabilities(model, reply.body_if_200())
 
     async def forward(self, address: str, call: Call) -> Reply:
         """A client's own call, and whatever the replica answers to it."""
@@ -224,3 +224,14 @@ def _shape(told: object) -> tuple[int, ...] | None:
     if told.get("unknown_rank"):
         return None
     return tuple(int(dim["size"]) for dim in told.get("dim", ()))
+
+
+def rest_address(address: str) -> str:
+    """`a:8501/9000` -> `a:8501`."""
+    return address.partition("/")[0]
+
+
+def grpc_address(address: str, usual_port: int) -> str:
+    """`a:8501/9000` -> `a:9000`; `a:8501` -> `a:` and the usual port."""
+    rest, _, port = address.partition("/")
+    return f"{rest.rpartition(':')[0]}:{port or usual_port}"

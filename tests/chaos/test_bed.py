@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.contract import ServedModel, Terms, accept
 from gateway.errors import ReplicaError
 from gateway.imaging import Pixels, fingerprint
 from gateway.tfserving import TFServing
+from gateway.tfserving.contract import ServedModel, Terms, accept
 from gateway.tfserving.grpc import GrpcClient
 from gateway.tfserving.rest import RestClient
 from tests.chaos import report

@@ -285,7 +285,7 @@ def test_with_the_overlay_for_keys_only_callers_with_a_key_may_ask(laptop: Check
 
 def test_a_change_of_code_renews_the_gateway_and_leaves_the_replicas_alone(laptop: Checkout) -> None:
     gateway, replicas = containers("gateway"), containers("tf_model_serving")
-    logs = laptop.path / "gateway/logs.py"
+    logs = laptop.path / "gateway/observe/logs.py"
     logs.write_text(logs.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
     laptop.sh(documented("docker compose up --build --detach"))
     wait_until(lambda: answers_200(f"{laptop.url}/readyz"), "the gateway to be ready again")

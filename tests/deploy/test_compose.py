@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.server import GRACE_S
+from gateway.http.server import GRACE_S
 from tests.documents import ROOT
 
 FILES = sorted(ROOT.glob("docker-compose*.yml"))

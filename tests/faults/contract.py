@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 from gateway.api.pages import problem_types
-from gateway.problems import MEDIA_TYPE, TF_SERVING_PATHS
+from gateway.http.problems import MEDIA_TYPE, TF_SERVING_PATHS
 
 SLUGS = {kind.slug for kind in problem_types()}
 FIELDS = {"type", "title", "status", "detail", "request_id"}

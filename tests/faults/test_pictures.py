@@ -48,7 +48,7 @@ def sent(gateway: Gateway, files: Sequence[bytes], *, at_once: int = 1) -> list[
 
 
 def decoders(gateway: Gateway) -> list[psutil.Process]:
-    """Its decode processes, the nursery left out."""
+    """Its decode processes, the fork server left out."""
     return gateway.line.decoders()[1:]
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from starlette.requests import Request
 
-from gateway import logs
 from gateway.auth import MOST_ADDRESSES, MOST_BAD_KEYS, BadKeys, KeysError, client_address, read_keys
+from gateway.observe import logs
 from tests.fakes import FakeReplica
 from tests.gateway.conftest import Start
 

@@ -77,7 +77,7 @@ def test_no_child_outlives_a_gateway_that_is_killed(demo_models: Path) -> None:
         line.started.kill()
         gone, alive = psutil.wait_procs(children, timeout=30)
         assert alive == []
-        assert len(gone) >= 3, "a model server, the nursery and a decode process"
+        assert len(gone) >= 3, "a model server, the fork server and a decode process"
 
 
 @pytest.mark.parametrize("transport", ["rest", "grpc"])

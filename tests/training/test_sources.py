@@ -188,7 +188,7 @@ def test_a_model_saved_by_keras_2_answers_as_it_did(old_files: Path) -> None:
 def test_its_probabilities_are_kept_and_its_range_is_what_one_says(
     old_files: Path, uploads: list[Picture], input_range: str
 ) -> None:
-    from gateway.contract import INPUT_RANGES
+    from gateway.tfserving.contract import INPUT_RANGES
     from training.sources.keras_file import load
 
     low, high = INPUT_RANGES[input_range]

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from gateway.contract import INPUT_RANGES
+from gateway.tfserving.contract import INPUT_RANGES
 from training import model as network
 from training.errors import JudgementError
 from training.evaluate import Rows

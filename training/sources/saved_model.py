@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from gateway.contract import BYTES, DESCRIBE, FLOATS, INPUT_RANGES
+from gateway.tfserving.contract import BYTES, DESCRIBE, FLOATS, INPUT_RANGES
 from gateway.labels import Description
 from training.errors import JudgementError
 from training.evaluate import Rows

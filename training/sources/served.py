@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 
-from gateway.contract import DESCRIBE, ServedModel, Terms, accept
+from gateway.tfserving.contract import DESCRIBE, ServedModel, Terms, accept
 from gateway.errors import ContractError, ReplicaError
 from gateway.imaging import fingerprint
 from gateway.tfserving.rest import RestClient

@@ -40,7 +40,7 @@ SLOW = pictures.png((1600, 1200))
 
 def workers() -> list[psutil.Process]:
     """The decode processes that are there now: what this process's children have forked."""
-    return [worker for nursery in psutil.Process().children() for worker in nursery.children()]
+    return [worker for forkserver in psutil.Process().children() for worker in forkserver.children()]
 
 
 async def the_worker(decoders: Decoders) -> psutil.Process:
@@ -345,11 +345,11 @@ async def test_a_decode_process_has_a_ceiling_of_memory(start_decoders: StartDec
 async def test_the_nursery_is_replaced_when_it_dies(start_decoders: StartDecoders) -> None:
     decoders = await start_decoders()
     worker = await the_worker(decoders)
-    (nursery,) = psutil.Process().children()
-    nursery.kill()
+    (forkserver,) = psutil.Process().children()
+    forkserver.kill()
     await until(lambda: not worker.is_running())
     assert (await decoders.decode(pictures.png(TINY))).width == TINY[0]
-    assert psutil.Process().children() != [nursery]
+    assert psutil.Process().children() != [forkserver]
 
 
 async def test_nothing_is_left_when_the_gateway_closes(start_decoders: StartDecoders) -> None:

@@ -1,10 +1,10 @@
 """Pools of ready replicas named a, b, c, without a network or a clock."""
 
-from gateway.contract import ServedModel
 from gateway.labels import Description, Preprocessing
-from gateway.replicas.choosing import Choosing
+from gateway.replicas.balancing import Choosing
 from gateway.replicas.pool import Pool
 from gateway.replicas.replica import Replica
+from gateway.tfserving.contract import ServedModel
 
 
 def served(version: str) -> ServedModel:

@@ -1,0 +1,134 @@
+"""What the OpenAPI document says beyond the signatures of the routes: bodies, examples, every problem."""
+
+from collections import defaultdict
+from typing import Any
+
+from pydantic import BaseModel
+
+from gateway.errors import (
+    PICTURE_ERRORS,
+    DeadlineError,
+    DecoderCrashedError,
+    DecoderLostError,
+    GatewayError,
+    HeadTooLargeError,
+    MalformedRequestError,
+    NoReplicaError,
+    RequestTimeoutError,
+    ShuttingDownError,
+    TooManyBadKeysError,
+    TooManyConnectionsError,
+    UnauthorizedError,
+    UpstreamError,
+    UrlTooLongError,
+)
+from gateway.http.problems import MEDIA_TYPE, Problem
+from gateway.settings import Settings
+
+PICTURE_PROBLEMS: tuple[type[GatewayError], ...] = (*PICTURE_ERRORS, DecoderCrashedError, DecoderLostError)
+CONNECTION_PROBLEMS: tuple[type[GatewayError], ...] = (
+    UnauthorizedError,
+    TooManyBadKeysError,
+    MalformedRequestError,
+    RequestTimeoutError,
+    UrlTooLongError,
+    HeadTooLargeError,
+    TooManyConnectionsError,
+    ShuttingDownError,
+)
+REPLICA_PROBLEMS: tuple[type[GatewayError], ...] = (UpstreamError, NoReplicaError, DeadlineError)
+RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif")
+
+_BINARY = {"type": "string", "format": "binary"}
+
+
+def one_picture() -> dict[str, Any]:
+    """Body of /v1/classify: a form with one file, or the file itself."""
+    form = {
+        "schema": {
+            "type": "object",
+            "properties": {"image": {**_BINARY, "description": "The picture."}},
+            "required": ["image"],
+            "additionalProperties": False,
+        }
+    }
+    return _body({"multipart/form-data": form, **{media_type: {"schema": _BINARY} for media_type in RAW_TYPES}})
+
+
+def form_of_pictures() -> dict[str, Any]:
+    """Body of /v1/classify/batch: a form with several files of one name."""
+    pictures = {"type": "array", "items": _BINARY, "minItems": 1, "description": "The pictures, in order."}
+    schema = {
+        "type": "object",
+        "properties": {"image": pictures},
+        "required": ["image"],
+        "additionalProperties": False,
+    }
+    return _body({"multipart/form-data": {"schema": schema}})
+
+
+def query_of(options: type[BaseModel]) -> dict[str, Any]:
+    """The query string that is read into `options`."""
+    schema = options.model_json_schema()
+    required = schema.get("required", ())
+    told = [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in required,
+            "description": meaning.pop("description"),
+            "schema": meaning,
+        }
+        for name, meaning in schema["properties"].items()
+    ]
+    return {"parameters": told}
+
+
+def add_limits(document: dict[str, Any], settings: Settings) -> None:
+    """Write what this gateway is set to allow into its OpenAPI document."""
+    paths = document["paths"]
+    paths["/v1/classify"]["post"]["description"] += f" At most {settings.max_upload_bytes:,} bytes."
+    batch = paths["/v1/classify/batch"]["post"]
+    batch["description"] += f" At most {settings.max_batch_bytes:,} bytes."
+    if settings.api_keys_file:
+        bearer = {"type": "http", "scheme": "bearer", "description": "The API key that the operator gave you."}
+        document["components"]["securitySchemes"] = {"key": bearer}
+        document["security"] = [{"key": []}]
+    form = batch["requestBody"]["content"]["multipart/form-data"]["schema"]
+    form["properties"]["image"]["maxItems"] = settings.max_batch_images
+
+
+def _body(content: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def problems_of(*errors: type[GatewayError]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: each status with an example of every problem that has it."""
+    by_status: dict[int, list[type[GatewayError]]] = defaultdict(list)
+    every: tuple[type[GatewayError], ...] = (*errors, GatewayError)
+    for error in every:
+        by_status[error.status].append(error)
+    return {status: _response(kinds) for status, kinds in sorted(by_status.items())}
+
+
+def _response(kinds: list[type[GatewayError]]) -> dict[str, Any]:
+    return {
+        "description": "; ".join(kind.title for kind in kinds) + ".",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": Problem.model_json_schema(),
+                "examples": {kind.slug: {"summary": kind.title, "value": _example(kind)} for kind in kinds},
+            }
+        },
+    }
+
+
+def _example(kind: type[GatewayError]) -> dict[str, Any]:
+    problem = Problem(
+        type=f"/problems/{kind.slug}",
+        title=kind.title,
+        status=kind.status,
+        detail=kind.advice,
+        request_id="9f1c2c0e6b0b4f0c8a52c0ffee000001",
+    )
+    return problem.model_dump()

@@ -1,0 +1,141 @@
+"""uvicorn, told how long to wait for whom: connections at the front, signals at the end."""
+
+import asyncio
+import gc
+import resource
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from types import FrameType
+
+import structlog
+import uvicorn
+from starlette.types import ASGIApp
+
+from gateway.http.connection import Connection
+from gateway.http.connections import Door
+from gateway.http.lifecycle import Lifecycle
+from gateway.process import memory
+from gateway.settings import Settings
+
+GRACE_S = 5
+"""For an answer to reach its client after the request's own deadline."""
+HURRY_S = 2
+"""For replicas of our own to end, after a second signal."""
+FILES_OF_OUR_OWN = 256
+"""File descriptors that are not clients' connections: replicas, decode processes, the log."""
+
+log = structlog.get_logger()
+
+
+class Server(uvicorn.Server):
+    """Ends with 0 after a signal: first it drains, then finishes what is in flight, then cancels what is left."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, lifecycle: Lifecycle) -> None:
+        self._settings = settings
+        self._lifecycle = lifecycle
+        self._drained_at = 0.0
+        self._to_say: dict[str, str | float] = {}
+        self._door = Door(settings, lifecycle)
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                http=partial(Connection, door=self._door),  # type: ignore[arg-type]  # called as the class would be
+                loop="uvloop",
+                ws="none",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=settings.keep_alive_s,  # type: ignore[arg-type]  # it is only added to a time
+                timeout_graceful_shutdown=int(settings.deadline_s) + GRACE_S,
+            )
+        )
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Say where we are."""
+        self._door.most = _room_for(self._settings.max_connections)
+        await super().startup(sockets)
+        self._endless = [asyncio.create_task(self._door.watch()), asyncio.create_task(memory.give_back_regularly())]
+        gc.freeze()  # what is there now stays: looking through it for garbage is 4 % of a request
+        gc.set_threshold(20_000, 20, 20)  # a request makes few cycles; by default they are looked for twice in each
+        host = "localhost" if self.config.host in ("127.0.0.1", "0.0.0.0", "::") else self.config.host  # noqa: S104
+        log.info("listening", url=f"http://{host}:{self.config.port}")
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """See `handle_exit`."""
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM: drain and finish. Ctrl-C: finish, since whoever sits there waits. A second one: stop at once."""
+        if self._lifecycle.draining:
+            self.should_exit = self.force_exit = True
+            return
+        drain_s = self._settings.drain_s if sig == signal.SIGTERM else 0.0
+        self._lifecycle.draining = True
+        self._drained_at = time.monotonic() + drain_s
+        within_s = drain_s + (self.config.timeout_graceful_shutdown or 0)
+        self._to_say = {"signal": signal.Signals(sig).name, "accepting_s": drain_s, "within_s": within_s}
+
+    async def on_tick(self, counter: int) -> bool:
+        """Stop?"""
+        if self._to_say:  # a gateway that waits for a slow client must not look hung
+            log.info("stopping", **self._to_say)  # not in the handler, which may stand in the middle of a request
+            self._to_say = {}
+        drained = self._lifecycle.draining and time.monotonic() >= self._drained_at
+        return await super().on_tick(counter) or drained
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, finish within the grace, answer the rest with 503."""
+        for server in self.servers:
+            server.close()
+        for listener in sockets or ():
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                await self._wait_tasks_to_complete()
+        await self._end_the_rest()
+        for task in self._endless:
+            task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HURRY_S if self.force_exit else None):
+                await self.lifespan.shutdown()
+
+    async def _end_the_rest(self) -> None:
+        self._lifecycle.grace_over = True
+        if left := set(self.server_state.tasks):
+            log.warning("grace is over", cancelled=len(left))
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=1)
+        for connection in list(self.server_state.connections):
+            connection.transport.close()
+
+
+def _room_for(connections: int) -> int:
+    """As many of these as there are file descriptors for, once the soft limit is raised as far as it goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + FILES_OF_OUR_OWN
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return connections
+    room = max(soft - FILES_OF_OUR_OWN, soft // 2)
+    log.warning("few file descriptors", limit=soft, connections=room, wanted=wanted)
+    return room

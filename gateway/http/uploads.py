@@ -1,0 +1,221 @@
+"""The body of an upload to the bytes of its pictures: a multipart form, or the raw body. In memory, strictly.
+
+FastAPI's own form parsing is not used: it spools to disk, lets the last of two equal fields win, takes a form
+that was cut off, and has no limits before it has read everything.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from python_multipart.exceptions import MultipartParseError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.admission import Bodies
+from gateway.errors import (
+    BodyTooLargeError,
+    DuplicateFieldError,
+    InvalidMultipartError,
+    MissingImageError,
+    NotAFileError,
+    TooManyImagesError,
+    UnknownFieldError,
+    UnsupportedMediaTypeError,
+)
+
+FIELD = "image"
+MAX_BOUNDARY_BYTES = 70
+"""RFC 2046 §5.1.1."""
+
+
+async def read_picture_bytes(request: Request, *, max_bytes: int) -> bytes:
+    """The one picture of `POST /v1/classify`: the multipart file field `image`, or the raw `image/*` body.
+
+    Raises:
+        GatewayError: 400, 413 or 415; see `errors`.
+    """
+    media_type, options = _content_type(request)
+    if media_type.startswith("image/"):
+        return await read_body(request, max_bytes=max_bytes)
+    if media_type != "multipart/form-data":
+        raise UnsupportedMediaTypeError(
+            f"The body is {media_type or 'without a Content-Type'}. Send multipart/form-data with a file field "
+            "`image`, or the bytes of the picture with their type, such as Content-Type: image/jpeg."
+        )
+    body = stream_body(request, max_bytes=max_bytes)
+    return (await _read_form(body, options, most=1))[0]
+
+
+async def read_batch(request: Request, *, max_bytes: int, max_images: int) -> list[bytes]:
+    """The pictures of `POST /v1/classify/batch`, in order: every file field `image` of the multipart form.
+
+    Raises:
+        GatewayError: 400, 413 or 415; see `errors`.
+    """
+    media_type, options = _content_type(request)
+    if media_type != "multipart/form-data":
+        raise UnsupportedMediaTypeError(
+            f"The body is {media_type or 'without a Content-Type'}. Send multipart/form-data with a file field "
+            "`image` for each picture."
+        )
+    return await _read_form(stream_body(request, max_bytes=max_bytes), options, most=max_images)
+
+
+def _content_type(request: Request) -> tuple[str, dict[bytes, bytes]]:
+    if (encoding := request.headers.get("content-encoding", "identity").lower()) != "identity":
+        raise UnsupportedMediaTypeError(
+            f"The body has the Content-Encoding {encoding[:20]}; send the picture as it is, it is compressed already."
+        )
+    media_type, options = parse_options_header(request.headers.get("content-type", ""))
+    return media_type.decode("latin-1"), options
+
+
+async def _read_form(body: AsyncIterator[bytes], options: dict[bytes, bytes], *, most: int) -> list[bytes]:
+    boundary = options.get(b"boundary", b"")
+    if not 0 < len(boundary) <= MAX_BOUNDARY_BYTES:
+        raise InvalidMultipartError(
+            "The Content-Type names no usable boundary; let your HTTP library write that header."
+        )
+    form = _Form(most)
+    parser = MultipartParser(boundary, form.callbacks())
+    try:
+        async for chunk in body:
+            parser.write(chunk)
+    except MultipartParseError as cause:
+        raise InvalidMultipartError("The form is malformed; let your HTTP library build it.") from cause
+    if not form.ended:
+        raise InvalidMultipartError("The form breaks off before its closing boundary; send it again, whole.")
+    if not form.pictures:
+        raise MissingImageError(f"The form has no field `{FIELD}`; send the picture as `curl -F {FIELD}=@photo.jpg`.")
+    return [bytes(picture) for picture in form.pictures]
+
+
+@dataclass
+class _Form:
+    """What the parser has told so far."""
+
+    most: int
+    pictures: list[bytearray] = field(default_factory=list)
+    ended: bool = False
+    _header: bytearray = field(default_factory=bytearray)
+    _value: bytearray = field(default_factory=bytearray)
+    _disposition: bytes = b""
+
+    def callbacks(self) -> dict[str, object]:
+        return {
+            "on_part_begin": self._begin_part,
+            "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),
+            "on_header_value": lambda data, start, end: self._value.extend(data[start:end]),
+            "on_header_end": self._end_header,
+            "on_headers_finished": self._open_part,
+            "on_part_data": lambda data, start, end: self.pictures[-1].extend(memoryview(data)[start:end]),
+            "on_end": self._end,
+        }
+
+    def _begin_part(self) -> None:
+        self._disposition = b""
+
+    def _end_header(self) -> None:
+        if self._header.lower() == b"content-disposition":
+            self._disposition = bytes(self._value)
+        self._header.clear()
+        self._value.clear()
+
+    def _open_part(self) -> None:
+        """Refuse the part before its content arrives, or make room for it."""
+        kind, options = parse_options_header(self._disposition)
+        if kind != b"form-data" or b"name" not in options:
+            raise InvalidMultipartError("A part of the form has no name; let your HTTP library build the form.")
+        name = options[b"name"].decode(errors="replace")
+        if name != FIELD:
+            raise UnknownFieldError(f"The form has a field {name[:40]!r}; the only one is `{FIELD}`.")
+        if b"filename" not in options and b"filename*=" not in self._disposition:
+            raise NotAFileError(f"The field `{FIELD}` is text; send a file, as in `curl -F {FIELD}=@photo.jpg`.")
+        if len(self.pictures) == self.most:
+            raise self._one_too_many()
+        self.pictures.append(bytearray())
+
+    def _one_too_many(self) -> DuplicateFieldError | TooManyImagesError:
+        if self.most == 1:
+            return DuplicateFieldError(f"The form has the field `{FIELD}` twice; send more to /v1/classify/batch.")
+        return TooManyImagesError(f"A batch may have at most {self.most} pictures; split it.")
+
+    def _end(self) -> None:
+        self.ended = True
+
+
+async def stream_body(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
+    """The chunks of the body as they arrive, counted; nothing is kept here and nothing goes to disk.
+
+    Raises:
+        BodyTooLargeError: at once where Content-Length says so, else with the first byte too many.
+        ClientDisconnect: nobody sends any more.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > max_bytes:
+        raise too_large(max_bytes)
+    received, more = 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        more = message.get("more_body", False)
+        if chunk := message.get("body"):
+            received += len(chunk)
+            if received > max_bytes:
+                raise too_large(max_bytes)
+            yield chunk
+
+
+async def read_body(request: Request, *, max_bytes: int) -> bytes:
+    """The whole body, of at most `max_bytes`."""
+    return b"".join([chunk async for chunk in stream_body(request, max_bytes=max_bytes)])
+
+
+def too_large(max_bytes: int) -> BodyTooLargeError:
+    """In the same words wherever it is found."""
+    return BodyTooLargeError(f"The body may have at most {max_bytes:,} bytes; send a smaller picture or fewer.")
+
+
+class CountBodies:
+    """Counts the bytes of all bodies, and says `Connection: close` where an answer goes out before the body is in.
+
+    uvicorn would otherwise read and drop the rest of a refused upload, without bound, to reuse the connection.
+    """
+
+    def __init__(self, app: ASGIApp, bodies: Bodies) -> None:
+        self._app = app
+        self._bodies = bodies
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _has_body(scope):
+            return await self._app(scope, receive, send)
+        unread = True
+        held = 0
+
+        async def counted_receive() -> Message:
+            nonlocal unread, held
+            message = await receive()
+            unread = unread and bool(message.get("more_body"))
+            if count := len(message.get("body", b"")):
+                self._bodies.add(count)
+                held += count
+            return message
+
+        async def closing_send(message: Message) -> None:
+            if unread and message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        try:
+            return await self._app(scope, counted_receive, closing_send)
+        finally:
+            self._bodies.drop(held)
+
+
+def _has_body(scope: Scope) -> bool:
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+            return True
+    return False

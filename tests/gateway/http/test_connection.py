@@ -1,0 +1,359 @@
+"""Bounds on one connection, on a fake transport and at moments of our choosing; `tests/faults` uses real ones."""
+
+import asyncio
+import gc
+import weakref
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from gateway.http.connection import LINGER_S, Connection
+from gateway.http.connections import ROUNDS, Door
+from gateway.http.lifecycle import Lifecycle
+from gateway.settings import Settings
+from tests.faults.smuggling import CORPUS
+
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written; takes no more than it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.writes = 0
+        self.unsent = 0
+        self.closed = self.aborted = self.half_closed = self.paused = False
+
+    def write(self, data: Any) -> None:
+        self.written += data
+        self.writes += 1
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return default
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.half_closed = True
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    @property
+    def statuses(self) -> list[int]:
+        return [int(part[:3]) for part in self.written.split(b"HTTP/1.1 ")[1:]]
+
+
+class App:
+    """Answers when it has read the body, unless it is told to wait."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.reads = True
+        self.ended = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            message: Message = {"more_body": self.reads}
+            while message.get("more_body"):
+                message = await receive()
+            await self.go_on.wait()
+        except BaseException as failure:
+            self.ended = type(failure).__name__
+            if isinstance(failure, Exception):
+                await self._answer(send, b"408")
+                return
+            raise
+        await self._answer(send, b"ok")
+
+    async def _answer(self, send: Send, body: bytes) -> None:
+        headers = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 408 if body == b"408" else 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+class Bench:
+    """A door, an application, and connections to them."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.lifecycle = Lifecycle()
+        self.door = Door(Settings(upstream="a:1", **settings), self.lifecycle)
+        self.app = App()
+        self.config = Config(self.app, loop="none", ws="none", log_config=None, lifespan="off")
+
+    def connect(self) -> tuple[Connection, Transport]:
+        connection = Connection(self.config, ServerState(), {}, asyncio.get_running_loop(), door=self.door)
+        transport = Transport()
+        connection.connection_made(transport)
+        return connection, transport
+
+
+async def turns() -> None:
+    """Let every task that can go on go on."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def after(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def test_a_head_that_takes_too_long_is_answered_with_408_and_the_connection_ends() -> None:
+    connection, transport = Bench(head_timeout_s=5).connect()
+    connection.data_received(GET[:10])
+    connection.check(after(4))
+    assert transport.written == b""
+    connection.check(after(6))
+    assert transport.statuses == [408]
+    assert transport.half_closed
+    connection.check(after(6 + LINGER_S))
+    assert transport.closed
+
+
+async def test_a_connection_without_a_byte_is_closed_without_a_word() -> None:
+    connection, transport = Bench(head_timeout_s=5).connect()
+    connection.check(after(6))
+    assert (transport.written, transport.closed) == (b"", True)
+
+
+async def test_a_connection_may_rest_between_two_requests() -> None:
+    connection, transport = Bench(head_timeout_s=5).connect()
+    connection.data_received(GET)
+    await turns()
+    connection.check(after(60))
+    assert (transport.statuses, transport.closed) == ([200], False)
+
+
+@pytest.mark.parametrize(
+    ("body", "pause_s", "late"),
+    [
+        (b"", 4, False),
+        (b"", 6, True),  # idle for more than five seconds
+        (b"x" * 1000, 4, False),
+    ],
+)
+async def test_a_body_may_not_pause_for_long(body: bytes, pause_s: float, late: bool) -> None:
+    bench = Bench(body_idle_s=5, body_timeout_s=100)
+    connection, transport = bench.connect()
+    connection.data_received(POST + body)
+    await turns()
+    connection.check(after(pause_s))
+    await turns()
+    assert transport.statuses == ([408] if late else [])
+    assert bench.app.ended == ("RequestTimeoutError" if late else "")
+
+
+@pytest.mark.parametrize(("received", "late"), [(1000, True), (30_000, False)])
+async def test_a_body_that_keeps_its_pace_may_take_longer(received: int, late: bool) -> None:
+    connection, transport = Bench(body_idle_s=300, body_timeout_s=2, body_min_bytes_per_s=10_000).connect()
+    connection.data_received(POST + b"x" * received)
+    await turns()
+    connection.check(after(4))
+    await turns()
+    assert transport.statuses == ([408] if late else [])
+
+
+async def test_time_in_which_we_do_not_read_is_not_the_clients() -> None:
+    bench = Bench(body_idle_s=5, body_timeout_s=5)
+    bench.app.reads, bench.app.go_on = False, asyncio.Event()
+    connection, transport = bench.connect()
+    connection.data_received(POST + b"x" * 70_000)
+    assert transport.paused
+    connection.check(after(60))
+    bench.app.go_on.set()
+    await turns()
+    assert transport.statuses == [200]
+
+
+async def test_an_answer_that_is_not_taken_in_time_ends_the_connection() -> None:
+    connection, transport = Bench(send_timeout_s=10).connect()
+    transport.unsent = 1000
+    connection.check(after(0))
+    connection.check(after(9))
+    assert not transport.aborted
+    connection.check(after(11))
+    assert transport.aborted
+
+
+@pytest.mark.parametrize(("request_", "body"), [(GET, b"ok"), (GET.replace(b"GET", b"HEAD"), b"")])
+async def test_an_answer_leaves_in_one_write(request_: bytes, body: bytes) -> None:
+    connection, transport = Bench().connect()
+    connection.data_received(request_)
+    await turns()
+    assert transport.written.partition(b"\r\n\r\n")[2] == body
+    assert transport.writes == 1
+
+
+async def test_an_answer_whose_body_fails_is_begun_and_cut_off() -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        raise RuntimeError
+
+    connection, transport = Bench().connect()
+    connection.app = failing
+    connection.data_received(GET)
+    await turns()
+    assert (transport.statuses, transport.closed) == ([200], True)
+
+
+async def test_a_client_that_leaves_ends_the_work_for_it() -> None:
+    bench = Bench()
+    bench.app.go_on.clear()
+    connection, transport = bench.connect()
+    connection.data_received(GET)
+    await turns()
+    connection.connection_lost(None)
+    await turns()
+    assert (bench.app.ended, transport.written) == ("CancelledError", b"")
+
+
+async def test_reading_goes_on_while_a_large_upload_is_worked_on_so_that_leaving_is_noticed() -> None:
+    bench = Bench()
+    bench.app.go_on.clear()
+    connection, transport = bench.connect()
+    connection.data_received(POST)
+    await turns()
+    connection.data_received(b"x" * 100_000)
+    await turns()
+    assert not transport.paused
+
+
+async def test_the_body_is_handed_on_as_it_comes_and_what_waits_in_one() -> None:
+    bench = Bench()
+    came: list[tuple[bytes, bool]] = []
+
+    async def noting(scope: Scope, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            came.append((message["body"], message["more_body"]))
+            if not message["more_body"]:
+                break
+        await bench.app(scope, receive, send)
+
+    bench.config.loaded_app = noting
+    connection, _ = bench.connect()
+    connection.app = noting
+    bench.app.reads = False
+    connection.data_received(POST.replace(b"Content-Length: 100000", b"Transfer-Encoding: chunked"))
+    connection.data_received(b"1\r\na\r\n1\r\nb\r\n")
+    await turns()
+    connection.data_received(b"1\r\nc\r\n")
+    await turns()
+    connection.data_received(b"0\r\n\r\n")
+    await turns()
+    assert came == [(b"ab", True), (b"c", True), (b"", False)]
+
+
+async def test_nothing_more_is_read_while_the_application_does_not_take_what_came() -> None:
+    bench = Bench()
+    connection, transport = bench.connect()
+    connection.data_received(POST)
+    connection.data_received(b"x" * 70_000)
+    assert transport.paused
+    await turns()
+    assert not transport.paused
+
+
+async def test_a_look_goes_in_rounds_and_each_connection_is_in_one() -> None:
+    bench = Bench()
+    connected = [bench.connect() for _ in range(100)]
+    for connection, _ in connected:
+        connection.data_received(GET[:8])
+    ended = []
+    for turn in range(ROUNDS):
+        bench.door.look(after(6), turn)
+        ended.append(sum(bool(transport.written) for _, transport in connected))
+    assert ended == [100 * (turn + 1) // ROUNDS for turn in range(ROUNDS)]
+
+
+@pytest.mark.parametrize("sent", [b"", GET[:8], GET, GET + GET[:8], POST, POST + b"x" * 100_000])
+@pytest.mark.parametrize("too_late", [True, False])
+async def test_a_connection_that_is_over_is_gone_and_not_garbage_to_be_found(sent: bytes, too_late: bool) -> None:
+    """With two thousand slow clients, looking for the remains of those that were closed took half a second."""
+    assert not await leaves_garbage(sent, too_late=too_late)
+
+
+async def test_a_connection_whose_request_was_refused_is_no_garbage_either() -> None:
+    """Why the parser was stopped led back to the connection: thirty objects a request stayed."""
+    requests = CORPUS | {"a long address": b"GET /" + b"a" * 20_000, "many fields": GET[:-2] + b"a: b\r\n" * 200}
+    behind = [name for name, sent in requests.items() if await leaves_garbage(sent, too_late=False)]
+    assert behind == []
+
+
+async def leaves_garbage(sent: bytes, *, too_late: bool) -> bool:
+    """Is the connection still there when its client has sent that and has left?"""
+    bench = Bench()
+    connection, _ = bench.connect()
+    gc.disable()
+    try:
+        connection.data_received(sent)
+        await turns()
+        if too_late:
+            bench.door.look(after(20))
+            await turns()
+        connection.connection_lost(None)
+        await turns()
+        still_there = weakref.ref(connection)
+        del connection
+        return still_there() is not None
+    finally:
+        gc.enable()
+
+
+async def test_at_the_cap_a_resting_connection_makes_room_and_a_busy_one_does_not() -> None:
+    bench = Bench(max_connections=1)
+    first, resting = bench.connect()
+    first.data_received(GET)
+    await turns()
+    second, busy = bench.connect()
+    assert resting.closed
+    bench.app.go_on.clear()
+    second.data_received(GET)
+    await turns()
+    _, refused = bench.connect()
+    assert (refused.statuses, refused.closed, busy.closed) == ([503], True, False)
+
+
+async def test_an_error_after_a_good_request_waits_for_its_turn() -> None:
+    bench = Bench()
+    bench.app.go_on.clear()
+    connection, transport = bench.connect()
+    connection.data_received(GET + b"nonsense\r\n\r\n")
+    await turns()
+    assert transport.statuses == []
+    bench.app.go_on.set()
+    await turns()
+    assert transport.statuses == [200, 400]
+
+
+async def test_while_it_drains_every_answer_closes_its_connection() -> None:
+    bench = Bench()
+    bench.lifecycle.draining = True
+    connection, transport = bench.connect()
+    connection.data_received(GET)
+    await turns()
+    assert b"connection: close" in transport.written
+    assert transport.closed

@@ -1,0 +1,156 @@
+"""The body of an upload: what is read, what is refused, and in which words."""
+
+import json
+
+import httpx
+import pytest
+
+from gateway.observe import logs
+from tests.fakes import FakeReplica
+from tests.gateway.conftest import Start
+
+BOUNDARY = {"Content-Type": "multipart/form-data; boundary=X"}
+
+
+def part(content: bytes, disposition: str = 'form-data; name="image"; filename="a.jpg"') -> bytes:
+    return b"--X\r\nContent-Disposition: " + disposition.encode() + b"\r\n\r\n" + content + b"\r\n"
+
+
+END = b"--X--\r\n"
+
+
+async def refusal(client: httpx.AsyncClient, body: bytes, **headers: str) -> tuple[int, str]:
+    response = await client.post("/v1/classify", content=body, headers=headers or BOUNDARY)
+    problem = response.json()
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert problem["status"] == response.status_code
+    return response.status_code, problem["type"].removeprefix("/problems/")
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (part(b"x") + part(b"x") + END, (400, "duplicate-field")),
+        (part(b"x"), (400, "invalid-multipart")),  # cut before the closing boundary
+        (part(b"x")[:-3], (400, "invalid-multipart")),
+        (b"", (400, "invalid-multipart")),
+        (b"no form at all", (400, "invalid-multipart")),
+        (END, (400, "missing-image")),
+        (part(b"x", 'form-data; name="photo"; filename="a.jpg"') + END, (400, "unknown-field")),
+        (part(b"x") + part(b"5", 'form-data; name="top_k"') + END, (400, "unknown-field")),
+        (part(b"x", 'form-data; name="image"') + END, (400, "not-a-file")),
+        (part(b"x", 'form-data; filename="a.jpg"') + END, (400, "invalid-multipart")),
+        (part(b"x", 'attachment; name="image"; filename="a.jpg"') + END, (400, "invalid-multipart")),
+        (b"--X\r\n\r\nno headers\r\n" + END, (400, "invalid-multipart")),
+        (part(b"x", 'form-data; name="image"; filename="' + "a" * 9000 + '"') + END, (400, "invalid-multipart")),
+        (part(b"") + END, (422, "image-empty")),
+        (part(b"not a picture") + END, (415, "unsupported-image-type")),
+    ],
+)
+async def test_a_bad_form_is_refused_by_its_own_name(
+    client: httpx.AsyncClient, body: bytes, expected: tuple[int, str]
+) -> None:
+    assert await refusal(client, body) == expected
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=" + "b" * 300],
+)
+async def test_a_form_needs_a_usable_boundary(client: httpx.AsyncClient, content_type: str) -> None:
+    assert await refusal(client, part(b"x") + END, **{"Content-Type": content_type}) == (400, "invalid-multipart")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["", "application/json", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream", "nonsense"],
+)
+async def test_another_type_of_body_is_refused_with_what_to_send(
+    client: httpx.AsyncClient, jpeg: bytes, content_type: str
+) -> None:
+    response = await client.post("/v1/classify", content=jpeg, headers={"Content-Type": content_type})
+    assert response.status_code == 415
+    assert "Content-Type: image/jpeg" in response.json()["detail"]
+
+
+async def test_a_compressed_body_is_refused(client: httpx.AsyncClient, jpeg: bytes) -> None:
+    headers = {"Content-Type": "image/jpeg", "Content-Encoding": "gzip"}
+    assert await refusal(client, jpeg, **headers) == (415, "unsupported-media-type")
+
+
+async def test_the_file_name_may_be_anything(client: httpx.AsyncClient, jpeg: bytes) -> None:
+    for disposition in (
+        'form-data; name="image"; filename=""',
+        'form-data; name="image"; filename="../../etc/passwd"',
+        "form-data; name=image; filename*=UTF-8''%C3%A4.jpg",
+    ):
+        response = await client.post("/v1/classify", content=part(jpeg, disposition) + END, headers=BOUNDARY)
+        assert response.status_code == 200, disposition
+
+
+async def test_the_type_in_the_header_does_not_matter_the_bytes_do(client: httpx.AsyncClient, jpeg: bytes) -> None:
+    response = await client.post("/v1/classify", content=jpeg, headers={"Content-Type": "IMAGE/PNG; q=1"})
+    assert response.json()["image"]["format"] == "JPEG"
+
+
+@pytest.mark.parametrize("size", [1025, 5000])
+async def test_a_body_over_the_limit_is_refused_and_the_connection_closed(
+    start: Start, replica: FakeReplica, size: int
+) -> None:
+    client = await start(replica, max_upload_bytes=1024)
+    response = await client.post("/v1/classify", content=b"x" * size, headers={"Content-Type": "image/jpeg"})
+    assert response.status_code == 413
+    assert response.headers["Connection"] == "close"
+    assert response.json()["detail"] == "The body may have at most 1,024 bytes; send a smaller picture or fewer."
+
+
+async def test_a_body_of_unknown_length_is_cut_off_at_the_limit(start: Start, replica: FakeReplica) -> None:
+    client = await start(replica, max_upload_bytes=1024)
+    sent = 0
+
+    async def endless() -> object:
+        nonlocal sent
+        while True:
+            sent += 512
+            yield b"x" * 512
+
+    response = await client.post("/v1/classify", content=endless(), headers={"Content-Type": "image/jpeg"})  # type: ignore[arg-type]
+    assert response.status_code == 413
+    assert response.headers["Connection"] == "close"
+    assert sent == 3 * 512
+
+
+async def test_a_body_that_was_read_leaves_the_connection_open(client: httpx.AsyncClient, jpeg: bytes) -> None:
+    good = await client.post("/v1/classify", content=jpeg, headers={"Content-Type": "image/jpeg"})
+    bad = await client.post("/v1/classify", content=b"nothing", headers={"Content-Type": "image/jpeg"})
+    assert [r.headers.get("Connection") for r in (good, bad)] == [None, None]
+
+
+async def test_a_client_that_leaves_in_mid_upload_is_one_line_and_frees_its_place(
+    client: httpx.AsyncClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("json", "info")
+    app = client._transport.app  # type: ignore[attr-defined]
+    arriving: list[dict[str, object]] = [
+        {"type": "http.request", "body": b"half a pic", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/classify",
+        "raw_path": b"/v1/classify",
+        "query_string": b"",
+        "headers": [(b"content-type", b"image/jpeg"), (b"content-length", b"1000")],
+    }
+
+    async def receive() -> dict[str, object]:
+        return arriving.pop(0)
+
+    async def send(message: object) -> None:
+        """As uvicorn's when nobody is there any more."""
+
+    await app(scope, receive, send)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["status"] == 499
+    assert "gateway_in_flight 0.0" in (await client.get("/metrics")).text

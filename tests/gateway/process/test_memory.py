@@ -1,0 +1,71 @@
+"""The C library's thresholds, in a process of its own: they cannot be read, only seen to work."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gateway.process.memory import keep_freed_blocks
+
+FAULTS = """
+import resource, sys
+from gateway.process.memory import keep_freed_blocks
+if sys.argv[1] == "tuned":
+    assert keep_freed_blocks() is True
+def churn():
+    for _ in range(200):
+        bytearray(2_000_000)
+churn()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+churn()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+BURST = """
+import asyncio, psutil
+from gateway.process.memory import give_back_regularly, keep_freed_blocks
+keep_freed_blocks()
+
+def resident() -> int:
+    return psutil.Process().memory_info().rss
+
+async def main() -> None:
+    burst, small = [], []
+    for _ in range(200):
+        burst.append(bytearray(200_000))
+        small.append(bytearray(600))
+    full = resident()
+    burst.clear()
+    assert resident() > full - 2_000_000
+    async with asyncio.timeout(30):
+        regularly = asyncio.create_task(give_back_regularly(every_s=0.01))
+        while resident() > full - 35_000_000:
+            await asyncio.sleep(0.01)
+        regularly.cancel()
+
+asyncio.run(main())
+"""
+
+
+def page_faults(how: str, **environment: str) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS, how], env=os.environ | environment, stdout=subprocess.PIPE, check=True
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+def test_what_a_burst_leaves_below_small_things_that_live_on_goes_back_to_the_kernel() -> None:
+    subprocess.run([sys.executable, "-c", BURST], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
+def test_blocks_of_two_megabytes_are_used_again_without_asking_the_kernel() -> None:
+    mapped_each_time = page_faults("as it is", MALLOC_MMAP_THRESHOLD_="131072")
+    assert mapped_each_time > 200 * 400
+    assert page_faults("tuned") < mapped_each_time / 10
+
+
+def test_the_environment_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
+    assert keep_freed_blocks() is False
