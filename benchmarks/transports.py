@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import uvloop
 
-from gateway.errors import ReplicaError
+from gateway.failures import ReplicaError
 from gateway.imaging import Pixels, fingerprint
 from gateway.observe import logs
 from gateway.replicas.embedded import Embedded

@@ -1,13 +1,173 @@
-"""What is refused before any work is done: requests in flight, bytes of bodies at hand."""
+"""Every bound on work at once, and the queues before them. What is over a bound is refused here, and counted.
+
+| bound | setting | over it |
+|---|---|---|
+| connections | GATEWAY_MAX_CONNECTIONS | refused (`http.connections`) |
+| bytes of all bodies | GATEWAY_MAX_BODIES_BYTES | refused |
+| requests in flight | GATEWAY_MAX_IN_FLIGHT | refused |
+| pictures of one kind being decoded | GATEWAY_DECODE_PROCESSES | wait |
+| memory for large pictures | GATEWAY_DECODE_BUDGET_BYTES | wait for GATEWAY_DECODE_WAIT_S, then refused |
+| attempts in flight on one replica | GATEWAY_REPLICA_MAX_IN_FLIGHT | wait for GATEWAY_QUEUE_WAIT_S, then refused |
+| requests that wait for a replica | GATEWAY_QUEUE_SIZE | refused |
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
 
 from gateway.errors import OverloadedError
 from gateway.observe import metrics
 
 RETRY_AFTER_S = 1
 
+Grant = TypeVar("Grant")
+
+
+def refusal(by: metrics.Bound, detail: str) -> OverloadedError:
+    """The error for a request that is over the bound `by`; counted in `gateway_shed_total`."""
+    metrics.SHED.labels(by).inc()
+    return OverloadedError(detail, retry_after_s=RETRY_AFTER_S)
+
+
+class QueueFullError(Exception):
+    """As many requests wait as may."""
+
+
+class _Waiter(Generic[Grant]):
+    def __init__(self, take: Callable[[], Grant | None]) -> None:
+        self.take = take
+        self.granted: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
+
+
+class Queue(Generic[Grant]):
+    """Requests that wait for a share of something bounded, first come, first served.
+
+    The rule is `assign`: whenever something changes, one synchronous step walks the waiting requests in order and
+    grants each what it can have. So no request that could be served waits behind one that could not.
+    """
+
+    def __init__(self, *, size: int | None = None, in_order: bool = False) -> None:
+        """An empty queue.
+
+        Args:
+            size: the most that may wait; None: any number.
+            in_order: no request overtakes another. Needed where shares differ in size: small ones would otherwise
+                starve a large one.
+        """
+        self._size = size
+        self._in_order = in_order
+        self._waiting: dict[_Waiter[Grant], None] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    async def get(
+        self, take: Callable[[], Grant | None], give_back: Callable[[Grant], None], *, wait_s: float | None = None
+    ) -> Grant:
+        """What `take` returns: now, or once it returns something other than None.
+
+        Args:
+            take: takes what this request needs if it is free; called synchronously, once per change at most.
+            give_back: the opposite, for a request that was cancelled in the moment of its grant.
+            wait_s: None: without end.
+
+        Raises:
+            QueueFullError: it would have to wait, and as many wait as may.
+            TimeoutError: nothing was free for it within `wait_s`.
+        """
+        if not self._waiting and (grant := take()) is not None:
+            return grant
+        waiter = _Waiter(take)
+        self._waiting[waiter] = None
+        self.assign()
+        if self._size is not None and waiter in self._waiting and len(self._waiting) > self._size:
+            del self._waiting[waiter]
+            raise QueueFullError
+        try:
+            async with asyncio.timeout(wait_s):
+                return await waiter.granted
+        except TimeoutError:
+            if waiter.granted.done() and not waiter.granted.cancelled():
+                return waiter.granted.result()  # in the same moment
+            raise
+        except asyncio.CancelledError:
+            if waiter.granted.done() and not waiter.granted.cancelled():
+                give_back(waiter.granted.result())
+            raise
+        finally:
+            if waiter in self._waiting:
+                del self._waiting[waiter]
+                self.assign()  # the next one may need less
+
+    def assign(self) -> None:
+        """Grant each waiting request, in order, what it can have."""
+        for waiter in tuple(self._waiting):
+            if (grant := waiter.take()) is not None:
+                del self._waiting[waiter]
+                waiter.granted.set_result(grant)
+            elif self._in_order:
+                return
+
+
+class Shares:
+    """A bounded quantity: like `asyncio.Semaphore`, but with shares of any size."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._free = total
+        self._queue: Queue[int] = Queue(in_order=True)
+
+    @property
+    def free(self) -> int:
+        """What is not held."""
+        return self._free
+
+    @asynccontextmanager
+    async def held(self, share: int, *, wait_s: float | None = None) -> AsyncIterator[None]:
+        """Hold a share for as long as the block runs. More than the total is taken as the total.
+
+        Raises:
+            TimeoutError: it was not free within `wait_s`.
+        """
+        share = await self.acquire(share, wait_s=wait_s)
+        try:
+            yield
+        finally:
+            self.release(share)
+
+    async def acquire(self, share: int = 1, *, wait_s: float | None = None) -> int:
+        """Take a share that `release` gives back, from this task or another.
+
+        Returns:
+            The size of the share.
+
+        Raises:
+            TimeoutError: it was not free within `wait_s`.
+        """
+        share = min(share, self._total)
+        if share <= self._free and not self._queue:
+            self._free -= share
+            return share
+        return await self._queue.get(lambda: self._take(share), self.release, wait_s=wait_s)
+
+    def _take(self, share: int) -> int | None:
+        if share > self._free:
+            return None
+        self._free -= share
+        return share
+
+    def release(self, share: int = 1) -> None:
+        """Give a share back."""
+        self._free += share
+        self._queue.assign()
+
 
 class InFlight:
-    """Requests at work at once. While its body is on its way it is not: slow clients must not fill the places."""
+    """Classify and predict requests at work at once.
+
+    A request whose body is still arriving does not count, so slow clients cannot fill the places.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -15,16 +175,16 @@ class InFlight:
         metrics.IN_FLIGHT.set_function(lambda: self._now)
 
     def check(self) -> None:
-        """Is there a place? Asked before the body is read, which a refusal then saves.
+        """Refuse before the body is read what could not be worked on after.
 
         Raises:
-            OverloadedError: there is none.
+            OverloadedError: there is no place.
         """
         if self._now >= self._most:
-            raise OverloadedError(f"{self._most} requests are at work already.", retry_after_s=RETRY_AFTER_S)
+            raise refusal("requests", f"{self._most} requests are at work already.")
 
     def __enter__(self) -> None:
-        """Hold a place for one request, for as long as the block runs.
+        """Hold a place for as long as the block runs.
 
         Raises:
             OverloadedError: there is none.
@@ -32,12 +192,12 @@ class InFlight:
         self.check()
         self._now += 1
 
-    def __exit__(self, *failure: object) -> None:
+    def __exit__(self, *failure: Any) -> None:
         self._now -= 1
 
 
 class Bodies:
-    """Bytes of all bodies that are at hand at once, whatever stage their requests are in."""
+    """Bytes of all request bodies in memory, whatever stage their requests are in."""
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
@@ -45,15 +205,15 @@ class Bodies:
         metrics.BODY_BYTES.set_function(lambda: self._now)
 
     def add(self, count: int) -> None:
-        """Bytes have come.
+        """Count bytes that have arrived.
 
         Raises:
-            OverloadedError: more than there is room for; they do not count.
+            OverloadedError: there is no room for them; they are not counted.
         """
         if self._now + count > self._most_bytes:
-            raise OverloadedError("The uploads that are at work already fill the memory.", retry_after_s=RETRY_AFTER_S)
+            raise refusal("bodies", "The uploads that are at work already fill the memory.")
         self._now += count
 
     def drop(self, count: int) -> None:
-        """They are not needed any more."""
+        """Discount bytes that are no longer needed."""
         self._now -= count

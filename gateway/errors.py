@@ -1,8 +1,8 @@
 """Everything that can go wrong, by name.
 
-Two families. A `GatewayError` becomes an answer: its class holds the status, the slug of the problem type
-and what the reader of `/problems/SLUG` should know; `detail` is one sentence for the sender of this request.
-A `ReplicaError` is one failed attempt: `replicas.dispatch` decides whether another replica gets a turn.
+A `GatewayError` becomes an answer: its class holds the status, the slug of the problem type and what the reader of
+`/problems/SLUG` should know; `detail` is one sentence for the sender of this request. What can go wrong between the
+gateway and one replica is in `failures`.
 """
 
 from typing import ClassVar
@@ -183,71 +183,6 @@ class ShuttingDownError(GatewayError):
 class DeadlineError(GatewayError):
     status, slug, title = 504, "deadline-exceeded", "The answer did not come in time"
     advice = "The model servers took longer than the operator's deadline. Try again; it is safe."
-
-
-# --- One attempt at one replica -----------------------------------------------------------------------------------
-
-
-class ReplicaError(Exception):
-    """One attempt at one replica failed."""
-
-    retriable: ClassVar[bool] = True
-    """Another replica may well do better."""
-    counts: ClassVar[bool] = True
-    """Held against the replica: enough of these in a row and it is ejected."""
-    free: ClassVar[bool] = False
-    """Going again is not a retry that the budget must pay for."""
-
-    @property
-    def outcome(self) -> str:
-        """What metrics call it."""
-        return type(self).__name__.removesuffix("Error")
-
-
-class ReplicaUnreachableError(ReplicaError):
-    """No connection could be made: nothing was sent."""
-
-
-class ConnectionLostError(ReplicaError):
-    """The connection broke before the whole answer had come."""
-
-
-class ConnectionStaleError(ConnectionLostError):
-    """A kept connection turned out to be closed, before a byte of an answer: nobody's failure, and common."""
-
-    counts = False
-    free = True
-
-
-class AttemptTimeoutError(ReplicaError):
-    """The replica took the request and did not answer in time."""
-
-
-class VersionGoneError(ReplicaError):
-    """404: the version that the URL pins has just been unloaded there."""
-
-    counts = False
-
-
-class ReplicaBusyError(ReplicaError):
-    """429 or 503: it refused the work without doing it."""
-
-    counts = False
-
-
-class ReplicaFailedError(ReplicaError):
-    """500 and the like: it tried and failed."""
-
-
-class BadAnswerError(ReplicaError):
-    """200 with something that is not a prediction: wrong JSON, width or numbers."""
-
-
-class ReplicaRejectedError(ReplicaError):
-    """400: no replica would take this request. 504: it may still be at work on it, so nobody else shall."""
-
-    retriable = False
-    counts = False
 
 
 class ContractError(Exception):

@@ -15,21 +15,21 @@ from gateway.decoding.pool import Decoders
 from gateway.decoding.processes import Processes
 from gateway.decoding.protocol import Limits
 from gateway.errors import NoReplicaError
+from gateway.failures import RETRY_AFTER_S
 from gateway.http.lifecycle import Lifecycle
 from gateway.observe import metrics, tracing
 from gateway.observe.lag import LagProbe
+from gateway.replicas.acceptance import Acceptance
 from gateway.replicas.attempts import Attempts
-from gateway.replicas.balancing import choosing
-from gateway.replicas.catalog import Catalog
+from gateway.replicas.balancing import balancing
 from gateway.replicas.discovery import Discovery, Listed, Resolved
-from gateway.replicas.dispatch import RETRY_AFTER_S, Dispatcher
+from gateway.replicas.dispatch import Dispatcher
 from gateway.replicas.embedded import Embedded
+from gateway.replicas.events import Events
 from gateway.replicas.health import Health
 from gateway.replicas.pool import Pool
-from gateway.replicas.transitions import Transitions
 from gateway.replicas.version_labels import VersionLabels
 from gateway.replicas.versions import Binding, Canary, bind
-from gateway.replicas.waiting import WaitingLine
 from gateway.settings import Settings
 from gateway.tfserving import TFServing
 from gateway.tfserving.contract import ServedModel, Terms
@@ -46,8 +46,6 @@ class Services:
     discovery: Discovery
     dispatcher: Dispatcher
     labels: VersionLabels
-    line: WaitingLine
-    transitions: Transitions
     canary: Canary | None
     in_flight: InFlight
     decoders: Decoders
@@ -100,36 +98,33 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
         discovery = await _discovery(settings, stack)
         client = await stack.enter_async_context(_client(settings, transport))
         clock = asyncio.get_running_loop().time
-        lag, transitions, line = LagProbe(clock), Transitions(clock), WaitingLine(settings.queue_size)
-        canary = _canary(settings)
+        lag, canary = LagProbe(clock), _canary(settings)
         pool = Pool(
             max_in_flight=settings.replica_max_in_flight,
             max_ejected_share=settings.max_ejected_share,
-            choosing=choosing(settings.balancer, slow_start_s=settings.slow_start_s),
+            balancing=balancing(settings.balancer, slow_start_s=settings.slow_start_s),
             held_back=canary.version if canary else None,
         )
+        Events(pool, clock)
+        acceptance = Acceptance(pool, client, _terms(settings), clock=clock, timeout_s=settings.attempt_timeout_s)
         health = Health(
             pool,
             client,
-            Catalog(client, _terms(settings)),
+            acceptance,
             discovery,
-            transitions,
-            line,
             lag,
             clock=clock,
             model_name=settings.model_name,
             interval_s=settings.probe_interval_s,
             timeout_s=settings.probe_timeout_s,
-            golden_timeout_s=settings.attempt_timeout_s,
         )
-        attempts = Attempts(pool, transitions, line, lag, clock=clock, timeout_s=settings.attempt_timeout_s)
+        attempts = Attempts(pool, lag, clock=clock, timeout_s=settings.attempt_timeout_s)
         dispatcher = Dispatcher(
             pool,
             client,
             attempts,
-            line,
-            transitions,
             clock=clock,
+            queue_size=settings.queue_size,
             queue_wait_s=settings.queue_wait_s,
             hedge=settings.hedge,
             refresh=health.probe,
@@ -141,9 +136,7 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
             stack.push_async_callback(_cancelled, asyncio.create_task(endless))
         labels = VersionLabels(dispatcher, settings.model_name)
         in_flight = InFlight(settings.max_in_flight)
-        yield Services(
-            settings, pool, health, discovery, dispatcher, labels, line, transitions, canary, in_flight, decoders
-        )
+        yield Services(settings, pool, health, discovery, dispatcher, labels, canary, in_flight, decoders)
 
 
 def _client(settings: Settings, transport: Transport | None) -> TFServing:

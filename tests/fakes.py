@@ -69,6 +69,8 @@ class FakeReplica:
     versions: dict[int, FakeModel] = field(default_factory=lambda: {1: FakeModel()})
     states: dict[int, str] = field(default_factory=dict)
     """Where a version is not AVAILABLE."""
+    errors: dict[int, str] = field(default_factory=dict)
+    """Why a version could not be loaded."""
     labels: dict[str, int] = field(default_factory=lambda: {"stable": 1})
     """Version labels, as the server's configuration gives them."""
     faults: deque[Fault] = field(default_factory=deque)
@@ -106,10 +108,14 @@ class FakeReplica:
 
     def _status(self) -> httpx.Response:
         told = [
-            {"version": str(version), "state": self.states.get(version, "AVAILABLE"), "status": {}}
+            {"version": str(version), "state": self.states.get(version, "AVAILABLE"), "status": self._outcome(version)}
             for version in sorted({*self.versions, *self.states}, reverse=True)
         ]
         return answer(200, {"model_version_status": told})
+
+    def _outcome(self, version: int) -> dict[str, str]:
+        message = self.errors.get(version, "")
+        return {"error_code": "NOT_FOUND" if message else "OK", "error_message": message}
 
     def _predict(self, request: httpx.Request, model: FakeModel) -> httpx.Response:
         try:

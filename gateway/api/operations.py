@@ -95,7 +95,7 @@ def show_replicas(services: Services) -> None:
     states = Counter(replica.state(now) for replica in replicas)
     for state in ("available", "ejected", "not ready"):
         metrics.REPLICAS.labels(state).set(states[state])
-    metrics.QUEUE.set(len(services.line))
+    metrics.QUEUE.set(len(services.dispatcher.queue))
     metrics.TASKS.set(len(asyncio.all_tasks()))
     for instrument in metrics.BY_REPLICA:
         instrument.clear()
@@ -136,14 +136,14 @@ async def models(request: Request) -> Models:
             ReplicaState(
                 address=replica.address,
                 state=replica.state(now),
-                serving=default.version if (default := services.pool.model_of(replica, None)) else None,
-                versions={str(version): state for version, state in replica.versions.items()},
+                serving=default.version if (default := services.pool.model_of(replica)) else None,
+                versions={str(version): status.state for version, status in replica.versions.items()},
                 reason=replica.reason,
                 in_flight=replica.in_flight,
                 attempts=replica.attempts,
                 failures=replica.failed_attempts,
                 ejections=replica.times_ejected,
-                usual_ms=round(replica.latency_s * 1000, 1) if replica.samples else None,
+                usual_ms=round(replica.latency.value * 1000, 1) if replica.latency.samples else None,
             )
             for replica in services.pool.replicas
         ],

@@ -11,15 +11,14 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from gateway.decoding.processes import RETRY_AFTER_S, DecodeProcess, Processes, lost
+from gateway.admission import Shares, refusal
+from gateway.decoding.processes import DecodeProcess, Processes, lost
 from gateway.decoding.protocol import ForeignAnswerError, Limits, Share
-from gateway.decoding.shares import Shares
 from gateway.errors import (
     DecoderCrashedError,
     GatewayError,
     ImageTooComplexError,
     LargerShareError,
-    OverloadedError,
 )
 from gateway.imaging import Decoded, format_of
 from gateway.observe import metrics
@@ -91,9 +90,8 @@ class Decoders:
             ):
                 return await self._run(process, data, Share(needed_bytes))
         except TimeoutError as cause:
-            raise OverloadedError(
-                "Other large pictures are being decoded; send this one again, or a smaller version of it.",
-                retry_after_s=RETRY_AFTER_S,
+            raise refusal(
+                "decoding", "Other large pictures are being decoded; send this one again, or a smaller version of it."
             ) from cause
         except LargerShareError as larger:  # than it said itself a moment ago
             raise lost() from larger
@@ -189,7 +187,7 @@ class WorkerPool:
             LargerShareError: it needs more than a share.
             GatewayError: it is refused, or ended its process.
         """
-        await self._places.take(1)
+        await self._places.acquire()
         job = asyncio.create_task(self._job(data))
         try:
             return await asyncio.shield(job)
@@ -212,7 +210,7 @@ class WorkerPool:
                 else:
                     self._processes.kill(process)
         finally:
-            self._places.give_back(1)
+            self._places.release()
 
     def _ended_for_nobody(self, job: "asyncio.Task[Decoded]") -> None:
         self._unwanted.discard(job)

@@ -11,7 +11,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 Stage = Literal["read", "preprocess", "predict"]
 Again = Literal["retry", "hedge"]
-Ejection = Literal["failures", "probes", "slow"]
+Ejection = Literal["failures", "probes"]
+Refused = Literal["contract", "examination", "load"]
+Bound = Literal["connections", "bodies", "requests", "decoding", "replicas"]
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -41,7 +43,8 @@ ATTEMPT_SECONDS = Histogram(
 RETRIES = Counter(
     "gateway_retries_total", "Further attempts wanted, granted or denied by the budget", ["kind", "budget"]
 )
-SHED = Counter("gateway_shed_total", "Requests turned away because something was full: the door, replicas", ["by"])
+SHED = Counter("gateway_shed_total", "Requests refused because they were over a bound, by the bound", ["by"])
+SLOWED = Counter("gateway_slow_replicas_total", "Times a replica was put on trial turns for being slow")
 EJECTIONS = Counter("gateway_ejections_total", "Replicas put out of turn, by cause", ["cause"])
 REPLICAS = Gauge("gateway_replicas", "Replicas, by state", ["state"])
 REPLICA_UP = Gauge("gateway_replica_available", "1: it gets requests; 0: it is ejected or not ready", ["replica"])

@@ -1,12 +1,12 @@
-"""Who of several available replicas gets the next attempt. Pure; both ways favour nobody over the others.
+"""Which of several replicas that may be asked gets the next attempt. Pure; both ways are fair over time.
 
-Round-robin: the one whose last turn is longest ago. Over a fixed set this is exactly even; where one comes or goes the
+Round-robin: the one whose last turn is longest ago. Over a fixed set this is exactly even; when one comes or goes the
 rest stays even, without a position that could shift.
 
 Least loaded: of two drawn at random, the one that would answer sooner, judged by its attempts in flight times its
-usual time (power of two choices with peak EWMA, as in Finagle). A slow replica gets as much as it can bear.
+usual time (power of two choices with peak EWMA, as in Finagle). A slow replica gets as much as it can handle.
 
-A replica that has just come back gets a growing share of its turns, so that it may fill its caches first.
+A replica that has just returned gets a growing share of its turns, so that it can fill its caches first.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from gateway.replicas.replica import Replica
 Balancer = Literal["round-robin", "least-loaded"]
 LEAST_WEIGHT = 0.1
 GUESSED_S = 0.01
-"""Usual time of a replica that nobody has measured yet."""
+"""Usual time of a replica that has not been measured yet."""
 
 
-class Choosing(Protocol):
-    """One way to choose."""
+class Balancing(Protocol):
+    """One way to decide."""
 
     def choose(self, candidates: Sequence[Replica], now: float) -> Replica:
         """One of `candidates`, of which there is at least one."""
@@ -30,8 +30,10 @@ class Choosing(Protocol):
 
 def weight(replica: Replica, now: float, slow_start_s: float) -> float:
     """Share of its turns that a replica takes: 1, or less for `slow_start_s` after its return."""
-    elapsed = now - replica.returned_at
-    return 1.0 if elapsed >= slow_start_s else max(LEAST_WEIGHT, elapsed / slow_start_s)
+    elapsed = now - replica.returned_at  # negative where it returns only when its ejection is over
+    if slow_start_s <= 0 or elapsed >= slow_start_s:
+        return 1.0
+    return max(LEAST_WEIGHT, elapsed / slow_start_s)
 
 
 class RoundRobin:
@@ -69,7 +71,7 @@ class LeastLoaded:
 
     def __init__(self, slow_start_s: float = 0, random: Random | None = None) -> None:
         self._slow_start_s = slow_start_s
-        self._random = random or Random()  # noqa: S311  nobody gains by guessing it
+        self._random = random or Random()  # noqa: S311  no secret
 
     def choose(self, candidates: Sequence[Replica], now: float) -> Replica:
         """See the module."""
@@ -77,10 +79,10 @@ class LeastLoaded:
         return min(two, key=lambda replica: self._cost(replica, now))
 
     def _cost(self, replica: Replica, now: float) -> float:
-        usual = replica.latency_s or GUESSED_S
+        usual = replica.latency.value or GUESSED_S
         return (replica.in_flight + 1) * usual / weight(replica, now, self._slow_start_s)
 
 
-def choosing(balancer: Balancer, *, slow_start_s: float) -> Choosing:
+def balancing(balancer: Balancer, *, slow_start_s: float) -> Balancing:
     """The way that the settings name."""
     return RoundRobin(slow_start_s) if balancer == "round-robin" else LeastLoaded(slow_start_s)

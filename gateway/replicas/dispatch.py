@@ -1,56 +1,50 @@
-"""Attempts at one request: who is asked, who is asked next, and when it is given up.
+"""One request: which replica is asked, which is asked next, and when it is given up.
 
-A request has one deadline, whatever happens inside it. It waits for a place if all replicas are full (`waiting`), and
-its attempt goes to the replica whose turn it is. A failed attempt that another replica may do better goes there while
-the retry budget lasts; so does one that takes unusually long (hedging, where it is set) or whose replica has meanwhile
-been ejected, and then the first answer counts. The version stays the same while any replica has it (`versions`).
+A request has one deadline. It waits in the queue while every replica that it could use is full (`admission`), then the
+replica whose turn it is gets an attempt (`attempts`). After a failure that another replica may do better (`failures`)
+it goes there, while the retry budget lasts. One that takes unusually long (hedging, where it is set) or whose replica
+has meanwhile been ejected gets a second attempt beside the first; then the first answer counts. The version stays the
+same while any replica has it (`versions`).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import random
-from typing import Any, Generic, NoReturn
+from typing import Any, Generic, NamedTuple
 
 import structlog
 
-from gateway.errors import (
-    AttemptTimeoutError,
-    ConnectionLostError,
-    DeadlineError,
-    GatewayError,
-    NoReplicaError,
-    OverloadedError,
-    ReplicaBusyError,
-    ReplicaError,
-    ReplicaUnreachableError,
-    UpstreamError,
-    VersionGoneError,
-    VersionNotServedError,
-)
+from gateway.admission import Queue, QueueFullError, refusal
+from gateway.errors import DeadlineError, GatewayError, NoReplicaError, VersionNotServedError
+from gateway.failures import RETRY_AFTER_S, ReplicaError
 from gateway.imaging import Pixels
 from gateway.labels import Probabilities
 from gateway.observe import metrics
-from gateway.replicas.attempts import Answer, Ask, Attempts
-from gateway.replicas.budget import RetryBudget
+from gateway.replicas.attempts import Answer, Ask, Attempts, HedgeDelay, RetryBudget
 from gateway.replicas.pool import Pool
-from gateway.replicas.quantile import HedgeDelay
 from gateway.replicas.replica import Replica
-from gateway.replicas.transitions import Transitions
 from gateway.replicas.versions import Binding
-from gateway.replicas.waiting import WaitingLine
 from gateway.tfserving import Call, Reply, TFServing
 from gateway.tfserving.contract import ServedModel
 
 MAX_ATTEMPTS = 3
-RETRY_AFTER_S = 1
 BUSY_PAUSE_S = 0.02
-"""Before somebody else is asked after a 429 or 503; doubled for the next, and spread, so that clients do not march."""
+"""Before the retry after a 429 or 503; doubled for the next, and spread, so that clients do not march in step."""
 
 log = structlog.get_logger()
-told_with_the_request = structlog.contextvars.bind_contextvars
-"""A request is one line of the log, however many attempts it takes. Pictures of a batch are tasks apart: not theirs."""
-Chosen = tuple[Replica, ServedModel]
+add_to_request_line = structlog.contextvars.bind_contextvars
+"""A request is one line of the log, however many attempts it takes. Pictures of a batch are tasks of their own, whose
+context ends with them."""
+
+
+class Slot(NamedTuple):
+    """A place on a replica, taken for one attempt."""
+
+    replica: Replica
+    model: ServedModel
+    in_flight: int
+    """Attempts there, this one included."""
 
 
 @dataclass(frozen=True)
@@ -62,28 +56,19 @@ class Prediction:
 
 
 @dataclass
-class _Race(Generic[Answer]):
-    """The attempts at one request."""
+class _Progress(Generic[Answer]):
+    """How far one request has come."""
 
     ask: Ask[Answer]
     binding: Binding
     tried: list[Replica] = field(default_factory=list)
     running: "dict[asyncio.Task[Answer], Replica]" = field(default_factory=dict)
     started: float = 0
-    watching: bool = True
-    """Whether a second replica may still be asked beside the first."""
-    gone_again: bool = False
-    """The one free try after a stale connection has been had."""
+    may_hedge: bool = True
+    """A second replica may still be asked beside the first."""
+    free_used: bool = False
+    """The one free retry after a stale connection has been made."""
     winner: Replica | None = None
-
-    @property
-    def latest(self) -> Replica:
-        return self.tried[-1]
-
-    @property
-    def answered_by(self) -> Replica:
-        """Who did; where nobody did, who was asked last."""
-        return self.winner or self.latest
 
 
 class Dispatcher:
@@ -94,21 +79,21 @@ class Dispatcher:
         pool: Pool,
         client: TFServing,
         attempts: Attempts,
-        line: WaitingLine,
-        transitions: Transitions,
         *,
         clock: Callable[[], float],
+        queue_size: int,
         queue_wait_s: float,
         hedge: bool,
         refresh: Callable[[Replica], Awaitable[None]],
         look_again: Callable[[], None],
     ) -> None:
-        """`refresh` looks at one replica now: its versions have changed; `look_again` at all: one is not there."""
+        """`refresh` probes one replica now, `look_again` looks the addresses up soon."""
+        self.queue: Queue[Slot] = Queue(size=queue_size)
+        """Requests that wait for a replica."""
+        pool.on_room.append(self.queue.assign)
         self._pool = pool
         self._client = client
         self._attempts = attempts
-        self._line = line
-        self._transitions = transitions
         self._clock = clock
         self._queue_wait_s = queue_wait_s
         self._budget = RetryBudget()
@@ -133,9 +118,10 @@ class Dispatcher:
             return Prediction(await self._client.predict(replica.address, model, pixels, timeout_s=left_s), model)
 
         try:
-            return await self._until(deadline, _Race(ask, binding or Binding()))
+            return await self._until(deadline, _Progress(ask, binding or Binding()))
         except ReplicaError as error:
-            _give_up(error)
+            error.__traceback__ = None  # it refers to the attempt: a cycle that would keep picture and body in memory
+            raise error.as_answer() from error
 
     async def forward(self, call: Call, *, deadline: float, binding: Binding | None = None) -> Reply:
         """A TensorFlow Serving client's own call; where every replica refuses, the last one's answer.
@@ -151,46 +137,43 @@ class Dispatcher:
             nonlocal last
             last = await self._client.forward(replica.address, call)
             if last.status == 400 or (last.status == 404 and nowhere):
-                return last  # the client's own mistake, told in the replica's words
+                return last  # the client's own mistake, in the replica's words
             last.body_if_200()
             return last
 
         try:
-            return await self._until(deadline, _Race(ask, binding))
+            return await self._until(deadline, _Progress(ask, binding))
         except ReplicaError as error:
             if last is not None:
                 return last
-            _give_up(error)
+            error.__traceback__ = None  # as above
+            raise error.as_answer() from error
 
-    async def _until(self, deadline: float, race: _Race[Answer]) -> Answer:
+    async def _until(self, deadline: float, progress: _Progress[Answer]) -> Answer:
         self._budget.pay_in()
         try:
             async with asyncio.timeout_at(deadline):
-                self._start(race, await self._admit(race.binding))
-                return await self._run(race)
+                self._start(progress, await self._first(progress.binding))
+                return await self._run(progress)
         except TimeoutError as cause:
             raise DeadlineError("no replica answered before the deadline") from cause
         finally:
-            if race.tried:
-                told_with_the_request(replica=race.answered_by.address, attempts=len(race.tried))
+            if progress.tried:
+                asked = progress.winner or progress.tried[-1]
+                add_to_request_line(replica=asked.address, attempts=len(progress.tried))
 
-    # --- who is asked first -----------------------------------------------------------------------------------
+    # --- the first attempt ------------------------------------------------------------------------------------
 
-    async def _admit(self, binding: Binding) -> Chosen:
-        """The replica whose turn it is; if all are full, after a wait."""
-        if not len(self._line) and (chosen := self._pick(binding)):
-            return chosen
+    async def _first(self, binding: Binding) -> Slot:
+        """A slot on the replica whose turn it is; if all are full, after a wait in the queue."""
         if not self._pool.serves(binding.version if binding.strict else None):
-            raise self._nobody(binding)
-        until, first = self._clock() + self._queue_wait_s, False
-        while not self._line.full and await self._line.wait(until, first=first):
-            if chosen := self._pick(binding):
-                return chosen
-            first = True
-        metrics.SHED.labels("replicas").inc()
-        raise OverloadedError("every replica is at its limit of requests in flight", retry_after_s=RETRY_AFTER_S)
+            raise self._not_served(binding)
+        try:
+            return await self.queue.get(lambda: self._take(binding), self._give_back, wait_s=self._queue_wait_s)
+        except (QueueFullError, TimeoutError) as cause:
+            raise refusal("replicas", "every replica is at its limit of requests in flight") from cause
 
-    def _pick(self, binding: Binding, tried: list[Replica] | None = None) -> Chosen | None:
+    def _take(self, binding: Binding, tried: list[Replica] | None = None) -> Slot | None:
         """By version where the request is bound to one, while any replica has it."""
         now, tried = self._clock(), tried or []
         chosen = self._pool.pick(now, version=binding.version, tried=tried)
@@ -198,11 +181,16 @@ class Dispatcher:
             others = [replica for replica in self._pool.replicas if replica not in tried]
             if not any(replica.model(binding.version) for replica in others):
                 chosen = self._pool.pick(now, tried=tried)
-        if chosen:
-            binding.to(chosen[1].version)
-        return chosen
+        if chosen is None:
+            return None
+        replica, model = chosen
+        binding.version = model.version
+        return Slot(replica, model, self._pool.started(replica))
 
-    def _nobody(self, binding: Binding) -> GatewayError:
+    def _give_back(self, slot: Slot) -> None:
+        self._pool.finished(slot.replica)
+
+    def _not_served(self, binding: Binding) -> GatewayError:
         if binding.strict and self._pool.serves(None):
             served = sorted({version for replica in self._pool.replicas for version in replica.models}, key=int)
             return VersionNotServedError(f"Version {binding.version} is not served; served: {', '.join(served)}.")
@@ -210,105 +198,93 @@ class Dispatcher:
 
     # --- and then ---------------------------------------------------------------------------------------------
 
-    def _start(self, race: _Race[Answer], chosen: Chosen) -> None:
-        replica, model = chosen
-        race.started = race.started or self._clock()
-        race.tried.append(replica)
-        race.running[self._attempts.start(replica, model, race.ask)] = replica
+    def _start(self, progress: _Progress[Answer], slot: Slot) -> None:
+        progress.started = progress.started or self._clock()
+        progress.tried.append(slot.replica)
+        task = self._attempts.start(slot.replica, slot.model, progress.ask, slot.in_flight)
+        progress.running[task] = slot.replica
 
-    async def _run(self, race: _Race[Answer]) -> Answer:
-        """The first good answer of the race, or the failure after which nobody else is asked."""
+    async def _run(self, progress: _Progress[Answer]) -> Answer:
+        """The first good answer, or the failure after which no further replica is asked."""
         while True:
-            done, _ = await self._next_event(race)
-            ended = [task for task in race.running if task in done]
-            if not ended:  # it takes unusually long, or its replica has been ejected
-                self._ask_another_beside(race)
+            await self._next_event(progress)
+            ended = [task for task in progress.running if task.done()]
             for task in ended:
-                replica = race.running.pop(task)
-                error = task.exception()
-                if error is None:
-                    race.winner = replica
-                    self._won(race)
-                    return task.result()
-                if not isinstance(error, ReplicaError):
-                    raise error
-                await self._lost(race, replica, error)
+                if task.exception() is None:
+                    return self._won(progress, task)
+            failed = [(progress.running.pop(task), task.exception()) for task in ended]
+            if failed:  # of two that fail at once, one retry takes the place
+                await self._lost(progress, *failed[-1])
+            else:  # it takes unusually long, or its replica has been ejected
+                self._hedge_now(progress)
 
-    async def _next_event(self, race: _Race[Answer]) -> tuple[set[asyncio.Future[Any]], object]:
-        """An attempt ends; or something happens upon which another replica is asked beside the first."""
-        watched: list[asyncio.Future[Any]] = [*race.running]
-        patience = None
-        if race.watching:
-            watched.append(self._transitions.alarm(race.latest))
-            patience = self._hedge.seconds if self._hedge else None
-        return await asyncio.wait(watched, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    async def _next_event(self, progress: _Progress[Answer]) -> None:
+        """Wait until an attempt ends, or until something calls for a second one beside the first."""
+        if not progress.may_hedge:
+            await asyncio.wait(progress.running, return_when=asyncio.FIRST_COMPLETED)
+            return
+        ejected: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        replica = progress.tried[-1]
+        replica.on_ejection.add(ejected)
+        try:
+            patience_s = self._hedge.seconds if self._hedge else None
+            await asyncio.wait([*progress.running, ejected], timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            replica.on_ejection.discard(ejected)
 
-    def _won(self, race: _Race[Answer]) -> None:
-        if self._hedge and len(race.tried) == 1:
-            self._hedge.took(self._clock() - race.started)
+    def _won(self, progress: _Progress[Answer], task: "asyncio.Task[Answer]") -> Answer:
+        progress.winner = progress.running[task]
+        if self._hedge and len(progress.tried) == 1:
+            self._hedge.add(self._clock() - progress.started)
+        return task.result()
 
-    def _ask_another_beside(self, race: _Race[Answer]) -> None:
-        """A hedge: the first of the two answers counts."""
-        race.watching = False
+    def _hedge_now(self, progress: _Progress[Answer]) -> None:
+        """Ask a second replica; the first of the two answers counts."""
+        progress.may_hedge = False
         if not self._may_retry("hedge"):
             return
-        if (other := self._pick(race.binding, race.tried)) is None:
+        if (other := self._take(progress.binding, progress.tried)) is None:
             self._budget.give_back()
         else:
-            log.debug("hedge", replica=other[0].address, beside=race.latest.address)
-            self._start(race, other)
+            log.debug("hedge", replica=other.replica.address, beside=progress.tried[-1].address)
+            self._start(progress, other)
 
-    async def _lost(self, race: _Race[Answer], replica: Replica, error: ReplicaError) -> None:
-        """One attempt failed: ask another, wait for those that still run, or give up by raising."""
-        race.watching = False
-        again = await self._another(race, replica, error)
+    async def _lost(self, progress: _Progress[Answer], replica: Replica, error: BaseException | None) -> None:
+        """An attempt failed: ask another replica, wait for the attempts that still run, or give up by raising."""
+        if not isinstance(error, ReplicaError):
+            raise error or AssertionError
+        progress.may_hedge = False
+        again = await self._next(progress, replica, error)
         if again:
-            log.debug("retry", replica=again[0].address, after=replica.address, reason=str(error))
-            told_with_the_request(after=replica.address, reason=str(error))
-            self._start(race, again)
-        elif not race.running:
+            log.debug("retry", replica=again.replica.address, after=replica.address, reason=str(error))
+            add_to_request_line(after=replica.address, reason=str(error))
+            self._start(progress, again)
+        elif not progress.running:
             raise error
 
-    async def _another(self, race: _Race[Answer], replica: Replica, error: ReplicaError) -> Chosen | None:
-        """Who gets the next turn: somebody else, or the same one where its failure was only our stale view of it."""
-        if isinstance(error, ReplicaUnreachableError):
+    async def _next(self, progress: _Progress[Answer], replica: Replica, error: ReplicaError) -> Slot | None:
+        """A slot for the retry: on another replica, or on the same one where our view of it was out of date."""
+        if error.gone:
             self._look_again()
-        if not error.retriable or len(race.tried) >= MAX_ATTEMPTS:
+        if not error.elsewhere or len(progress.tried) >= MAX_ATTEMPTS:
             return None
-        free = error.free and not race.gone_again
+        free = error.free and not progress.free_used
         if not free and not self._may_retry("retry"):
             return None
-        if isinstance(error, VersionGoneError):
+        progress.free_used = progress.free_used or free
+        if error.refreshes:
             await self._refresh(replica)
-        if isinstance(error, ReplicaBusyError):
-            await asyncio.sleep(BUSY_PAUSE_S * 2 ** (len(race.tried) - 1) * (0.5 + random()))  # noqa: S311
-        other = self._pick(race.binding, race.tried) or self._same_again(race, replica, error)
-        if other is None and not free:
+        if error.rests:
+            await asyncio.sleep(BUSY_PAUSE_S * 2 ** (len(progress.tried) - 1) * (0.5 + random()))  # noqa: S311
+        slot = self._take(progress.binding, progress.tried)
+        if slot is None and error.same_again and progress.tried.count(replica) == 1:
+            slot = self._take(progress.binding, [tried for tried in progress.tried if tried is not replica])
+        if slot is None and not free:
             self._budget.give_back()
-        race.gone_again = race.gone_again or free
-        return other
-
-    def _same_again(self, race: _Race[Answer], replica: Replica, error: ReplicaError) -> Chosen | None:
-        if not isinstance(error, VersionGoneError | ConnectionLostError) or race.tried.count(replica) > 1:
-            return None
-        return self._pick(race.binding, [tried for tried in race.tried if tried is not replica])
+        return slot
 
     def _may_retry(self, what: metrics.Again) -> bool:
-        """Taken from the budget before the turn moves on: a retry that is denied must not cost anybody theirs."""
+        """Asked before the turn moves on: a retry that is denied must not cost another request its turn."""
         granted = self._budget.take()
         metrics.RETRIES.labels(what, "granted" if granted else "denied").inc()
         return granted
-
-
-def _give_up(error: ReplicaError) -> NoReturn:
-    """The last attempt's failure as an answer to the client, who is not told what a replica said."""
-    error.__traceback__ = None  # it leads back to the attempt: a circle that would keep picture and body in memory
-    if isinstance(error, ReplicaBusyError):
-        raise OverloadedError("every replica that was asked is busy", retry_after_s=RETRY_AFTER_S) from error
-    if isinstance(error, VersionGoneError):
-        raise NoReplicaError("the model is being replaced", retry_after_s=RETRY_AFTER_S) from error
-    if isinstance(error, ReplicaUnreachableError | ConnectionLostError):
-        raise NoReplicaError("no replica could be reached", retry_after_s=RETRY_AFTER_S) from error
-    if isinstance(error, AttemptTimeoutError):
-        raise DeadlineError("no replica that was asked answered in time") from error
-    raise UpstreamError("no replica that was asked gave a usable answer") from error

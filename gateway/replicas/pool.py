@@ -1,43 +1,51 @@
-"""The replicas: who may be asked, who is out of turn and for how long. No I/O and no clock: every rule takes `now`.
+"""The replicas: which may be asked, which are out of turn and for how long. No I/O, no clock: every rule takes `now`.
 
 The rules, in the order in which a request meets them:
 - *Ready* is a replica with a version that the probes found AVAILABLE and acceptable. *Available* is one that is ready
-  and not ejected. `pick` asks the available ones below their limit of attempts in flight; `choosing` says which.
-- A request that is bound to a version gets replicas that have it. A version that is held back (the canary) is the
-  default of nobody who has another one.
-- Two failures in a row eject a replica, two probes in a row without an answer as well, and so does an answer time
-  three times that of the others. The first time is a second, each further one twice as long, up to half a minute;
-  half a minute of good service wipes the slate. Whoever was ejected comes back only after it has answered rightly for
-  the golden picture, and then with a growing share of its turns.
-- One that says to be busy (429, 503) is healthy, but the others are asked first for a tenth of a second, twice as long
-  each further time: retries cannot pay for a replica that always refuses. Where all are busy, all get turns.
-- At most a set share of the ready replicas is ejected at a time (docs/decisions/0004): what strikes all of them at
-  once is more likely ours. Should all that is left be ejected, the ejected ones get turns: a guess beats a certain no.
+  and not ejected. `pick` asks the available ones below their limit of attempts in flight; `balancing` says which.
+- A request that is bound to a version gets replicas that have it. The canary's version is held back: it is the default
+  of a replica only while no replica has another one.
+- *Ejected*: two failed attempts in a row, or two probes in a row without an answer. The first time for a second, then
+  twice as long each time, up to half a minute; half a minute of good service starts anew. The replica returns after
+  its time is up and it has answered for the golden picture, with a growing share of its turns. At most a set share of
+  the ready replicas is ejected (docs/decisions/0004): what hits all of them at once is more likely ours. Should all
+  that are left be ejected, they get turns: a guess beats a certain failure.
+- *Slow*: several answers in a row take three times as long as the others' and 50 ms longer, for half a second. Time
+  alone may be load, so the replica only loses its regular turns. It gets a trial turn as soon as nothing is in flight
+  there, when load of ours cannot be the reason, and its regular turns back once a trial takes no longer than the
+  others take for one attempt. Trials are a half second apart, then twice as long each time. It still gets what the
+  others have no room for, so slowness costs no capacity. After a false alarm the next one takes twice as long.
+- *Resting*: a replica that answers 429 or 503 is asked last for 0.1 s, twice as long each time in a row up to 2 s.
+  Where all rest, all get turns.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from statistics import median
 
-from gateway.replicas.balancing import Choosing, RoundRobin
-from gateway.replicas.replica import SAMPLES_TO_JUDGE, Replica
+from gateway.observe import metrics
+from gateway.replicas.balancing import Balancing, RoundRobin
+from gateway.replicas.replica import SAMPLES_TO_JUDGE, Refusal, Replica, RunningMean
 from gateway.tfserving.contract import ServedModel
 
 FAILURES_TO_EJECT = 2
 FIRST_EJECTION_S = 1.0
 LONGEST_EJECTION_S = 30.0
-MOST_DOUBLINGS = 10
-"""An uncapped exponent overflows one day."""
-
 FIRST_REST_S = 0.1
 LONGEST_REST_S = 2.0
 
 SLOW_FACTOR = 3.0
-"""A replica is an outlier when it takes so many times as long as the others do in the middle."""
 SLOW_BY_S = 0.05
-"""And so much longer: between 2 ms and 7 ms there is nothing to gain."""
+"""From 2 ms to 7 ms there is nothing to gain."""
+SLOW_ANSWERS = 5
+FIRST_PATIENCE_S = 0.5
+LONGEST_PATIENCE_S = 32.0
+FIRST_TRIAL_PAUSE_S = 0.5
+LONGEST_TRIAL_PAUSE_S = 30.0
 
 PROBES_TO_FALL = 2
 PROBES_TO_RISE = 2
+MAX_DOUBLINGS = 10
+"""An exponent without a cap overflows after a thousand failures."""
 
 
 class Pool:
@@ -48,44 +56,50 @@ class Pool:
         *,
         max_in_flight: int,
         max_ejected_share: float = 0.5,
-        choosing: Choosing | None = None,
+        balancing: Balancing | None = None,
         held_back: str | None = None,
     ) -> None:
         """`max_in_flight`: attempts at work at once on one replica; `held_back`: the canary's version."""
         self.replicas: list[Replica] = []
+        self.on_room: list[Callable[[], None]] = []
+        """Called whenever a request that found no replica may find one now."""
+        self.on_change: list[Callable[[Replica], None]] = []
+        """Called when a replica's state or its versions may have changed."""
         self._max_in_flight = max_in_flight
         self._max_ejected_share = max_ejected_share
-        self._choosing = choosing or RoundRobin()
+        self._balancing = balancing or RoundRobin()
         self._held_back = held_back
 
     def set_addresses(self, addresses: Iterable[str]) -> None:
-        """What discovery found. A replica that stays keeps all that is known of it, attempts in flight included."""
+        """Take what discovery found. A replica that stays keeps all that is known of it, attempts included."""
         known = {replica.address: replica for replica in self.replicas}
         self.replicas = [known.get(address) or Replica(address) for address in dict.fromkeys(addresses)]
+        self._room()
 
     # --- choosing ---------------------------------------------------------------------------------------------
 
     def pick(
         self, now: float, *, version: str | None = None, tried: Collection[Replica] = ()
     ) -> tuple[Replica, ServedModel] | None:
-        """Who is asked next, and for which model; None: all that could be asked are full, or there are none."""
-        able = [(r, model) for r in self.replicas if r not in tried and (model := self.model_of(r, version))]
+        """The replica to ask next, and the model to ask it for; None: all that could be asked are full, or none is."""
+        held_back = self._held_back and self._held_back_now()
+        able = [
+            (r, model) for r in self.replicas if r not in tried and (model := r.model(version, held_back=held_back))
+        ]
         standing = [pair for pair in able if not pair[0].ejected(now)] or able
         free = {r: model for r, model in standing if r.in_flight < self._max_in_flight}
         if not free:
             return None
-        rested = [replica for replica in free if replica.resting_until <= now]
-        chosen = self._choosing.choose(rested or list(free), now)
+        chosen = _trial(free, now) or self._balancing.choose(_first_choice(free, now), now)
         return chosen, free[chosen]
 
-    def model_of(self, replica: Replica, version: str | None) -> ServedModel | None:
+    def model_of(self, replica: Replica, version: str | None = None) -> ServedModel | None:
         """What one replica would be asked for; see `Replica.model`."""
-        held_back = self._held_back if self._has_other_than_held_back else None
-        return replica.model(version, held_back=held_back)
+        return replica.model(version, held_back=self._held_back_now())
 
-    @property
-    def _has_other_than_held_back(self) -> bool:
-        return self._held_back is not None and any(v != self._held_back for r in self.replicas for v in r.models)
+    def _held_back_now(self) -> str | None:
+        other = any(version != self._held_back for replica in self.replicas for version in replica.models)
+        return self._held_back if other else None
 
     def serves(self, version: str | None) -> bool:
         """Some ready replica has the version; None: any version."""
@@ -94,133 +108,211 @@ class Pool:
     @property
     def model(self) -> ServedModel | None:
         """The newest version that requests get by default."""
-        models = [model for replica in self.replicas if (model := self.model_of(replica, None))]
+        models = [model for replica in self.replicas if (model := self.model_of(replica))]
         return max(models, key=lambda model: int(model.version), default=None)
 
     # --- attempts ---------------------------------------------------------------------------------------------
 
-    def started(self, replica: Replica) -> None:
-        """An attempt is on its way to it."""
+    def started(self, replica: Replica) -> int:
+        """An attempt begins.
+
+        Returns:
+            The attempts that are now in flight on the replica.
+        """
         replica.in_flight += 1
         replica.attempts += 1
+        return replica.in_flight
 
     def finished(self, replica: Replica) -> None:
-        """That attempt is over, however it ended."""
+        """An attempt is over, however it ended."""
         replica.in_flight -= 1
+        self._room()
 
-    def succeeded(self, replica: Replica, now: float, seconds: float) -> bool:
-        """A good answer after `seconds`; True: it has just been ejected, since the others are so much faster."""
+    def succeeded(self, replica: Replica, now: float, seconds: float, *, in_flight: int = 1) -> None:
+        """A good answer arrived after `seconds`, beside `in_flight` - 1 other attempts."""
         replica.failures = replica.refusals = 0
-        replica.took(seconds)
-        if replica.doubted:  # it was asked all the same, since nobody else was there: as good as a golden picture
-            self.proved(replica, now, seconds)
-        if replica.samples < SAMPLES_TO_JUDGE or not self._is_slow(replica, now, replica.latency_s):
-            return False
-        return self._eject(replica, now, f"slow: {replica.latency_s * 1000:.0f} ms, several times the others' time")
+        replica.latency.add(seconds)
+        replica.service.add(seconds / in_flight)
+        if replica.unproven:  # it was asked for want of another: as good as a golden picture
+            self.proved(replica, now)
+        if replica.slow:
+            self._tried(replica, now, seconds, alone=in_flight == 1)
+        elif seconds > SLOW_BY_S and self._is_slow(replica, now, seconds, _latency):
+            self._suspect(replica, now, seconds)
+        else:
+            replica.slow_since, replica.slow_answers = None, 0
 
     def busy(self, replica: Replica, now: float) -> None:
-        """It refused the work; it rests, unless it does already."""
+        """The replica refused the work. It rests, unless it does already."""
         if replica.resting_until <= now:
-            rest_s = FIRST_REST_S * 2.0 ** min(replica.refusals, MOST_DOUBLINGS)
-            replica.resting_until = now + min(rest_s, LONGEST_REST_S)
+            replica.resting_until = now + _doubled(FIRST_REST_S, replica.refusals, LONGEST_REST_S)
             replica.refusals += 1
 
-    def failed(self, replica: Replica, now: float, reason: str) -> bool:
-        """One more failure in a row; True: it has just been ejected."""
+    def failed(self, replica: Replica, now: float, reason: str) -> None:
+        """One more failed attempt in a row."""
         replica.failed_attempts += 1
         replica.failures += 1
-        return replica.failures >= FAILURES_TO_EJECT and self._eject(replica, now, reason)
+        if replica.failures >= FAILURES_TO_EJECT:
+            self._eject(replica, now, reason, "failures")
 
-    def _is_slow(self, replica: Replica, now: float, seconds: float) -> bool:
-        others = [
-            r.latency_s
-            for r in self.replicas
-            if r is not replica and r.samples >= SAMPLES_TO_JUDGE and r.state(now) == "available"
+    # --- slowness ---------------------------------------------------------------------------------------------
+
+    def _suspect(self, replica: Replica, now: float, seconds: float) -> None:
+        replica.slow_answers += 1
+        if replica.slow_since is None:
+            replica.slow_since = now - seconds
+        patience_s = _doubled(FIRST_PATIENCE_S, replica.false_alarms, LONGEST_PATIENCE_S)
+        long_enough = replica.slow_answers >= SLOW_ANSWERS and now - replica.slow_since >= patience_s
+        if long_enough and self._within_share(now, [r for r in self.replicas if r.slow]):
+            replica.slow, replica.trial_at, replica.trials = True, now, 0
+            replica.reason = f"slow: {replica.latency.value * 1000:.0f} ms, several times the others' time"
+            metrics.SLOWED.inc()
+            self._changed(replica)
+
+    def _tried(self, replica: Replica, now: float, seconds: float, *, alone: bool) -> None:
+        """The outcome of a trial turn. What ran beside other attempts shows nothing."""
+        if not alone:
+            return
+        if self._is_slow(replica, now, seconds, _service):
+            replica.trials += 1
+            return
+        replica.false_alarms = 0 if replica.trials else replica.false_alarms + 1
+        self._no_longer_slow(replica)
+        self._changed(replica)
+
+    def _is_slow(self, replica: Replica, now: float, seconds: float, measure: Callable[[Replica], RunningMean]) -> bool:
+        """Compared with the median of the others that get regular turns."""
+        usual = [
+            measure(other).value
+            for other in self.replicas
+            if other is not replica
+            and not other.slow
+            and other.latency.samples >= SAMPLES_TO_JUDGE
+            and other.state(now) == "available"
         ]
-        usual = median(others) if others else float("inf")
-        return seconds > max(usual * SLOW_FACTOR, usual + SLOW_BY_S)
+        return bool(usual) and seconds > max(median(usual) * SLOW_FACTOR, median(usual) + SLOW_BY_S)
+
+    def _no_longer_slow(self, replica: Replica) -> None:
+        replica.slow, replica.slow_since, replica.slow_answers, replica.reason = False, None, 0, ""
+        replica.latency, replica.service = RunningMean(), RunningMean()
 
     # --- probes -----------------------------------------------------------------------------------------------
 
-    def found(self, replica: Replica, now: float, models: Mapping[str, ServedModel], reason: str) -> None:
-        """A probe was answered: these are the versions that may be asked for; `reason` says why not others.
+    def found(
+        self,
+        replica: Replica,
+        now: float,
+        models: Mapping[str, ServedModel],
+        refused: Mapping[int, Refusal] | None = None,
+        *,
+        reason: str = "",
+    ) -> None:
+        """A probe was answered: `models` may be asked for, the versions in `refused` not.
 
-        A replica that was not ready becomes so with its second such answer in a row, at once if nobody else is.
+        A replica that was not ready becomes so with the second such answer in a row; at once if no other is ready.
+
+        Args:
+            reason: why there is no model; where some versions are refused, their reasons say it.
         """
         replica.missed = 0
+        replica.refused = refused or {}
         replica.heard = replica.heard + 1 if models else 0
+        reason = "; ".join(refusal.reason for refusal in replica.refused.values()) or reason
+        first_time = not replica.was_ready
         if not models:
             replica.models, replica.reason = {}, reason
-            return
-        first_time = not replica.was_ready
-        if replica.models or first_time or replica.heard >= PROBES_TO_RISE or not self.serves(None):
+        elif replica.models or first_time or replica.heard >= PROBES_TO_RISE or not self.serves(None):
             if not replica.models and not first_time:
                 replica.returned_at = now
             replica.was_ready = True
             replica.models = models
-            if not replica.ejected(now):
+            if not replica.ejected(now) and not replica.slow:
                 replica.reason = reason
+        self._changed(replica)
 
-    def missed(self, replica: Replica, now: float, reason: str, *, gone: bool = False) -> bool:
-        """A probe got no answer; True: that has just ejected the replica.
+    def missed(self, replica: Replica, now: float, reason: str, *, gone: bool = False) -> None:
+        """A probe got no answer.
 
         Args:
-            gone: nobody listens there; the second time it is not ready. Else it may be mere load, which must not
-                empty the pool: then it counts like a failure, within the share that may be ejected.
+            gone: nothing listens there; the second time it is not ready. Otherwise the cause may be load, which must
+                not empty the pool: it counts like a failure, within the share that may be ejected.
         """
         replica.heard = 0
         replica.missed += 1
         if not replica.models:
             replica.reason = reason
-            return False
-        if replica.missed < PROBES_TO_FALL:
-            return False
-        if gone:
+        elif replica.missed >= PROBES_TO_FALL and gone:
             replica.models, replica.reason = {}, reason
-            return False
-        return self._eject(replica, now, reason)
+        elif replica.missed >= PROBES_TO_FALL:
+            self._eject(replica, now, reason, "probes")
+        self._changed(replica)
 
-    def proved(self, replica: Replica, now: float, seconds: float) -> None:
-        """It has answered rightly for the golden picture, in `seconds`: when its time is up, it may come back.
-
-        One that is still slow stays out, longer each time; after the longest it gets another trial.
-        """
-        if not replica.doubted:
-            return
-        if now >= replica.ejected_until and self._is_slow(replica, now, seconds) and not self._at_longest(replica):
-            self._out(replica, now)
-            return
-        replica.doubted = False
-        replica.failures = 0
-        replica.returned_at = max(now, replica.ejected_until)
+    def proved(self, replica: Replica, now: float) -> None:
+        """It has answered rightly for the golden picture: it returns when its time is up."""
+        if replica.unproven:
+            replica.unproven = False
+            replica.failures = 0
+            replica.returned_at = max(now, replica.ejected_until)
+            self._changed(replica)
 
     # --- ejection ---------------------------------------------------------------------------------------------
 
-    def _eject(self, replica: Replica, now: float, reason: str) -> bool:
-        if replica.ejected(now) or not replica.models or not self._may_eject_one_more(now):
-            return False
+    def _eject(self, replica: Replica, now: float, reason: str, cause: metrics.Ejection) -> None:
+        out = [r for r in self.replicas if r.state(now) == "ejected"]
+        if replica in out or not replica.models or not self._within_share(now, out):
+            return
         if now - replica.returned_at > LONGEST_EJECTION_S:
             replica.ejections = 0
-        replica.doubted = True
+        self._no_longer_slow(replica)  # it is measured anew when it is back
+        replica.unproven = True
         replica.reason = reason
-        replica.samples, replica.latency_s = 0, 0.0  # it is measured anew when it is back
-        self._out(replica, now)
-        return True
-
-    def _out(self, replica: Replica, now: float) -> None:
-        replica.ejected_until = now + _length_s(replica.ejections)
+        replica.ejected_until = now + _doubled(FIRST_EJECTION_S, replica.ejections, LONGEST_EJECTION_S)
         replica.ejections += 1
         replica.times_ejected += 1
+        metrics.EJECTIONS.labels(cause).inc()
+        self._changed(replica)
+        while replica.on_ejection:
+            replica.on_ejection.pop().set_result(None)
 
-    def _at_longest(self, replica: Replica) -> bool:
-        return _length_s(replica.ejections - 1) >= LONGEST_EJECTION_S
+    def _within_share(self, now: float, out: Sequence[Replica]) -> bool:
+        """Whether one more than those `out` may be put out of turn."""
+        ready = sum(replica.state(now) != "not ready" for replica in self.replicas)
+        return len(out) + 1 <= self._max_ejected_share * ready
 
-    def _may_eject_one_more(self, now: float) -> bool:
-        states: Sequence[str] = [replica.state(now) for replica in self.replicas]
-        ready = len(states) - states.count("not ready")
-        return states.count("ejected") + 1 <= self._max_ejected_share * ready
+    # --- news -------------------------------------------------------------------------------------------------
+
+    def _room(self) -> None:
+        for callback in self.on_room:
+            callback()
+
+    def _changed(self, replica: Replica) -> None:
+        for callback in self.on_change:
+            callback(replica)
+        self._room()
 
 
-def _length_s(ejections: int) -> float:
-    """How long the next one lasts, after so many."""
-    return min(FIRST_EJECTION_S * 2.0 ** min(ejections, MOST_DOUBLINGS), LONGEST_EJECTION_S)
+def _trial(free: Iterable[Replica], now: float) -> Replica | None:
+    """The slow replica whose trial turn has come."""
+    due = next((r for r in free if r.slow and r.trial_at <= now and not r.in_flight), None)
+    if due:
+        due.trial_at = now + _doubled(FIRST_TRIAL_PAUSE_S, due.trials, LONGEST_TRIAL_PAUSE_S)
+    return due
+
+
+def _first_choice(free: Mapping[Replica, object], now: float) -> Sequence[Replica]:
+    """Those that are neither slow nor resting; else those that are not slow; else all."""
+    regular = [replica for replica in free if not replica.slow]
+    return [replica for replica in regular if replica.resting_until <= now] or regular or list(free)
+
+
+def _latency(replica: Replica) -> RunningMean:
+    return replica.latency
+
+
+def _service(replica: Replica) -> RunningMean:
+    return replica.service
+
+
+def _doubled(first_s: float, times: int, longest_s: float) -> float:
+    """`first_s`, doubled `times`, at most `longest_s`."""
+    return min(first_s * 2.0 ** min(times, MAX_DOUBLINGS), longest_s)

@@ -1,33 +1,64 @@
-"""One model server process, as far as it is known here."""
+"""What is known of one replica, that is of one model server process."""
 
+from asyncio import Future
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from gateway.observe import metrics
+from gateway.tfserving import VersionStatus
 from gateway.tfserving.contract import ServedModel
 
 State = Literal["available", "ejected", "not ready"]
 NEVER = float("-inf")
 
-FRESH = 0.1
-"""Weight of a sample in the running mean of latencies: the last ten or twenty decide."""
+WEIGHT_OF_NEW = 0.1
+"""Of a sample in the running mean of latencies: the last ten or twenty decide."""
 SAMPLES_TO_JUDGE = 5
 HICCUP = 4.0
-"""A sample counts as at most so many times the mean: one answer that took a second says nothing."""
+"""A sample counts as at most so many times the mean: a single answer that took a second shows nothing."""
+
+
+class Refusal(NamedTuple):
+    """Why a version is not served here."""
+
+    kind: metrics.Refused
+    reason: str
+    """In words, for the operator."""
+
+
+@dataclass
+class RunningMean:
+    """An exponential moving average that a single outlier does not move far."""
+
+    value: float = 0
+    samples: int = 0
+
+    def add(self, sample: float) -> None:
+        """One more. The first few count by the smallest of them, since a cold start is not typical."""
+        self.samples += 1
+        if self.samples == 1:
+            self.value = sample
+        elif self.samples <= SAMPLES_TO_JUDGE:
+            self.value = min(self.value, sample)
+        else:
+            self.value += WEIGHT_OF_NEW * (min(sample, HICCUP * self.value) - self.value)
 
 
 @dataclass(eq=False)
 class Replica:
-    """Facts only; the rules about them are in `pool`."""
+    """Facts only; the rules that change them are in `pool`."""
 
     address: str
-    """host:port"""
+    """HOST:PORT, with /GRPCPORT where that is not the usual one."""
     models: Mapping[str, ServedModel] = field(default_factory=dict)
-    """What it serves and we accept, by version; empty: it is not ready."""
-    versions: Mapping[int, str] = field(default_factory=dict)
-    """Every version it told of, with its state."""
+    """What it serves and we accept, by version. Empty: it is not ready."""
+    versions: Mapping[int, VersionStatus] = field(default_factory=dict)
+    """Every version in its status."""
+    refused: Mapping[int, Refusal] = field(default_factory=dict)
+    """The versions in its status that are not served from here."""
     reason: str = "not probed yet"
-    """Why it is not ready, why it was ejected, or why its newest version does not serve; for the operator."""
+    """Why it is not ready, ejected or slow, or why its newest version does not serve; for the operator."""
 
     # --- attempts ---
     in_flight: int = 0
@@ -35,19 +66,33 @@ class Replica:
     failed_attempts: int = 0
     failures: int = 0
     """In a row."""
-    latency_s: float = 0
-    """Running mean of good answers' times; 0 without any."""
-    samples: int = 0
-    """Good answers in that mean."""
+    latency: RunningMean = field(default_factory=RunningMean)
+    """Seconds of good answers."""
+    service: RunningMean = field(default_factory=RunningMean)
+    """The same, divided by the attempts in flight here when each began: about what one attempt alone takes."""
     last_turn: int = 0
     """When it was last picked, in turns."""
     credit: float = 0
     """Of a turn, saved up during the slow start."""
 
     refusals: int = 0
-    """Times in a row that it said to be busy; those before it had rested count once."""
+    """Times in a row that it refused work as busy; those during one rest count once."""
     resting_until: float = NEVER
-    """It said to be busy, so the others are asked first."""
+    """It refused work, so the others are asked first."""
+
+    # --- slowness ---
+    slow_since: float | None = None
+    """When the first of its slow answers in a row was asked for; None: the last one was not slow."""
+    slow_answers: int = 0
+    """In a row."""
+    slow: bool = False
+    """It gets trial turns only, one at a time, and what the others have no room for."""
+    trial_at: float = NEVER
+    """Its next trial turn."""
+    trials: int = 0
+    """In a row that were slow."""
+    false_alarms: int = 0
+    """Times in a row that its first trial was not slow."""
 
     # --- probes ---
     missed: int = 0
@@ -57,18 +102,20 @@ class Replica:
 
     # --- ejection ---
     ejected_until: float = NEVER
-    doubted: bool = False
-    """Ejected, and has not answered for the golden picture since."""
+    unproven: bool = False
+    """Ejected, and no right answer for the golden picture since."""
     ejections: int = 0
     """Without half a minute of good service between them."""
     times_ejected: int = 0
     """In all."""
     returned_at: float = NEVER
     was_ready: bool = False
+    on_ejection: "set[Future[None]]" = field(default_factory=set)
+    """Done when it is ejected: of requests that wait for it."""
 
     def ejected(self, now: float) -> bool:
         """Out of turn, though ready."""
-        return self.ejected_until > now or self.doubted
+        return self.ejected_until > now or self.unproven
 
     def state(self, now: float) -> State:
         """What an operator wants to see."""
@@ -82,13 +129,3 @@ class Replica:
             return self.models.get(version)
         newest = max((v for v in self.models if v != held_back), key=int, default=None)
         return self.models[newest] if newest is not None else None
-
-    def took(self, seconds: float) -> None:
-        """One more good answer, and its time. Of the first few, the quickest: a cold start says nothing either."""
-        self.samples += 1
-        if self.samples == 1:
-            self.latency_s = seconds
-        elif self.samples <= SAMPLES_TO_JUDGE:
-            self.latency_s = min(self.latency_s, seconds)
-        else:
-            self.latency_s += FRESH * (min(seconds, HICCUP * self.latency_s) - self.latency_s)

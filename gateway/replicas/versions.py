@@ -20,10 +20,6 @@ class Binding:
     strict: bool = False
     """The caller asked for it: no other will do."""
 
-    def to(self, version: str) -> None:
-        """From now on this one."""
-        self.version = version
-
 
 @dataclass(frozen=True)
 class Canary:

@@ -2,15 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
-from gateway.errors import (
-    ReplicaBusyError,
-    ReplicaError,
-    ReplicaFailedError,
-    ReplicaRejectedError,
-    VersionGoneError,
-)
+from gateway.failures import of_http
 from gateway.imaging import Pixels
 from gateway.labels import Description, Probabilities
 from gateway.tfserving.contract import ServedModel, Signature
@@ -38,8 +32,17 @@ class Reply:
     def body_if_200(self) -> bytes:
         """The body; any other status becomes the `ReplicaError` it means."""
         if self.status != 200:
-            raise _FAILURES.get(self.status, ReplicaFailedError)(f"status {self.status}: {self.body[:200]!r}")
+            raise of_http(self.status, f"status {self.status}: {self.body[:200]!r}")
         return self.body
+
+
+class VersionStatus(NamedTuple):
+    """One version in a replica's status."""
+
+    state: str
+    """`AVAILABLE`, `LOADING`, ... as in the protocol."""
+    error: str = ""
+    """Why it could not be loaded; empty: it could, or it is still to be."""
 
 
 class TFServing(Protocol):
@@ -53,8 +56,8 @@ class TFServing(Protocol):
     async def __aexit__(self, *failure: object) -> None:
         """Closes every connection."""
 
-    async def status(self, address: str, model: str) -> dict[int, str]:
-        """State of each version the replica knows, e.g. `{2: "AVAILABLE"}`."""
+    async def status(self, address: str, model: str) -> dict[int, VersionStatus]:
+        """Each version that the replica knows, with its state."""
 
     async def signatures(self, address: str, model: str, version: int) -> dict[str, Signature]:
         """The signatures of one version with their tensors."""
@@ -73,14 +76,3 @@ class TFServing(Protocol):
 
     async def forward(self, address: str, call: Call) -> Reply:
         """A client's own call on TensorFlow Serving's REST paths, and whatever the replica answers to it."""
-
-
-_FAILURES: Mapping[int, type[ReplicaError]] = {
-    400: ReplicaRejectedError,
-    404: VersionGoneError,
-    429: ReplicaBusyError,
-    500: ReplicaFailedError,
-    502: ReplicaFailedError,
-    503: ReplicaBusyError,
-    504: ReplicaRejectedError,  # its own time-out: the work may still run, so no other replica shall take it up
-}

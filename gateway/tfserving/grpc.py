@@ -13,20 +13,18 @@ import grpc
 import grpc.aio
 from pydantic import ValidationError
 
-from gateway.errors import (
+from gateway.failures import (
     BadAnswerError,
     ConnectionLostError,
     ReplicaBusyError,
     ReplicaError,
-    ReplicaFailedError,
-    ReplicaRejectedError,
     ReplicaUnreachableError,
-    VersionGoneError,
+    of_grpc,
 )
 from gateway.imaging import Pixels
 from gateway.labels import Description, Probabilities
 from gateway.observe import tracing
-from gateway.tfserving import Call, Reply, protobuf
+from gateway.tfserving import Call, Reply, VersionStatus, protobuf
 from gateway.tfserving.contract import DESCRIBE, ServedModel, Signature
 from gateway.tfserving.rest import MAX_REPLY_BYTES, RestClient, grpc_address
 
@@ -74,8 +72,8 @@ class GrpcClient:
             await channel.wire.close()
         await self._rest.__aexit__(*failure)
 
-    async def status(self, address: str, model: str) -> dict[int, str]:
-        """State of each version the replica knows."""
+    async def status(self, address: str, model: str) -> dict[int, VersionStatus]:
+        """Each version that the replica knows, with its state."""
         return protobuf.states(await self._call(address, STATUS, protobuf.status_request(model)))
 
     async def signatures(self, address: str, model: str, version: int) -> dict[str, Signature]:
@@ -162,7 +160,7 @@ def _failure(target: str, code: grpc.StatusCode, details: str) -> ReplicaError:
         return _unavailable(target, details)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:
         return BadAnswerError(f"the answer is larger than {MAX_REPLY_BYTES} bytes")
-    return _FAILURES.get(code, ReplicaFailedError)(f"{code.name}: {details[:200]!r}")
+    return of_grpc(code.name, f"{code.name}: {details[:200]!r}")
 
 
 def _unavailable(target: str, details: str) -> ReplicaError:
@@ -171,14 +169,3 @@ def _unavailable(target: str, details: str) -> ReplicaError:
     if details.startswith(("failed to connect", "errors resolving", "DNS resolution failed")):
         return ReplicaUnreachableError(f"no gRPC connection to {target}")
     return ConnectionLostError(f"the gRPC connection to {target} broke")
-
-
-_FAILURES: Mapping[grpc.StatusCode, type[ReplicaError]] = {
-    grpc.StatusCode.INVALID_ARGUMENT: ReplicaRejectedError,
-    grpc.StatusCode.FAILED_PRECONDITION: ReplicaRejectedError,
-    grpc.StatusCode.OUT_OF_RANGE: ReplicaRejectedError,
-    grpc.StatusCode.NOT_FOUND: VersionGoneError,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: ReplicaBusyError,
-    grpc.StatusCode.DEADLINE_EXCEEDED: ReplicaRejectedError,  # after the caller's own: nobody waits, nobody is to blame
-    grpc.StatusCode.CANCELLED: ConnectionLostError,  # by the server: it is stopping
-}

@@ -7,7 +7,7 @@ import orjson
 import pybase64
 from numpy.typing import NDArray
 
-from gateway.errors import BadAnswerError
+from gateway.failures import BadAnswerError
 from gateway.imaging import Pixels
 from gateway.labels import Probabilities
 from gateway.tfserving.contract import ServedModel

@@ -19,9 +19,10 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from numpy.typing import NDArray
 
-from gateway.errors import BadAnswerError
+from gateway.failures import BadAnswerError
 from gateway.imaging import Pixels
 from gateway.labels import Probabilities
+from gateway.tfserving import VersionStatus
 from gateway.tfserving.contract import DESCRIBE, ServedModel, Signature, Tensor
 from gateway.tfserving.json import channel_values, checked
 
@@ -38,7 +39,8 @@ ModelSpec:            string name = 1; Int64Value version = 2; string signature_
 PredictRequest:       ModelSpec model_spec = 1; map Tensor inputs = 2; repeated string output_filter = 3
 PredictResponse:      map Tensor outputs = 1; ModelSpec model_spec = 2
 StatusRequest:        ModelSpec model_spec = 1
-VersionStatus:        int64 version = 1; int32 state = 2
+StatusProto:          int32 error_code = 1; string error_message = 2
+VersionStatus:        int64 version = 1; int32 state = 2; StatusProto status = 3
 StatusResponse:       repeated VersionStatus model_version_status = 1
 MetadataRequest:      ModelSpec model_spec = 1; repeated string metadata_field = 2
 MetadataResponse:     ModelSpec model_spec = 1; map Any metadata = 2
@@ -154,10 +156,16 @@ def status_request(name: str) -> bytes:
     return bytes(request.SerializeToString())
 
 
-def states(answer: bytes) -> dict[int, str]:
-    """Version -> state, from a GetModelStatusResponse."""
+def states(answer: bytes) -> dict[int, VersionStatus]:
+    """Version -> status, from a GetModelStatusResponse."""
     listed = _parsed("StatusResponse", answer).model_version_status
-    return {int(told.version): _STATES.get(told.state, "UNKNOWN") for told in listed}
+    return {
+        int(told.version): VersionStatus(
+            _STATES.get(told.state, "UNKNOWN"),
+            (told.status.error_message or "unknown reason") if told.status.error_code else "",
+        )
+        for told in listed
+    }
 
 
 def metadata_request(name: str, version: int) -> bytes:

@@ -19,7 +19,7 @@ import orjson
 from httpx_aiohttp import AiohttpTransport
 from pydantic import ValidationError
 
-from gateway.errors import (
+from gateway.failures import (
     BadAnswerError,
     ConnectionLostError,
     ConnectionStaleError,
@@ -29,7 +29,7 @@ from gateway.errors import (
 from gateway.imaging import Pixels
 from gateway.labels import Description, Probabilities
 from gateway.observe import tracing
-from gateway.tfserving import Call, Reply
+from gateway.tfserving import Call, Reply, VersionStatus
 from gateway.tfserving.contract import ServedModel, Signature, Tensor
 from gateway.tfserving.json import describe_body, description_text, predict_body, probabilities
 
@@ -61,11 +61,11 @@ class RestClient:
     async def __aexit__(self, *failure: object) -> None:
         await self._transport.aclose()
 
-    async def status(self, address: str, model: str) -> dict[int, str]:
-        """State of each version the replica knows, e.g. `{2: "AVAILABLE"}`; 200 alone does not mean ready (spec §8)."""
+    async def status(self, address: str, model: str) -> dict[int, VersionStatus]:
+        """Each version that the replica knows, with its state; HTTP status 200 alone does not mean ready."""
         reply = await self._get(address, f"/v1/models/{quote(model)}")
         try:
-            return {int(v["version"]): str(v["state"]) for v in orjson.loads(reply)["model_version_status"]}
+            return {int(v["version"]): _version_status(v) for v in orjson.loads(reply)["model_version_status"]}
         except (ValueError, KeyError, TypeError) as cause:
             raise BadAnswerError("the status is not as TensorFlow Serving writes it") from cause
 
@@ -213,6 +213,12 @@ async def _read(chunks: object, limit: int) -> bytes:
         if len(content) > limit:
             raise BadAnswerError(f"the answer is larger than {limit} bytes")
     return bytes(content)
+
+
+def _version_status(version: Mapping[str, Any]) -> VersionStatus:
+    status = version.get("status") or {}
+    failed = status.get("error_code", "OK") != "OK"
+    return VersionStatus(str(version["state"]), str(status.get("error_message") or "unknown reason") if failed else "")
 
 
 def _tensors(listed: Mapping[str, Mapping[str, object]]) -> dict[str, Tensor]:

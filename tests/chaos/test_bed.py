@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.errors import ReplicaError
+from gateway.failures import ReplicaError
 from gateway.imaging import Pixels, fingerprint
-from gateway.tfserving import TFServing
+from gateway.tfserving import TFServing, VersionStatus
 from gateway.tfserving.contract import ServedModel, Terms, accept
 from gateway.tfserving.grpc import GrpcClient
 from gateway.tfserving.rest import RestClient
@@ -44,7 +44,10 @@ async def accepted(client: TFServing, replica: Replica) -> ServedModel:
 
 async def test_a_simulated_replica_passes_for_a_model_server(replica: Replica) -> None:
     async with RestClient() as client:
-        assert await client.status(replica.address, "my_model") == {3: "AVAILABLE", 2: "END"}
+        assert await client.status(replica.address, "my_model") == {
+            3: VersionStatus("AVAILABLE"),
+            2: VersionStatus("END"),
+        }
         served = await accepted(client, replica)
         row = await client.predict(replica.address, served, PIXELS)
     assert served.labels[int(row.argmax())] == model.name_of(model.digest(PIXELS.tobytes()))
@@ -73,7 +76,7 @@ async def test_it_answers_over_grpc_what_it_answers_over_rest() -> None:
         RestClient() as rest,
         GrpcClient(rest, usual_port=replica.behaviour["grpc_port"]) as grpc,
     ):
-        assert await grpc.status(replica.address, "my_model") == {3: "AVAILABLE"}
+        assert await grpc.status(replica.address, "my_model") == {3: VersionStatus("AVAILABLE")}
         served = await accepted(grpc, replica)
         assert served == await accepted(rest, replica)
         rows = [await client.predict(replica.address, served, PIXELS) for client in (rest, grpc)]

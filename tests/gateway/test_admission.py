@@ -1,14 +1,216 @@
-"""Bounds on what is at hand at once."""
+"""Bounds on what is at hand at once, and the queues before them."""
+
+import asyncio
+from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
-from gateway.admission import Bodies
+from gateway.admission import Bodies, InFlight, Queue, QueueFullError, Shares
 from gateway.errors import OverloadedError
 
 
-def test_bodies_beyond_the_bound_are_turned_away_and_do_not_count() -> None:
-    bodies = Bodies(100)
+def shed(by: str) -> float:
+    return REGISTRY.get_sample_value("gateway_shed_total", {"by": by}) or 0
+
+
+def test_bodies_beyond_the_bound_are_refused_and_do_not_count() -> None:
+    bodies, before = Bodies(100), shed("bodies")
     bodies.add(60)
     with pytest.raises(OverloadedError):
         bodies.add(41)
     bodies.add(40)
+    assert shed("bodies") - before == 1
+
+
+def test_requests_beyond_the_bound_are_refused_and_counted() -> None:
+    in_flight, before = InFlight(1), shed("requests")
+    with in_flight, pytest.raises(OverloadedError):
+        in_flight.check()
+    in_flight.check()
+    assert shed("requests") - before == 1
+
+
+# --- Queue ----------------------------------------------------------------------------------------------------------
+
+
+class Places:
+    """Places by kind; a request takes one of the kinds that it can use."""
+
+    def __init__(self, **free: int) -> None:
+        self.free = dict(free)
+        self.queue: Queue[str] = Queue(size=8)
+
+    def take(self, kinds: str) -> Callable[[], str | None]:
+        def taking() -> str | None:
+            kind = next((kind for kind in kinds if self.free[kind]), None)
+            if kind:
+                self.free[kind] -= 1
+            return kind
+
+        return taking
+
+    def give_back(self, kind: str) -> None:
+        self.free[kind] += 1
+        self.queue.assign()
+
+    def get(self, kinds: str, wait_s: float = 30) -> "asyncio.Task[str]":
+        return asyncio.create_task(self.queue.get(self.take(kinds), self.give_back, wait_s=wait_s))
+
+    async def waiting(self, count: int) -> None:
+        while len(self.queue) < count:
+            await asyncio.sleep(0)
+
+
+async def test_the_longest_waiting_request_is_served_first() -> None:
+    places = Places(a=0)
+    requests = []
+    for count in (1, 2, 3):
+        requests.append(places.get("a"))
+        await places.waiting(count)
+    for served in (1, 2, 3):
+        places.give_back("a")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert [request.done() for request in requests] == [number < served for number in range(3)]
+
+
+async def test_no_request_waits_behind_one_that_cannot_be_served() -> None:
+    places = Places(a=0, b=0)
+    stuck = places.get("a")
+    await places.waiting(1)
+    others = [places.get("ab") for _ in range(3)]
+    await places.waiting(4)
+    for _ in others:
+        places.give_back("b")
+    assert await asyncio.gather(*others) == ["b", "b", "b"]
+    places.give_back("a")
+    assert await stuck == "a"
+
+
+async def test_a_new_request_is_served_past_one_that_cannot_be() -> None:
+    places = Places(a=0, b=1)
+    stuck = places.get("a")
+    await places.waiting(1)
+    assert await places.get("b") == "b"
+    places.give_back("a")
+    await stuck
+
+
+async def test_a_request_leaves_the_queue_when_its_time_is_up() -> None:
+    places = Places(a=0)
+    with pytest.raises(TimeoutError):
+        await places.get("a", wait_s=0)
+    assert len(places.queue) == 0
+
+
+async def test_a_full_queue_refuses_at_once() -> None:
+    places = Places(a=0)
+    requests = [places.get("a") for _ in range(8)]
+    await places.waiting(8)
+    with pytest.raises(QueueFullError):
+        await places.get("a")
+    for _ in requests:
+        places.give_back("a")
+    assert await asyncio.gather(*requests) == ["a"] * 8
+
+
+async def test_what_a_cancelled_request_was_just_granted_goes_to_the_next() -> None:
+    places = Places(a=0)
+    first = places.get("a")
+    await places.waiting(1)
+    second = places.get("a")
+    await places.waiting(2)
+    places.give_back("a")
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert await second == "a"
+
+
+STEP = st.tuples(
+    st.sampled_from(["come", "come", "come", "give back", "cancel"]),
+    st.sampled_from(["a", "b", "c", "ab", "bc", "abc"]),
+)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(STEP, max_size=40), st.integers(0, 2), st.integers(0, 2), st.integers(0, 2))
+def test_no_schedule_leaves_a_request_waiting_that_could_be_served(
+    steps: list[tuple[str, str]], a: int, b: int, c: int
+) -> None:
+    async def run() -> None:
+        places = Places(a=a, b=b, c=c)
+        waiting: dict[asyncio.Task[str], str] = {}
+        for step, kinds in steps:
+            if step == "come":
+                waiting[places.get(kinds)] = kinds
+            elif step == "cancel" and waiting:
+                next(iter(waiting)).cancel()
+            elif step == "give back":
+                places.give_back(kinds[0])
+            for _ in range(4):
+                await asyncio.sleep(0)
+            waiting = {task: kinds for task, kinds in waiting.items() if not task.done()}
+            servable = [kinds for kinds in waiting.values() if any(places.free[kind] for kind in kinds)]
+            assert not servable, (places.free, servable)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+# --- Shares ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_large_share_is_not_starved_by_small_ones_that_come_later() -> None:
+    shares, order = Shares(3), []
+    await shares.acquire(2)
+
+    async def take(share: int) -> None:
+        await shares.acquire(share)
+        order.append(share)
+
+    tasks = []
+    for share in (3, 1, 1):
+        tasks.append(asyncio.create_task(take(share)))
+        await asyncio.sleep(0)
+    assert order == []
+    shares.release(2)
+    await tasks[0]
+    shares.release(3)
+    await asyncio.gather(*tasks)
+    assert order == [3, 1, 1]
+
+
+async def test_when_a_large_request_gives_up_the_smaller_ones_behind_it_are_served() -> None:
+    shares = Shares(2)
+    await shares.acquire(1)
+    large = asyncio.create_task(shares.acquire(2))
+    await asyncio.sleep(0)
+    small = asyncio.create_task(shares.acquire(1))
+    await asyncio.sleep(0)
+    large.cancel()
+    assert await small == 1
+
+
+async def test_more_than_there_is_takes_all_of_it() -> None:
+    shares = Shares(2)
+    async with shares.held(100):
+        assert shares.free == 0
+        with pytest.raises(TimeoutError):
+            await shares.acquire(1, wait_s=0)
+    assert shares.free == 2
+
+
+async def test_a_share_that_is_free_in_the_moment_of_the_time_out_is_not_lost() -> None:
+    shares = Shares(1)
+    await shares.acquire()
+    waiting = asyncio.create_task(shares.acquire(1, wait_s=0))
+    await asyncio.sleep(0)
+    shares.release()
+    (outcome,) = await asyncio.gather(waiting, return_exceptions=True)
+    assert shares.free == (0 if outcome == 1 else 1)

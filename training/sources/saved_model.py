@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from gateway.tfserving.contract import BYTES, DESCRIBE, FLOATS, INPUT_RANGES
 from gateway.labels import Description
+from gateway.tfserving.contract import BYTES, DESCRIBE, FLOATS, INPUT_RANGES
 from training.errors import JudgementError
 from training.evaluate import Rows
 from training.examples import Picture

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 
-from gateway.tfserving.contract import DESCRIBE, ServedModel, Terms, accept
-from gateway.errors import ContractError, ReplicaError
+from gateway.errors import ContractError
+from gateway.failures import ReplicaError
 from gateway.imaging import fingerprint
+from gateway.tfserving.contract import DESCRIBE, ServedModel, Terms, accept
 from gateway.tfserving.rest import RestClient
 from training.errors import JudgementError
 from training.evaluate import Rows
@@ -63,7 +64,7 @@ class Replica:
 
     async def _accepted(self, client: RestClient) -> ServedModel:
         states = await client.status(self._address, self._model)
-        available = [version for version, state in states.items() if state == "AVAILABLE"]
+        available = [version for version, state in states.items() if state.state == "AVAILABLE"]
         if not available:
             raise JudgementError(f"{self._address} has no version of {self._model} that is AVAILABLE.")
         version = max(available)

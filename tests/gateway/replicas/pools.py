@@ -1,7 +1,7 @@
 """Pools of ready replicas named a, b, c, without a network or a clock."""
 
 from gateway.labels import Description, Preprocessing
-from gateway.replicas.balancing import Choosing
+from gateway.replicas.balancing import Balancing
 from gateway.replicas.pool import Pool
 from gateway.replicas.replica import Replica
 from gateway.tfserving.contract import ServedModel
@@ -29,17 +29,17 @@ def pool_of(
     *,
     max_in_flight: int = 32,
     max_ejected_share: float = 0.5,
-    choosing: Choosing | None = None,
+    balancing: Balancing | None = None,
     held_back: str | None = None,
     version: str = "1",
 ) -> Pool:
     """A replica for each letter; all of them serve `version`."""
     pool = Pool(
-        max_in_flight=max_in_flight, max_ejected_share=max_ejected_share, choosing=choosing, held_back=held_back
+        max_in_flight=max_in_flight, max_ejected_share=max_ejected_share, balancing=balancing, held_back=held_back
     )
     pool.set_addresses(names)
     for replica in pool.replicas:
-        pool.found(replica, 0, {version: MODELS[version]}, "")
+        pool.found(replica, 0, {version: MODELS[version]})
     return pool
 
 
@@ -52,5 +52,5 @@ def turns(pool: Pool, *, now: float, count: int, tried: str = "", version: str |
 
 def eject(pool: Pool, replica: Replica, *, now: float) -> None:
     """By failures in a row; those under way when it is out already change nothing."""
-    while not pool.failed(replica, now, "status 500"):
-        pass
+    while replica.state(now) != "ejected":
+        pool.failed(replica, now, "status 500")

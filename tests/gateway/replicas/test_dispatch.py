@@ -14,10 +14,10 @@ from gateway.errors import (
     GatewayError,
     NoReplicaError,
     OverloadedError,
-    ReplicaError,
     UpstreamError,
     VersionNotServedError,
 )
+from gateway.failures import ReplicaError
 from gateway.replicas.versions import Binding
 from gateway.services import running
 from gateway.settings import Settings
@@ -278,7 +278,7 @@ async def test_who_finds_every_replica_full_waits_for_a_place() -> None:
         first = asyncio.create_task(predict(services))
         await wire.waiting.wait()
         second = asyncio.create_task(predict(services))
-        await until(lambda: len(services.line) == 1)
+        await until(lambda: len(services.dispatcher.queue) == 1)
         wire.go.set()
         await asyncio.gather(first, second)
 
@@ -315,6 +315,75 @@ class SlowFirst(httpx.AsyncBaseTransport):
         return await self.inner.handle_async_request(request)
 
 
+class Gate(httpx.AsyncBaseTransport):
+    """Replicas whose predictions are all held until the gate opens."""
+
+    def __init__(self, *replicas: FakeReplica) -> None:
+        self.inner = network(*replicas)
+        self.held: list[str] = []
+        self.open = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = await request.aread()
+        if b'"b64"' in body and not is_golden(body):
+            self.held.append(request.url.netloc.decode())
+            await self.open.wait()
+        return await self.inner.handle_async_request(request)
+
+
+async def test_a_request_bound_to_a_full_version_holds_up_none_that_another_replica_could_serve() -> None:
+    old, new = FakeReplica("a:1", versions={1: FakeModel()}), FakeReplica("b:1", versions={2: FakeModel()})
+    wire = SlowFirst("a:1", old, new)
+    settings = Settings(upstream="a:1,b:1", replica_max_in_flight=1, queue_wait_s=30)
+    async with running(settings, wire) as services:
+        await services.health.look()
+        wire.hanging = True
+        bound = [
+            asyncio.create_task(
+                services.dispatcher.predict(PIXELS, deadline=services.deadline(), binding=Binding("1", strict=True))
+            )
+            for _ in range(3)
+        ]
+        await wire.waiting.wait()
+        await until(lambda: len(services.dispatcher.queue) == 2)
+        for _ in range(20):
+            assert (await predict(services)).model.version == "2"
+        assert not any(task.done() for task in bound)
+        wire.go.set()
+        assert {prediction.model.version for prediction in await asyncio.gather(*bound)} == {"1"}
+
+
+async def test_a_good_answer_that_arrives_with_a_failure_is_taken_and_no_third_replica_is_asked() -> None:
+    a, b, c = FakeReplica("a:1"), FakeReplica("b:1"), FakeReplica("c:1")
+    wire = Gate(a, b, c)
+    async with running(Settings(upstream="a:1,b:1,c:1", probe_interval_s=300), wire) as services:
+        await services.health.look()
+        a.faults.append(answer(500, {"error": "internal"}))
+        request = asyncio.create_task(predict(services))
+        await until(lambda: wire.held == ["a:1"])
+        for _ in range(2):
+            services.pool.missed(services.pool.replicas[0], services.clock(), "no status")
+        await until(lambda: wire.held == ["a:1", "b:1"])
+        wire.open.set()
+        assert (await request).probabilities.argmax() == 2
+        assert wire.held == ["a:1", "b:1"]
+
+
+@pytest.mark.parametrize("balancer", ["round-robin", "least-loaded"])
+async def test_without_a_slow_start_a_replica_that_returns_before_its_time_is_up_can_be_asked(
+    run: Run, balancer: str
+) -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1")
+    services = await run(a, b, slow_start_s=0, balancer=balancer)
+    first, second = services.pool.replicas
+    for _ in range(2):
+        services.pool.failed(first, services.clock(), "status 500")
+    services.pool.proved(first, services.clock())  # a second early: it returns in the future
+    b.reachable = False
+    assert (await predict(services)).probabilities.argmax() == 2
+    assert second.failures == 1
+
+
 async def test_when_a_replica_hangs_another_is_asked_beside_it() -> None:
     a, b = FakeReplica("a:1"), FakeReplica("b:1")
     wire = SlowFirst("a:1", a, b)
@@ -342,7 +411,6 @@ async def test_who_waits_for_a_replica_that_is_ejected_is_answered_by_another() 
         slow = services.pool.replicas[0]
         for _ in range(2):
             services.pool.missed(slow, services.clock(), "no status")
-        services.transitions.ejected(slow, "probes")
         assert [(await request).probabilities.argmax() for request in requests] == [2, 2]
         wire.go.set()
 

@@ -1,17 +1,21 @@
 """What the probes find, and what the pool is told."""
 
 import asyncio
+import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
+from gateway.replicas import acceptance
 from gateway.replicas.pool import Pool
 from gateway.services import Services, running
 from gateway.settings import Settings
-from tests.fakes import FakeModel, FakeReplica, answer, network
+from tests.fakes import FakeModel, FakeReplica, answer, is_golden, network
 from tests.gateway.replicas.conftest import Run, predict, until
+from tests.gateway.replicas.pools import MODELS
 
 
 def states(services: Services) -> dict[str, str]:
@@ -177,3 +181,131 @@ async def test_a_number_that_comes_back_with_another_model_is_asked_anew(run: Ru
     a.versions = {1: FakeModel(labels=("w", "x", "y", "z"))}
     await services.health.look()
     assert (await predict(services)).model.labels == ("w", "x", "y", "z")
+
+
+class Odd(FakeModel):
+    """Its signature `describe` answers another document than ours."""
+
+    def description(self) -> str:
+        return json.dumps({"labels": ["x"]})
+
+
+class ColdVersion(httpx.AsyncBaseTransport):
+    """Version 2 does not answer for the golden picture until it is warm."""
+
+    def __init__(self, *replicas: FakeReplica) -> None:
+        self.inner = network(*replicas)
+        self.warm = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = await request.aread()
+        if "/versions/2" in request.url.path and is_golden(body):
+            await self.warm.wait()
+        return await self.inner.handle_async_request(request)
+
+
+def four() -> list[FakeReplica]:
+    return [FakeReplica(f"{name}:1") for name in "abcd"]
+
+
+async def looks(services: Services, count: int) -> None:
+    for _ in range(count):
+        await services.health.look()
+
+
+async def test_a_new_version_that_describes_itself_otherwise_is_refused_and_costs_the_old_one_nothing(run: Run) -> None:
+    replicas = four()
+    services = await run(*replicas)
+    for replica in replicas:
+        replica.versions[2] = Odd()
+    await looks(services, 4)
+    assert set(states(services).values()) == {"available"}
+    assert {replica.times_ejected for replica in services.pool.replicas} == {0}
+    assert reason(services.pool) == (
+        "version 2 fails here: describe answers with another document than this gateway knows"
+    )
+    assert (await predict(services)).model.version == "1"
+
+
+async def test_a_replica_that_restarts_beside_a_bad_new_version_is_ready_with_the_old_one(run: Run) -> None:
+    replicas = four()
+    services = await run(*replicas)
+    for replica in replicas:
+        replica.versions[2] = Odd()
+    replicas[0].reachable = False
+    await looks(services, 2)
+    assert states(services)["a:1"] == "not ready"
+    replicas[0].reachable = True
+    await looks(services, 2)
+    assert states(services)["a:1"] == "available"
+    assert list(services.pool.replicas[0].models) == ["1"]
+
+
+async def test_a_cold_new_version_holds_up_neither_the_probes_nor_the_old_one_and_serves_once_it_is_warm() -> None:
+    replicas = four()
+    wire = ColdVersion(*replicas)
+    settings = Settings(upstream=",".join(r.address for r in replicas), probe_timeout_s=0.05, probe_interval_s=300)
+    async with running(settings, wire) as services:
+        await services.health.look()
+        for replica in replicas:
+            replica.versions[2] = FakeModel()
+        await looks(services, 4)
+        assert set(states(services).values()) == {"available"}
+        assert reason(services.pool) == "version 2 is still being examined"
+        assert (await predict(services)).model.version == "1"
+        wire.warm.set()
+        await until_looks(services, lambda: (services.pool.model or MODELS["1"]).version == "2")
+
+
+async def until_looks(services: Services, claim: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not claim():
+            await services.health.look()
+
+
+async def test_a_new_version_that_takes_too_long_is_refused_with_that_reason() -> None:
+    replicas = four()
+    wire = ColdVersion(*replicas)
+    settings = Settings(
+        upstream=",".join(r.address for r in replicas),
+        attempt_timeout_s=0.05,
+        probe_interval_s=300,
+    )
+    async with running(settings, wire) as services:
+        await services.health.look()
+        for replica in replicas:
+            replica.versions[2] = FakeModel()
+        await looks(services, 3)
+        assert set(states(services).values()) == {"available"}
+        assert reason(services.pool) == "version 2 fails here: no answer for the golden picture in 0.05 s"
+
+
+async def test_a_version_that_keeps_failing_is_examined_ever_more_rarely(run: Run) -> None:
+    a = FakeReplica("a:1")
+    services = await run(a)
+    a.versions[2] = FakeModel()
+    a.sick = answer(500, {"error": "internal"})
+    golden = a.golden
+    await looks(services, 20)
+    assert a.golden == golden + 1  # the next one is due after a second
+
+
+async def test_a_version_that_could_not_be_loaded_is_named_with_the_replicas_reason(run: Run) -> None:
+    a = FakeReplica("a:1", states={2: "END"}, errors={2: "No such file: variables.index"})
+    services = await run(a)
+    assert states(services) == {"a:1": "available"}
+    assert reason(services.pool) == "version 2 could not be loaded: No such file: variables.index"
+    assert services.pool.replicas[0].refused[2].kind == "load"
+
+
+async def test_a_version_that_answers_again_serves_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceptance, "FIRST_PAUSE_S", 0)
+    a = FakeReplica("a:1")
+    services = await run(a)
+    a.versions[2] = FakeModel()
+    a.sick = answer(500, {"error": "internal"})
+    await looks(services, 2)
+    a.sick = None
+    await looks(services, 2)
+    assert (await predict(services)).model.version == "2"
+    assert reason(services.pool) == ""

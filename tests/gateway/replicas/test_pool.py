@@ -34,7 +34,7 @@ def test_ejected_replica_is_skipped_until_its_time_is_up_and_it_has_proved_itsel
     pool.failed(b, now=0, reason="")
     assert turns(pool, now=0.9, count=4) == "acac"
     assert turns(pool, now=1, count=2) == "ac"  # its time is up, but nobody has looked whether it works
-    pool.proved(b, now=1.5, seconds=0.01)
+    pool.proved(b, now=1.5)
     assert turns(pool, now=1.5, count=3) == "bac"
 
 
@@ -67,7 +67,7 @@ def test_a_thousand_refusals_do_not_overflow(pool: Pool) -> None:
 def test_a_proof_before_the_time_is_up_does_not_shorten_it(pool: Pool) -> None:
     b = pool.replicas[1]
     eject(pool, b, now=0)
-    pool.proved(b, now=0.5, seconds=0.01)
+    pool.proved(b, now=0.5)
     assert turns(pool, now=0.9, count=2) == "ac"
     assert turns(pool, now=1, count=1) == "b"
 
@@ -78,14 +78,14 @@ def test_each_further_ejection_is_twice_as_long_up_to_half_a_minute(pool: Pool) 
         eject(pool, a, now=now)
         lengths.append(a.ejected_until - now)
         now = a.ejected_until
-        pool.proved(a, now, seconds=0.01)
+        pool.proved(a, now)
     assert lengths == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
 def test_half_a_minute_of_good_service_wipes_the_slate(pool: Pool) -> None:
     a = pool.replicas[0]
     eject(pool, a, now=0)
-    pool.proved(a, now=1, seconds=0.01)
+    pool.proved(a, now=1)
     eject(pool, a, now=31.5)
     assert a.ejected_until - 31.5 == 1
 
@@ -94,7 +94,7 @@ def test_a_thousand_ejections_do_not_overflow(pool: Pool) -> None:
     a = pool.replicas[0]
     for second in range(0, 40_000, 31):
         eject(pool, a, now=second)
-        pool.proved(a, now=second + 30, seconds=0.01)
+        pool.proved(a, now=second + 30)
     assert a.times_ejected > 1000
 
 
@@ -102,14 +102,16 @@ def test_a_success_forgives_the_failures_before_it(pool: Pool) -> None:
     a = pool.replicas[0]
     pool.failed(a, now=0, reason="")
     pool.succeeded(a, now=0, seconds=0.01)
-    assert pool.failed(a, now=0, reason="") is False
+    pool.failed(a, now=0, reason="")
+    assert states(pool, 0) == ["available"] * 3
     assert turns(pool, now=0, count=3) == "abc"
 
 
 def test_failures_of_attempts_that_were_under_way_do_not_lengthen_an_ejection(pool: Pool) -> None:
     a = pool.replicas[0]
-    assert [pool.failed(a, now=0, reason="") for _ in range(4)] == [False, True, False, False]
-    assert a.ejected_until == 1
+    for _ in range(4):
+        pool.failed(a, now=0, reason="")
+    assert (a.ejected_until, a.times_ejected) == (1, 1)
 
 
 @pytest.mark.parametrize(("names", "left"), [("a", "a"), ("ab", "b"), ("abc", "bc"), ("abcd", "cd"), ("abcde", "cde")])
@@ -122,7 +124,7 @@ def test_at_most_half_of_the_replicas_are_ejected_whatever_happens(names: str, l
 
 def test_a_replica_that_is_not_ready_does_not_count_as_one_that_is_left() -> None:
     pool = pool_of("abc")
-    pool.found(pool.replicas[2], 0, {}, "no version")
+    pool.found(pool.replicas[2], 0, {}, reason="no version")
     for replica in pool.replicas[:2] * 2:
         pool.failed(replica, now=0, reason="")
     assert turns(pool, now=0.5, count=2) == "bb"
@@ -132,7 +134,7 @@ def test_when_all_that_is_left_is_ejected_it_gets_turns_and_a_good_answer_is_its
     a, b, c = pool.replicas
     eject(pool, a, now=0)
     for replica in (b, c):
-        pool.found(replica, 0, {}, "no version")
+        pool.found(replica, 0, {}, reason="no version")
     assert turns(pool, now=0.5, count=2) == "aa"
     pool.succeeded(a, now=0.5, seconds=0.01)
     assert states(pool, 1) == ["available", "not ready", "not ready"]
@@ -141,57 +143,142 @@ def test_when_all_that_is_left_is_ejected_it_gets_turns_and_a_good_answer_is_its
 # --- slowness -------------------------------------------------------------------------------------------------------
 
 
-def test_a_replica_several_times_slower_than_the_others_is_ejected(pool: Pool) -> None:
+def answers(pool: Pool, replica: Replica, *, count: int, seconds: float, until: float, in_flight: int = 1) -> None:
+    """So many answers, the last at `until`, each after `seconds`."""
+    for left in reversed(range(count)):
+        pool.succeeded(replica, until - left * seconds, seconds, in_flight=in_flight)
+
+
+def test_a_replica_that_stays_slow_for_half_a_second_loses_its_regular_turns(pool: Pool) -> None:
     a, b, c = pool.replicas
     quick(pool, b, c)
-    assert [pool.succeeded(a, now=0, seconds=0.1) for _ in range(5)] == [False] * 4 + [True]
-    assert states(pool, 0.5) == ["ejected", "available", "available"]
+    answers(pool, a, count=4, seconds=0.1, until=0.4)
+    assert turns(pool, now=0.4, count=3) == "abc"
+    answers(pool, a, count=1, seconds=0.1, until=0.5)
     assert a.reason == "slow: 100 ms, several times the others' time"
+    assert turns(pool, now=0.5, count=5) == "abcbc"  # a's is the first trial
+    assert states(pool, 0.5) == ["available"] * 3
+    assert a.times_ejected == 0
 
 
-def test_of_two_replicas_the_slow_one_is_told_from_the_quick_one() -> None:
-    pool = pool_of("ab")
+def test_slow_answers_that_end_together_are_not_yet_a_slow_replica(pool: Pool) -> None:
+    a, b, c = pool.replicas
+    quick(pool, b, c)
+    for _ in range(20):  # behind one pause of the machine
+        pool.succeeded(a, now=0.4, seconds=0.4)
+    assert not a.slow
+
+
+def test_one_quick_answer_clears_a_replica_of_suspicion(pool: Pool) -> None:
+    a, b, c = pool.replicas
+    quick(pool, b, c)
+    for second in range(10):
+        answers(pool, a, count=4, seconds=0.1, until=second + 0.4)
+        answers(pool, a, count=1, seconds=0.01, until=second + 0.5)
+    assert not a.slow
+
+
+def test_of_two_replicas_the_slow_one_is_told_from_the_quick_one_and_gives_way_when_there_is_room() -> None:
+    pool = pool_of("ab", max_in_flight=1)
     a, b = pool.replicas
     quick(pool, a, seconds=0.01)
-    quick(pool, b, seconds=0.2)
-    assert states(pool, 0.5) == ["available", "ejected"]
+    answers(pool, b, count=5, seconds=0.2, until=1)
+    assert (a.slow, b.slow) == (False, True)
+    assert turns(pool, now=1, count=3) == "baa"
+    pool.started(a)
+    assert turns(pool, now=1.1, count=1) == "b"  # a is full
 
 
-def test_one_hiccup_says_nothing(pool: Pool) -> None:
+def test_slowness_puts_no_more_than_the_set_share_on_trial(pool: Pool) -> None:
+    pool = pool_of("abcd")
+    a, b, c, d = pool.replicas
+    quick(pool, c, d)
+    for replica in (a, b):
+        answers(pool, replica, count=8, seconds=0.1, until=1)
+    quick(pool, d, seconds=0.001)
+    answers(pool, c, count=50, seconds=0.5, until=30)
+    assert [replica.slow for replica in pool.replicas] == [True, True, False, False]
+
+
+def test_a_trial_is_due_only_when_nothing_else_is_in_flight_there(pool: Pool) -> None:
+    a, b, c = pool.replicas
+    quick(pool, b, c)
+    pool.started(a)
+    answers(pool, a, count=5, seconds=0.1, until=1)
+    assert turns(pool, now=1, count=4) == "bcbc"
+    pool.finished(a)
+    assert turns(pool, now=1, count=3) == "abc"
+
+
+def test_a_slow_trial_makes_the_next_one_twice_as_late_up_to_half_a_minute(pool: Pool) -> None:
+    a, b, c = pool.replicas
+    quick(pool, b, c)
+    answers(pool, a, count=5, seconds=0.1, until=0)
+    now, pauses = 0.0, []
+    for _ in range(9):
+        assert turns(pool, now=now, count=1) == "a"
+        pool.succeeded(a, now, seconds=0.1)
+        pauses.append(a.trial_at - now)
+        assert "a" not in turns(pool, now=a.trial_at - 0.01, count=4)
+        now = a.trial_at
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+def test_a_trial_as_quick_as_one_attempt_of_the_others_ends_the_slowness(pool: Pool) -> None:
+    a, b, c = pool.replicas
+    for replica in (b, c):
+        for _ in range(5):
+            pool.succeeded(replica, now=0, seconds=0.2, in_flight=8)  # 25 ms for one attempt
+    answers(pool, a, count=5, seconds=0.9, until=0, in_flight=8)
+    assert a.slow
+    assert turns(pool, now=0, count=1) == "a"
+    pool.succeeded(a, now=0.1, seconds=0.07)
+    assert not a.slow
+    assert turns(pool, now=0.1, count=3).count("a") == 1
+
+
+def test_a_trial_that_is_not_alone_decides_nothing(pool: Pool) -> None:
+    a, b, c = pool.replicas
+    quick(pool, b, c)
+    answers(pool, a, count=5, seconds=0.1, until=0)
+    pool.succeeded(a, now=0.1, seconds=0.01, in_flight=2)
+    assert a.slow
+
+
+def test_after_a_false_alarm_the_next_one_takes_twice_as_long(pool: Pool) -> None:
+    a, b, c = pool.replicas
+    took, tenths = [], 0
+    for _ in range(5):
+        quick(pool, b, c)
+        began = tenths
+        while not a.slow:
+            tenths += 1
+            pool.succeeded(a, now=tenths / 10, seconds=0.1)
+        took.append(round((tenths - began) / 10))
+        pool.succeeded(a, now=tenths / 10, seconds=0.01)
+    assert took == [0, 1, 2, 4, 8]
+
+
+def test_one_hiccup_shows_nothing(pool: Pool) -> None:
     a, b, c = pool.replicas
     quick(pool, a, b, c)
-    assert pool.succeeded(a, now=0, seconds=5) is False
-    assert states(pool, 0) == ["available"] * 3
-
-
-def test_one_that_is_still_slow_with_the_golden_picture_stays_out_longer(pool: Pool) -> None:
-    a, b, c = pool.replicas
-    quick(pool, b, c)
-    quick(pool, a, seconds=0.1)
-    pool.proved(a, now=1, seconds=0.1)
-    assert (a.state(1), a.ejected_until) == ("ejected", 3)
-    pool.proved(a, now=3, seconds=0.01)
-    assert a.state(3) == "available"
-
-
-def test_one_that_is_slow_by_nature_gets_a_trial_after_the_longest_ejection(pool: Pool) -> None:
-    a, b, c = pool.replicas
-    quick(pool, b, c)
-    quick(pool, a, seconds=0.1)
-    now = 0.0
-    for _ in range(6):
-        assert a.state(now) == "ejected"
-        now = a.ejected_until
-        pool.proved(a, now, seconds=0.1)
-    assert a.state(now) == "available"
-    assert now == 1 + 2 + 4 + 8 + 16 + 30
+    pool.succeeded(a, now=0, seconds=5)
+    assert not a.slow
+    assert turns(pool, now=0, count=3) == "abc"
 
 
 def test_differences_of_a_few_milliseconds_are_none(pool: Pool) -> None:
     a, b, c = pool.replicas
     quick(pool, b, c, seconds=0.002)
-    quick(pool, a, seconds=0.02)
-    assert states(pool, 0) == ["available"] * 3
+    answers(pool, a, count=100, seconds=0.02, until=2)
+    assert not a.slow
+
+
+def test_where_all_are_slow_alike_none_is(pool: Pool) -> None:
+    for second in range(20):
+        for replica in pool.replicas:
+            answers(pool, replica, count=5, seconds=0.5 + second, until=second)
+    assert not any(replica.slow for replica in pool.replicas)
 
 
 # --- probes ---------------------------------------------------------------------------------------------------------
@@ -199,10 +286,12 @@ def test_differences_of_a_few_milliseconds_are_none(pool: Pool) -> None:
 
 def test_two_probes_without_an_answer_eject_and_an_answer_brings_back(pool: Pool) -> None:
     a = pool.replicas[0]
-    assert [pool.missed(a, now, "no status within 1 s") for now in (0, 1)] == [False, True]
+    pool.missed(a, 0, "no status within 1 s")
+    assert a.state(0) == "available"
+    pool.missed(a, 1, "no status within 1 s")
     assert a.state(1.5) == "ejected"
-    pool.found(a, 3, a.models, "")
-    pool.proved(a, 3, seconds=0.01)
+    pool.found(a, 3, a.models)
+    pool.proved(a, 3)
     assert a.state(3) == "available"
 
 
@@ -224,22 +313,22 @@ def test_two_probes_that_find_nobody_listening_make_it_not_ready_however_many_ot
 
 def test_what_was_not_ready_is_so_again_with_the_second_good_probe(pool: Pool) -> None:
     a = pool.replicas[0]
-    pool.found(a, 0, {}, "no version")
-    pool.found(a, 1, {"1": MODELS["1"]}, "")
+    pool.found(a, 0, {}, reason="no version")
+    pool.found(a, 1, {"1": MODELS["1"]})
     assert a.state(1) == "not ready"
-    pool.found(a, 2, {"1": MODELS["1"]}, "")
+    pool.found(a, 2, {"1": MODELS["1"]})
     assert a.state(2) == "available"
 
 
 def test_with_nobody_ready_the_first_good_probe_is_enough(pool: Pool) -> None:
     for replica in pool.replicas:
-        pool.found(replica, 0, {}, "no version")
-    pool.found(pool.replicas[1], 1, {"1": MODELS["1"]}, "")
+        pool.found(replica, 0, {}, reason="no version")
+    pool.found(pool.replicas[1], 1, {"1": MODELS["1"]})
     assert states(pool, 1) == ["not ready", "available", "not ready"]
 
 
 def test_a_replica_without_a_version_gets_no_turn(pool: Pool) -> None:
-    pool.found(pool.replicas[0], 0, {}, "no version")
+    pool.found(pool.replicas[0], 0, {}, reason="no version")
     assert turns(pool, now=0, count=4) == "bcbc"
 
 
@@ -282,14 +371,14 @@ def test_a_replica_that_stays_keeps_what_is_known_of_it(pool: Pool) -> None:
 
 def test_the_state_is_what_an_operator_would_call_it(pool: Pool) -> None:
     _, b, c = pool.replicas
-    pool.found(b, 0, {}, "no version")
+    pool.found(b, 0, {}, reason="no version")
     eject(pool, c, now=0)
     assert states(pool, 0.5) == ["available", "not ready", "ejected"]
 
 
 def test_a_version_is_asked_of_those_who_have_it() -> None:
     pool = pool_of("abc")
-    pool.found(pool.replicas[1], 0, {"1": MODELS["1"], "2": MODELS["2"]}, "")
+    pool.found(pool.replicas[1], 0, {"1": MODELS["1"], "2": MODELS["2"]})
     assert turns(pool, now=0, count=2, version="2") == "bb"
     assert turns(pool, now=0, count=1, version="3") == "-"
     picked = pool.pick(0)
@@ -300,10 +389,10 @@ def test_a_version_is_asked_of_those_who_have_it() -> None:
 def test_a_version_that_is_held_back_is_nobodys_default_but_for_those_who_have_no_other() -> None:
     pool = pool_of("ab", held_back="2")
     a, b = pool.replicas
-    pool.found(b, 0, {"2": MODELS["2"]}, "")
+    pool.found(b, 0, {"2": MODELS["2"]})
     assert turns(pool, now=0, count=2) == "aa"
     assert turns(pool, now=0, count=2, version="2") == "bb"
-    pool.found(a, 0, {}, "no version")
+    pool.found(a, 0, {}, reason="no version")
     assert turns(pool, now=0, count=2) == "bb"
 
 
@@ -331,11 +420,11 @@ def happen(pool: Pool, events: list[tuple[str, str, float]]) -> float:
             case "ok" | "slow":
                 pool.succeeded(replica, now, 0.01 if event == "ok" else 1)
             case "heard" | "empty":
-                pool.found(replica, now, {"1": MODELS["1"]} if event == "heard" else {}, "")
+                pool.found(replica, now, {"1": MODELS["1"]} if event == "heard" else {})
             case "missed" | "gone":
                 pool.missed(replica, now, "no status", gone=event == "gone")
             case "proved":
-                pool.proved(replica, now, 0.01)
+                pool.proved(replica, now)
             case "start":
                 pool.started(replica)
             case "finish" if replica.in_flight:
@@ -365,7 +454,7 @@ def test_no_history_makes_it_pick_an_ejected_or_full_replica_while_another_is_av
 def test_every_available_replica_gets_its_turn_after_every_history(events: list[tuple[str, str, float]]) -> None:
     pool = pool_of("abcd", max_in_flight=1000)
     now = happen(pool, events) + 100  # nobody is within a slow start
-    available = [r for r in pool.replicas if r.state(now) == "available"]
+    available = [r for r in pool.replicas if r.state(now) == "available" and not (r.slow and r.in_flight)]
     picked = [chosen[0] for _ in available if (chosen := pool.pick(now))]
     assert {id(r) for r in picked} == {id(r) for r in available}
 
@@ -387,6 +476,6 @@ def test_no_history_leaves_a_healthy_replica_out_for_ever(events: list[tuple[str
     for _ in range(40):  # from now on every probe is answered, rightly and quickly
         now += 1
         for replica in pool.replicas:
-            pool.found(replica, now, {"1": MODELS["1"]}, "")
-            pool.proved(replica, now, 0.01)
+            pool.found(replica, now, {"1": MODELS["1"]})
+            pool.proved(replica, now)
     assert states(pool, now) == ["available"] * 4

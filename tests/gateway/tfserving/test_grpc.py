@@ -12,7 +12,7 @@ import grpc
 import psutil
 import pytest
 
-from gateway.errors import (
+from gateway.failures import (
     BadAnswerError,
     ConnectionLostError,
     ReplicaBusyError,
@@ -22,6 +22,7 @@ from gateway.errors import (
     ReplicaUnreachableError,
     VersionGoneError,
 )
+from gateway.tfserving import VersionStatus
 from gateway.tfserving import grpc as client_module
 from gateway.tfserving.grpc import GrpcClient
 from gateway.tfserving.rest import MAX_REPLY_BYTES, RestClient
@@ -106,7 +107,7 @@ async def test_a_status_becomes_the_error_it_means(
 
 async def test_states_and_probabilities_come_back(client: GrpcClient) -> None:
     with serving(lambda *_: AVAILABLE) as address:
-        assert await client.status(address, "m") == {1: "AVAILABLE"}
+        assert await client.status(address, "m") == {1: VersionStatus("AVAILABLE")}
     with serving(lambda *_: answer()) as address:
         assert (await client.predict(address, MODEL, PIXEL)).tolist() == [0.25, 0.75]
 
@@ -224,7 +225,7 @@ async def test_a_thousand_given_up_calls_leave_the_client_working(client: GrpcCl
                 await asyncio.sleep(0)
             call.cancel()
             await asyncio.gather(call, return_exceptions=True)
-        assert await client.status(address, "m") == {1: "AVAILABLE"}
+        assert await client.status(address, "m") == {1: VersionStatus("AVAILABLE")}
         assert connections(address) == 1
 
 
@@ -244,4 +245,4 @@ async def test_the_channel_of_an_address_that_is_gone_is_closed(
         await client.status(new, "m")
         await asyncio.to_thread(wait_until, lambda: not connections(old))
         assert connections(new) == 1
-        assert await client.status(old, "m") == {1: "AVAILABLE"}
+        assert await client.status(old, "m") == {1: VersionStatus("AVAILABLE")}

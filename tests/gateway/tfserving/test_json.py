@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gateway.errors import BadAnswerError
+from gateway.failures import BadAnswerError
 from gateway.tfserving.json import description_text, predict_body, probabilities
 from tests.gateway.replicas.pools import MODELS
 

@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import BadAnswerError
+from gateway.failures import BadAnswerError
 from gateway.labels import Description, Preprocessing
-from gateway.tfserving import protobuf
+from gateway.tfserving import VersionStatus, protobuf
 from gateway.tfserving.contract import ServedModel, Tensor
 from gateway.tfserving.rest import grpc_address, rest_address
 from serving.standin import protowire
@@ -139,7 +139,7 @@ def recorded(name: str) -> bytes:
 
 
 def test_recorded_status_and_metadata_are_understood() -> None:
-    assert protobuf.states(recorded("status_ok")) == {123: "AVAILABLE"}
+    assert protobuf.states(recorded("status_ok")) == {123: VersionStatus("AVAILABLE")}
     found = protobuf.signatures(recorded("metadata_ok"))
     assert found["serving_default"].inputs == {"x": Tensor("DT_FLOAT", (-1, 1))}
     assert found["regress_x_to_y"].inputs == {"inputs": Tensor("DT_STRING", None)}

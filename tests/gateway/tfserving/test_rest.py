@@ -7,14 +7,14 @@ from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 
-from gateway.errors import (
+from gateway.failures import (
     BadAnswerError,
     ConnectionLostError,
     ConnectionStaleError,
     ReplicaError,
     ReplicaUnreachableError,
 )
-from gateway.tfserving import Call
+from gateway.tfserving import Call, VersionStatus
 from gateway.tfserving.rest import MAX_REPLY_BYTES, RestClient
 
 POST = Call("POST", "/v1/models/my_model:predict", {}, b"{}")
@@ -74,7 +74,7 @@ async def test_connections_are_kept_and_used_again(client: RestClient) -> None:
 
     async with listening(handler) as address:
         for _ in range(5):
-            assert await client.status(address, "my_model") == {1: "AVAILABLE"}
+            assert await client.status(address, "my_model") == {1: VersionStatus("AVAILABLE")}
     assert connections == 1
 
 
@@ -216,7 +216,7 @@ async def test_ten_thousand_given_up_calls_leave_the_client_working(client: Rest
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)
         slow.set()
-        assert await client.status(address, "my_model") == {1: "AVAILABLE"}
+        assert await client.status(address, "my_model") == {1: VersionStatus("AVAILABLE")}
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"model_version_status": [{}]}', b"<html>"])
