@@ -1,8 +1,10 @@
 """One attempt at one replica: its time limit, whose failure it was, and what the pool and the metrics learn from it.
 
-An attempt is a task of its own. TensorFlow Serving does not stop work that nobody waits for (spec §7), so neither does
+An attempt is a task of its own. TensorFlow Serving does not stop work that nobody waits for, so neither does
 the attempt when its request is answered otherwise or its client has left: it holds the replica's slot until the answer
 comes or its time is up, and what it learns counts.
+
+Source: docs/tensorflow-serving.md, "Timeouts".
 """
 
 import asyncio

@@ -1,8 +1,10 @@
 """Looks at every replica on a timer and tells the pool which versions, if any, it may be asked for.
 
 A replica is ready when a version is AVAILABLE, its contract is accepted (`catalog`), and this very replica has answered
-for the golden picture with it; a status of 200 alone says little (spec §8). Each replica has a watch of its own, so
+for the golden picture with it; a status of 200 alone says little. Each replica has a watch of its own, so
 that one which hangs delays nobody else's probe, and the pauses are spread by a tenth, so that gateways do not march.
+
+Source: docs/tensorflow-serving.md, "Status" and "Load states".
 """
 
 import asyncio

@@ -62,7 +62,7 @@ class RestClient:
         await self._transport.aclose()
 
     async def status(self, address: str, model: str) -> dict[int, str]:
-        """State of each version the replica knows, e.g. `{2: "AVAILABLE"}`; 200 alone does not mean ready (spec §8)."""
+        """State of each version the replica knows, e.g. `{2: "AVAILABLE"}` (docs/tensorflow-serving.md, "Status")."""
         reply = await self._get(address, f"/v1/models/{quote(model)}")
         try:
             return {int(v["version"]): str(v["state"]) for v in orjson.loads(reply)["model_version_status"]}
@@ -70,7 +70,7 @@ class RestClient:
             raise BadAnswerError("the status is not as TensorFlow Serving writes it") from cause
 
     async def signatures(self, address: str, model: str, version: int) -> dict[str, Signature]:
-        """The signatures of one version with their tensors, from its metadata (spec §8)."""
+        """The signatures of one version with their tensors (docs/tensorflow-serving.md, "Metadata")."""
         reply = await self._get(address, f"/v1/models/{quote(model)}/versions/{version}/metadata")
         try:
             listed = orjson.loads(reply)["metadata"]["signature_def"]["signature_def"]
