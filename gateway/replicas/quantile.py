@@ -7,7 +7,7 @@ LEARN_FROM = 50
 QUANTILE = 0.95
 TIMES = 2.0
 AT_LEAST_S = 0.05
-"""Sooner a second attempt costs more than it saves: measured on answers of 10 ms, max(50 ms, 2 x p95) was best."""
+"""A second attempt any sooner would cost more than it saves."""
 
 
 class HedgeDelay:
