@@ -17,14 +17,14 @@ pytestmark = pytest.mark.slow
 
 DIFFERENT = {
     "batching__": "requests are not batched",
-    "conn__connect": "the real server never answers CONNECT; ours says 501",
-    "conn__idle_": "nothing is closed for being idle, here or there, but two minutes show only that much",
-    "conn__long_length": "a body that never ends: both wait, and there is nothing to compare",
-    "conn__tls_hello": "not a line of HTTP: both wait, and there is nothing to compare",
-    "states__emptydir_then_new_model_added": "a model without versions holds up no other here",
-    "states__missingdir_then_new_model_added": "a model without a folder holds up no other here",
+    "conn__connect": "the real server never answers CONNECT; the stand-in answers 501",
+    "conn__idle_": "neither server closes idle connections, and a recording of two minutes proves no more",
+    "conn__long_length": "the body never ends: both servers wait, so there is nothing to compare",
+    "conn__tls_hello": "not a line of HTTP: both servers wait, so there is nothing to compare",
+    "states__emptydir_then_new_model_added": "in the stand-in, a model without versions does not delay others",
+    "states__missingdir_then_new_model_added": "in the stand-in, a model without a folder does not delay others",
 }
-"""Beginning of a name in wire.jsonl -> why that is not replayed."""
+"""Beginning of a name in wire.jsonl -> why such pairs are not replayed."""
 
 
 def recorded(file: str, *groups: str) -> list[Any]:
@@ -92,7 +92,7 @@ def test_connections_are_kept_or_closed_as_by_the_real_server(server: Server, pa
 
 
 @pytest.mark.parametrize("name", ["conn__pipelined", "conn__expect_continue"])
-def test_every_answer_comes_in_its_turn(server: Server, name: str) -> None:
+def test_pipelined_requests_are_answered_in_order(server: Server, name: str) -> None:
     [pair] = (param.values[0] for param in recorded("wire.jsonl", name) if param.id == name)
     with Conversation(server.port) as conversation:
         conversation.socket.sendall(request_bytes(pair["request"]))
@@ -100,7 +100,7 @@ def test_every_answer_comes_in_its_turn(server: Server, name: str) -> None:
             assert not list(differences(expected, conversation.answer()))
 
 
-def test_requests_sent_before_the_client_ended_its_side_are_all_answered(server: Server) -> None:
+def test_requests_sent_before_the_client_closed_its_side_are_all_answered(server: Server) -> None:
     with Conversation(server.port) as conversation:
         conversation.socket.sendall(b"GET /v1/models/toy HTTP/1.1\r\n\r\n" * 3)
         conversation.socket.shutdown(socket.SHUT_WR)
@@ -108,7 +108,7 @@ def test_requests_sent_before_the_client_ended_its_side_are_all_answered(server:
         assert conversation.socket.recv(1) == b""
 
 
-def test_a_client_that_waits_for_permission_gets_it(server: Server) -> None:
+def test_a_client_that_expects_100_continue_receives_it(server: Server) -> None:
     [pair] = (param.values[0] for param in recorded("wire.jsonl", "conn__expect_continue_wait"))
     head, interim, body, _ = (step.get("sent") or step.get("recv") for step in pair["steps"])
     with Conversation(server.port) as conversation:
@@ -118,7 +118,7 @@ def test_a_client_that_waits_for_permission_gets_it(server: Server) -> None:
         assert conversation.answer().status == 200
 
 
-def test_metrics_are_found_only_where_they_are_enabled(tmp_path: Path, models: Path) -> None:
+def test_metrics_are_served_only_where_they_are_enabled(tmp_path: Path, models: Path) -> None:
     [pair] = (param.values[0] for param in recorded("wire.jsonl", "nomonitoring__"))
     (tmp_path / "models.config").write_text(f"model_config_list {{ {model('m', models / 'half_plus_two')} }}")
     with running(tmp_path, f"--model_config_file={tmp_path / 'models.config'}") as unmonitored:
@@ -171,7 +171,7 @@ def test_a_model_is_seen_loading_then_served_then_gone(states: States) -> None:
     states.check("states__unloaded_")
 
 
-def test_a_broken_model_says_so_and_harms_no_other(states: States) -> None:
+def test_a_broken_model_reports_its_error_and_does_not_affect_others(states: States) -> None:
     states.configure(model("broken", states.models / "broken"))
     states.reach("broken", "END")
     for group in ("metadata", "other_model", "predict", "status"):
@@ -179,7 +179,7 @@ def test_a_broken_model_says_so_and_harms_no_other(states: States) -> None:
 
 
 @pytest.mark.parametrize("name", ["emptydir", "missingdir"])
-def test_a_model_without_versions_harms_no_other(states: States, name: str, tmp_path: Path) -> None:
+def test_a_model_without_versions_does_not_affect_others(states: States, name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
     if name == "emptydir":
         folder.mkdir()
