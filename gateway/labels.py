@@ -1,6 +1,6 @@
 """Class names of one model version, and the best few of its probabilities.
 
-The names travel inside the model: the signature `describe` answers one JSON document (DESIGN §3),
+The names travel inside the model: the signature `describe` answers one JSON document (docs/model-contract.md),
 which `training.export` writes and the gateway reads, both through `Description`.
 """
 

@@ -1,7 +1,7 @@
 """What an operator may set: one frozen object, read once in `__main__` and passed by hand after that.
 
 Every field is an environment variable (`GATEWAY_PORT`) and a flag (`--port`); the flag wins.
-`docs/settings.md` is generated from the descriptions below.
+The reference table is generated from the descriptions below (`tests/documents.py`).
 """
 
 import os

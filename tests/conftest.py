@@ -7,7 +7,7 @@ from hypothesis import settings
 from gateway.observe import logs
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-"""Photos and recorded answers that lie beside the checkout where the product is developed."""
+"""Photos that lie beside the checkout where the product is developed; tests that need them skip elsewhere."""
 
 settings.register_profile("steady", deadline=None, derandomize=True)  # noisy machines; the same examples every time
 settings.load_profile("steady")

@@ -46,3 +46,15 @@ def test_every_test_that_the_threat_model_names_exists() -> None:
     assert len(named) > 10
     for file, name in named:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), f"{file}::{name}"
+
+
+def test_every_decision_has_a_status_and_a_line_in_the_index() -> None:
+    folder = ROOT / "docs/decisions"
+    index = (folder / "README.md").read_text(encoding="utf-8")
+    for decision in sorted(folder.glob("0*.md")):
+        lines = decision.read_text(encoding="utf-8").splitlines()
+        status = re.match(r"Status: (Accepted|Amended|Superseded)\b", lines[2])
+        assert status, f"{decision.name}: its third line must be `Status: Accepted`, `Amended ...` or `Superseded ...`"
+        beginning = f"| [{decision.name[:4]}]({decision.name}) |"
+        row = next((row for row in index.splitlines() if row.startswith(beginning)), "")
+        assert f"| {status[1]}" in row, f"docs/decisions/README.md must list {decision.name} as {status[1]}"

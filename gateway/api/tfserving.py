@@ -1,7 +1,9 @@
 """TensorFlow Serving's own REST surface, spread over the replicas: its clients change only the host.
 
-A call goes on as it came and its answer comes back as it was (spec §2 to §8). Only the configured model is
-reachable: names that clients choose must not become metric labels on the replicas (spec §9.4).
+A call goes on as it came and its answer comes back as it was. Only the configured model is
+reachable: names that clients choose must not become metric labels on the replicas.
+
+Source: docs/tensorflow-serving.md, "URLs" and "Monitoring".
 """
 
 from typing import Annotated, Any
@@ -23,7 +25,7 @@ PASSED_ON = ("content-type", "content-encoding")
 
 
 class NameConvertor(Convertor[str]):
-    """NAME and LABEL of the grammar: neither a slash nor a colon (spec §2)."""
+    """NAME and LABEL of the grammar: neither a slash nor a colon (docs/tensorflow-serving.md, "URLs")."""
 
     regex = "[^/:]+"
 

@@ -1,7 +1,7 @@
 """One attempt at one replica: its time limit, and what the pool and the metrics learn from how it ended.
 
 An attempt is a task of its own. TensorFlow Serving does not stop work when its client goes away
-(docs/tensorflow-serving.md, "Cancellation"), so neither does the attempt when its request has been answered otherwise
+(docs/tensorflow-serving.md, "Timeouts"), so neither does the attempt when its request has been answered otherwise
 or its client has left: it holds the replica's slot until the answer arrives or its time is up, and its outcome counts.
 
 Beside it stand the two rules for further attempts: how many retries there may be, and when to hedge. Both are pure.

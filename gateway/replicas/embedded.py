@@ -62,7 +62,7 @@ class Embedded:
         await asyncio.gather(*self._keepers, return_exceptions=True)
 
     def command(self, port: int, grpc_port: int) -> list[str]:
-        """How one model server is started; see TensorFlow Serving's flags (spec §9)."""
+        """How one model server is started; see docs/tensorflow-serving.md, "Flags"."""
         server = shutil.which("tensorflow_model_server")
         return [
             *([server] if server else [sys.executable, "-m", "serving.standin"]),

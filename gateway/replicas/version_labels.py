@@ -1,4 +1,7 @@
-"""Version labels: names such as `stable` that the replicas' own configuration gives to versions (spec §9.1)."""
+"""Version labels: names such as `stable` that the replicas' own configuration gives to versions.
+
+Source: docs/tensorflow-serving.md, "Version labels".
+"""
 
 import orjson
 

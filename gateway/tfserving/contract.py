@@ -1,6 +1,6 @@
 """The model contract, from the side that calls: may this version be served, and how is it asked?
 
-A model of this project has three signatures (DESIGN §3): `serving_default` (floats), `serving_bytes` (raw
+A model of this project has three signatures (docs/model-contract.md): `serving_default` (floats), `serving_bytes` (raw
 uint8 in a string) and `describe`. A model of somebody else's needs one float signature; its labels and its
 input range come from the settings. Everything here is pure: metadata in, a verdict out.
 """

@@ -155,7 +155,7 @@ def _options(connect_timeout_s: float) -> list[tuple[str, int]]:
 
 
 def _failure(target: str, code: grpc.StatusCode, details: str) -> ReplicaError:
-    """What a status means (spec §10). The library's own and the server's come in the same form."""
+    """What a status means (docs/tensorflow-serving.md, "gRPC"). The library's own and the server's have one form."""
     if code is grpc.StatusCode.UNAVAILABLE:
         return _unavailable(target, details)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in details:

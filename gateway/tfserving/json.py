@@ -1,4 +1,7 @@
-"""Pixels to a predict request, and its answer to probabilities: TensorFlow Serving's JSON (spec §4, §5). Pure."""
+"""Pixels to a predict request, and its answer to probabilities: TensorFlow Serving's JSON. Pure.
+
+Source: docs/tensorflow-serving.md, "Predict over REST" and "Predict answers".
+"""
 
 from functools import lru_cache
 

@@ -70,7 +70,7 @@ class RestClient:
             raise BadAnswerError("the status is not as TensorFlow Serving writes it") from cause
 
     async def signatures(self, address: str, model: str, version: int) -> dict[str, Signature]:
-        """The signatures of one version with their tensors, from its metadata (spec §8)."""
+        """The signatures of one version with their tensors (docs/tensorflow-serving.md, "Metadata")."""
         reply = await self._get(address, f"/v1/models/{quote(model)}/versions/{version}/metadata")
         try:
             listed = orjson.loads(reply)["metadata"]["signature_def"]["signature_def"]

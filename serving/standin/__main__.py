@@ -1,4 +1,7 @@
-"""Start: flags, then the port, then TensorFlow and the models, and only then the first connection (spec section 11)."""
+"""Start: flags, then the port, then TensorFlow and the models, and only then the first connection.
+
+Source: docs/tensorflow-serving.md, "Start".
+"""
 
 import asyncio
 import logging

@@ -1,4 +1,7 @@
-"""Base64 as absl::Base64Unescape reads it: what the real server takes for `b64` (spec 4.1)."""
+"""Base64 as absl::Base64Unescape reads it: what the real server takes for `b64`.
+
+Source: docs/tensorflow-serving.md, "base64".
+"""
 
 import re
 

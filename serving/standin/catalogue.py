@@ -1,6 +1,8 @@
-"""The loaded versions and the labels, as requests look them up (spec sections 3, 8).
+"""The loaded versions and the labels, as requests look them up.
 
 Written by the thread that loads and unloads, read by those that answer.
+
+Source: docs/tensorflow-serving.md, "Errors" and "Version labels".
 """
 
 import threading

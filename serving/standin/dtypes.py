@@ -18,7 +18,7 @@ class DataType:
     text: str
     """As in error texts: float."""
     numpy: np.dtype[Any] | None = None
-    """None where values cannot be had from JSON nor written to it (spec 4.1, 5)."""
+    """None where values cannot be had from JSON nor written to it (docs/tensorflow-serving.md, "Tensor values")."""
     storage: np.dtype[Any] | None = None
     """The form in memory: `numpy` where there is one, and more; None where there are no plain numbers."""
 

@@ -1,4 +1,7 @@
-"""The canonical status codes of TensorFlow and what they become on HTTP (spec section 3)."""
+"""The canonical status codes of TensorFlow and what they become on HTTP.
+
+Source: docs/tensorflow-serving.md, "Errors".
+"""
 
 from enum import IntEnum
 from typing import Self

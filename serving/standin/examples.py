@@ -1,4 +1,7 @@
-"""A classify or regress request, JSON or message -> serialized tf.Examples (spec section 6)."""
+"""A classify or regress request, JSON or message -> serialized tf.Examples.
+
+Source: docs/tensorflow-serving.md, "Classify and regress".
+"""
 
 from serving.standin import protowire
 from serving.standin.base64_text import decode_base64

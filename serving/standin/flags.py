@@ -1,6 +1,8 @@
-"""The command line of tensorflow_model_server (spec section 9), so that either server can stand behind one.
+"""The command line of tensorflow_model_server, so that either server can stand behind one.
 
 `--name=value` only, a bool also bare; the later of two wins. An unknown flag prints the usage and changes nothing else.
+
+Source: docs/tensorflow-serving.md, "Flags".
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,9 @@
-"""TensorFlow Serving's gRPC methods: a request's bytes in, the answer's bytes out (spec section 10).
+"""TensorFlow Serving's gRPC methods: a request's bytes in, the answer's bytes out.
 
 Field numbers: tensorflow_serving/apis/model.proto, predict.proto, classification.proto, regression.proto,
 get_model_metadata.proto, get_model_status.proto.
+
+Source: docs/tensorflow-serving.md, "gRPC".
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""gRPC connections: the threads and the wire are the library's, what is said over them is `grpc_api`'s (section 10)."""
+"""gRPC connections: the threads and the wire are the library's, what is said over them is `grpc_api`'s.
+
+Source: docs/tensorflow-serving.md, "gRPC".
+"""
 
 import logging
 from collections.abc import Callable, Sequence

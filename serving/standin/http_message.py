@@ -1,7 +1,9 @@
-"""HTTP as libevent 2.1.12 speaks it in the real server: bytes in, requests out, and answers back to bytes (section 1).
+"""HTTP as libevent 2.1.12 speaks it in the real server: bytes in, requests out, and answers back to bytes.
 
 No I/O here. General servers refuse before anyone is asked what this one must answer: unknown methods (501), headers
 folded or without a colon, bad chunk sizes (413), lines that end in LF alone.
+
+Source: docs/tensorflow-serving.md, "HTTP".
 """
 
 import re

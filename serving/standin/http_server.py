@@ -1,4 +1,7 @@
-"""Connections: asyncio underneath, `http_message` for the protocol, one request at a time on each (spec section 1)."""
+"""Connections: asyncio underneath, `http_message` for the protocol, one request at a time on each.
+
+Source: docs/tensorflow-serving.md, "HTTP".
+"""
 
 import asyncio
 import errno

@@ -16,7 +16,7 @@ _LARGEST_FLOAT = 3.4028234e38
 
 
 def quoted(text: str) -> str:
-    """A JSON string. Only what must be is escaped: `/` and non-ASCII are not (spec section 5)."""
+    """A JSON string; `/` and non-ASCII are not escaped (docs/tensorflow-serving.md, "Predict answers")."""
     return f'"{_SPECIAL.sub(_escape, text)}"'
 
 
@@ -29,7 +29,7 @@ def error_body(message: str) -> bytes:
 
 
 def debug_text(value: Json) -> str:
-    """How error texts quote a JSON value: pretty-printed and cut (VAL in the spec)."""
+    """A JSON value as error texts quote it, pretty-printed and cut (docs/tensorflow-serving.md, "JSON parsing")."""
     if isinstance(value, float):
         return _root_number(value)
     text = ""

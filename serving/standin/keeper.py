@@ -1,7 +1,9 @@
-"""Keep the loaded versions as configuration and disk want them: scan, load, swap, unload (spec section 11).
+"""Keep the loaded versions as configuration and disk want them: scan, load, swap, unload.
 
 The rules are `version_policy`'s; here are the threads, the clock and the disk. Unlike in the real server a model whose
 folder is missing holds up no other model, and neither does a load that is slow or fails.
+
+Source: docs/tensorflow-serving.md, "Hot reload".
 """
 
 import logging

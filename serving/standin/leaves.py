@@ -1,7 +1,9 @@
-"""One JSON value read as one tensor: its shape, its leaves, and what is wrong with them (spec 4.1, 4.2).
+"""One JSON value read as one tensor: its shape, its leaves, and what is wrong with them.
 
 The shape is that of the first elements all the way down. Regular values are checked a level at a time with built-ins,
 some 20 ns an element; only an irregular one is walked element by element, to name the first fault.
+
+Source: docs/tensorflow-serving.md, "Tensor values" and "Tensor shapes".
 """
 
 from itertools import chain

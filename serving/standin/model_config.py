@@ -1,4 +1,7 @@
-"""Which models to serve, and where monitoring is found: flags and configuration files -> values (spec 9.1, 9.4)."""
+"""Which models to serve, and where monitoring is found: flags and configuration files -> values.
+
+Source: docs/tensorflow-serving.md, "Model configuration" and "Monitoring".
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

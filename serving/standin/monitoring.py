@@ -1,4 +1,7 @@
-"""The metrics of the real server, in Prometheus text (spec 9.4). The values of their labels come from closed sets."""
+"""The metrics of the real server, in Prometheus text. The values of their labels come from closed sets.
+
+Source: docs/tensorflow-serving.md, "Monitoring".
+"""
 
 import threading
 import time

@@ -1,6 +1,8 @@
-"""Floating-point numbers as the real server writes them (spec section 5).
+"""Floating-point numbers as the real server writes them.
 
 Six significant digits where they read back as the same number, else as many as always do; `.0` marks whole numbers.
+
+Source: docs/tensorflow-serving.md, "Numbers".
 """
 
 from decimal import Decimal

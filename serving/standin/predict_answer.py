@@ -1,4 +1,7 @@
-"""Output tensors -> the JSON of a predict answer (spec section 5). White space is left to the real server."""
+"""Output tensors -> the JSON of a predict answer. White space is left to the real server.
+
+Source: docs/tensorflow-serving.md, "Predict answers".
+"""
 
 import base64
 import math

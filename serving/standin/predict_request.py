@@ -1,4 +1,7 @@
-"""A predict request's JSON -> the tensors to feed, by name (spec section 4)."""
+"""A predict request's JSON -> the tensors to feed, by name.
+
+Source: docs/tensorflow-serving.md, "Predict over REST".
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,7 @@
-"""What happens to one predict, classify or regress request: bytes in, bytes out (spec sections 3 to 6)."""
+"""What happens to one predict, classify or regress request: bytes in, bytes out.
+
+Source: docs/tensorflow-serving.md, "Predict over REST" and "Errors".
+"""
 
 import zlib
 

@@ -1,8 +1,10 @@
-"""Parse a request body as RapidJSON 1.1 does in the real server (spec section 4).
+"""Parse a request body as RapidJSON 1.1 does in the real server.
 
 The rules that other parsers do not share: NaN, Infinity and Inf are numbers; the first of several members of one name
 wins; whatever follows the document is ignored; strings need not be UTF-8; nesting has no limit; a NUL byte ends the
 text; every error has its own words and offset. orjson, 30 times faster, reads what is plain JSON anyway.
+
+Source: docs/tensorflow-serving.md, "JSON parsing".
 """
 
 import math

@@ -1,4 +1,7 @@
-"""Routes: what each request is answered with, and by which thread (spec sections 1, 2)."""
+"""Routes: what each request is answered with, and by which thread.
+
+Source: docs/tensorflow-serving.md, "HTTP" and "URLs".
+"""
 
 import asyncio
 import logging

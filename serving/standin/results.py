@@ -1,4 +1,7 @@
-"""The answers to classify and regress, and what they ask of a signature (spec section 6)."""
+"""The answers to classify and regress, and what they ask of a signature.
+
+Source: docs/tensorflow-serving.md, "Classify and regress".
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

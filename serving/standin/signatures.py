@@ -27,7 +27,7 @@ class TensorInfo:
     """Of the tensor in the graph: `serving_default_x:0`."""
     dtype: DataType
     shape: tuple[Dimension, ...] | None
-    """None where even the rank is unknown. Never compared with what arrives (spec 4.2)."""
+    """None where the rank is unknown. Never checked (docs/tensorflow-serving.md, "Tensor shapes")."""
 
 
 @dataclass(frozen=True)

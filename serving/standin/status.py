@@ -1,4 +1,7 @@
-"""The JSON of status and metadata answers (spec section 8)."""
+"""The JSON of status and metadata answers.
+
+Source: docs/tensorflow-serving.md, "Status" and "Metadata".
+"""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,7 @@
-"""The text format of protocol buffers, as far as configuration files use it (spec 9.1, 9.4)."""
+"""The text format of protocol buffers, as far as configuration files use it.
+
+Source: docs/tensorflow-serving.md, "Model configuration" and "Monitoring".
+"""
 
 import ast
 import re

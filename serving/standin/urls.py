@@ -1,7 +1,9 @@
-"""Which model and what about it: the URL grammar of the REST API (spec section 2).
+"""Which model and what about it: the URL grammar of the REST API.
 
 A query string and a fragment are part of what is matched, as in the real server; the grammar ignores case, but the verb
 must be in lower case, and `/METADATA` in capitals asks for the status.
+
+Source: docs/tensorflow-serving.md, "URLs".
 """
 
 import re

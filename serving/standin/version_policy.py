@@ -1,8 +1,10 @@
 """Which versions of a model to have, and in which order to get there. No I/O, no clock.
 
-Rules (spec sections 8, 11): a version is loaded before the one it replaces is dropped; versions that nobody wants any
+Rules: a version is loaded before the one it replaces is dropped; versions that nobody wants any
 more go once a wanted one is available, or at once where none is wanted; a load that failed is retried a few times and
 then left alone until the version disappears and comes back.
+
+Source: docs/tensorflow-serving.md, "Hot reload" and "Load states".
 """
 
 from collections.abc import Collection

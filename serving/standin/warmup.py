@@ -1,7 +1,9 @@
-"""Warm-up: the requests that a version brings along in assets.extra run before it is AVAILABLE (spec 9.3).
+"""Warm-up: the requests that a version brings along in assets.extra run before it is AVAILABLE.
 
 The file is a TFRecord of tensorflow.serving.PredictionLog. Predict, classify and regress logs are run; others are
 passed over.
+
+Source: docs/tensorflow-serving.md, "Warm-up".
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The recorded answers of the real server, and how to ask the same again: as bytes on a socket."""
+"""The recorded pairs of requests and answers: reading them, replaying them as bytes on a socket, comparing."""
 
 import base64
 import json
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tests.contract.models import CORPUS
+
 Pair = dict[str, Any]
 
 _STATUS = b"GET /v1/models/half_plus_two HTTP/1.1\r\n"
@@ -18,15 +20,21 @@ _GENERATED = {
     'GET /v1/models/ + "a"*70000': b"GET /v1/models/" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n",
     "GET with 2000 headers": _STATUS + b"".join(b"X-%d: 1\r\n" % at for at in range(2000)) + b"\r\n",
 }
-"""Requests too long for the corpus, which describes them."""
+"""Requests that the corpus only describes (`raw_gen`), because they are long."""
 
 
-def read_pairs(path: Path) -> list[Pair]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+def read_pairs(file: str) -> list[Pair]:
+    return [json.loads(line) for line in (CORPUS / file).read_text(encoding="utf-8").splitlines()]
+
+
+def configuration(models: Path, *more: str) -> str:
+    """The recorded model configuration with base paths below the folder `models`; `more` are further entries."""
+    text = (CORPUS / "models.config").read_text(encoding="utf-8").replace('base_path: "models', f'base_path: "{models}')
+    return text.rstrip().removesuffix("}") + "".join(more) + "}"
 
 
 def request_bytes(request: dict[str, Any]) -> bytes:
-    """What was sent: `raw` as it is, else put together from its parts in their order."""
+    """The bytes on the wire: `raw` as recorded, otherwise assembled from the request's parts in their order."""
     if "raw" in request:
         return str(request["raw"]).encode("latin-1")
     if "raw_gen" in request:
@@ -43,7 +51,7 @@ def _body(request: dict[str, Any]) -> bytes:
     if "body_b64" in request:
         return base64.b64decode(request["body_b64"])
     if "body_gen" in request:
-        return str(eval(request["body_gen"], {"json": json})).encode()  # our own corpus, not a stranger's
+        return str(eval(request["body_gen"], {"json": json})).encode()  # an expression of the corpus, never a client's
     return str(request.get("body", "")).encode()
 
 
@@ -56,7 +64,7 @@ class Answer:
 
 
 class Conversation:
-    """A connection to a server on this machine, and what has come in on it."""
+    """A connection to a server on this machine, with the bytes received so far."""
 
     def __init__(self, port: int, *, timeout_s: float = 30) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
@@ -90,19 +98,19 @@ class Conversation:
     def _receive(self) -> None:
         data = self.socket.recv(1 << 20)
         if not data:
-            raise ConnectionError("closed before the answer was complete")
+            raise ConnectionError("the server closed the connection before its answer was complete")
         self._received += data
 
 
 def ask(port: int, data: bytes) -> Answer:
-    """One request on a connection of its own. A HEAD's answer has no body, whatever its length says."""
+    """Sends one request on a connection of its own. The answer to HEAD has no body, whatever its Content-Length."""
     with Conversation(port) as conversation:
         conversation.socket.sendall(data)
         return conversation.answer(head_only=data.startswith(b"HEAD "))
 
 
 def differences(expected: dict[str, Any], actual: Answer) -> Iterator[str]:
-    """What sets an answer apart from the recorded one, by the rules of the corpus' README."""
+    """The differences from a recorded answer, by the rules of corpus/README.md; nothing where they are equal."""
     if actual.status != expected["status"]:
         yield f"status {actual.status}, not {expected['status']}"
     content_type = {name.lower(): value for name, value in expected["headers"]}["content-type"]
@@ -146,7 +154,7 @@ def _same_number(recorded: float, actual: float) -> bool:
 
 
 def _same_error(recorded: str, actual: str) -> bool:
-    """Texts of operations up to where they name the node in the graph; long quotes of JSON for 200 characters."""
+    """Texts of operations are compared up to the node they name; long quotes of JSON in their first 200 characters."""
     if "{{" in recorded:
         return up_to_node(recorded) == up_to_node(actual)
     folded, ours = (" ".join(text.split()) for text in (recorded, actual))

@@ -1,6 +1,6 @@
-"""The stand-in is asked what the real server was once asked, and must answer the same.
+"""The stand-in gives the recorded answers of the real server.
 
-`core.jsonl` without exception. Of `wire.jsonl`, which a stand-in need not copy, everything but what `DIFFERENT` lists.
+All of `core.jsonl` is replayed. Of `wire.jsonl`, which a stand-in need not copy, everything is except `DIFFERENT`.
 """
 
 import socket
@@ -10,46 +10,32 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import SHARED
-from tests.contract.recorded import Conversation, Pair, ask, differences, read_pairs, request_bytes
+from tests.contract.recorded import Conversation, Pair, ask, configuration, differences, read_pairs, request_bytes
 from tests.serving.servers import Server, running, wait_until
 
-CORPUS = SHARED / "conformance"
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CORPUS.is_dir(), reason="no shared/conformance beside this checkout"),
-]
+pytestmark = pytest.mark.slow
 
 DIFFERENT = {
     "batching__": "requests are not batched",
-    "conn__connect": "the real server never answers CONNECT; ours says 501",
-    "conn__idle_": "nothing is closed for being idle, here or there, but two minutes show only that much",
-    "conn__long_length": "a body that never ends: both wait, and there is nothing to compare",
-    "conn__tls_hello": "not a line of HTTP: both wait, and there is nothing to compare",
-    "states__emptydir_then_new_model_added": "a model without versions holds up no other here",
-    "states__missingdir_then_new_model_added": "a model without a folder holds up no other here",
+    "conn__connect": "the real server never answers CONNECT; the stand-in answers 501",
+    "conn__idle_": "neither server closes idle connections, and a recording of two minutes proves no more",
+    "conn__long_length": "the body never ends: both servers wait, so there is nothing to compare",
+    "conn__tls_hello": "not a line of HTTP: both servers wait, so there is nothing to compare",
+    "states__emptydir_then_new_model_added": "in the stand-in, a model without versions does not delay others",
+    "states__missingdir_then_new_model_added": "in the stand-in, a model without a folder does not delay others",
 }
-"""Beginning of a name in wire.jsonl -> why that is not replayed."""
+"""Beginning of a name in wire.jsonl -> why such pairs are not replayed."""
 
 
 def recorded(file: str, *groups: str) -> list[Any]:
-    """The pairs whose names begin with one of `groups`, less the different ones; one parameter each."""
-    if not CORPUS.is_dir():
-        return []
-    pairs = [pair for pair in read_pairs(CORPUS / file) if pair["name"].startswith(groups)]
+    """The pairs whose names begin with one of `groups`, without the different ones; one parameter each."""
+    pairs = [pair for pair in read_pairs(file) if pair["name"].startswith(groups)]
     return [pytest.param(pair, id=pair["name"]) for pair in pairs if not pair["name"].startswith(tuple(DIFFERENT))]
 
 
 def answered(file: str, *groups: str) -> list[Any]:
-    """Those of one request and one answer."""
+    """The pairs of `recorded` that have one request and one answer."""
     return [param for param in recorded(file, *groups) if param.values[0].get("response")]
-
-
-def config(*models: str) -> str:
-    """The recorded configuration with paths from the root, and `models` added."""
-    text = (CORPUS / "models.config").read_text().replace('base_path: "', f'base_path: "{CORPUS}/')
-    return text.rstrip().removesuffix("}") + "".join(models) + "}"
 
 
 def model(name: str, base_path: Path) -> str:
@@ -57,27 +43,8 @@ def model(name: str, base_path: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def flags(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Those the real server was started with, and monitoring."""
-    folder = tmp_path_factory.mktemp("config")
-    (folder / "models.config").write_text(config())
-    (folder / "monitoring.config").write_text("prometheus_config { enable: true }")
-    return [
-        f"--model_config_file={folder / 'models.config'}",
-        f"--monitoring_config_file={folder / 'monitoring.config'}",
-        "--allow_version_labels_for_unavailable_models=true",
-    ]
-
-
-@pytest.fixture(scope="module")
-def server(flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(tmp_path_factory.mktemp("plain"), *flags) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 def strict_server(flags: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """With CORS and little time: the groups that differ by their flags."""
+    """With CORS and a timeout of 200 ms, as the groups `cors__` and `timeout__` were recorded."""
     more = ["--rest_api_enable_cors_support=true", "--rest_api_timeout_in_ms=200"]
     with running(tmp_path_factory.mktemp("strict"), *flags, *more) as started:
         yield started
@@ -121,11 +88,11 @@ def test_connections_are_kept_or_closed_as_by_the_real_server(server: Server, pa
             assert conversation.socket.recv(1) == b""
         else:
             conversation.socket.sendall(b"GET /v1/models/half_plus_two HTTP/1.1\r\n\r\n")
-            conversation.answer()  # whatever it says: bytes left of a body announced too short spoil the request
+            conversation.answer()  # any answer: the rest of a body that was announced too short spoils this request
 
 
 @pytest.mark.parametrize("name", ["conn__pipelined", "conn__expect_continue"])
-def test_every_answer_comes_in_its_turn(server: Server, name: str) -> None:
+def test_pipelined_requests_are_answered_in_order(server: Server, name: str) -> None:
     [pair] = (param.values[0] for param in recorded("wire.jsonl", name) if param.id == name)
     with Conversation(server.port) as conversation:
         conversation.socket.sendall(request_bytes(pair["request"]))
@@ -133,7 +100,7 @@ def test_every_answer_comes_in_its_turn(server: Server, name: str) -> None:
             assert not list(differences(expected, conversation.answer()))
 
 
-def test_requests_sent_before_the_client_ended_its_side_are_all_answered(server: Server) -> None:
+def test_requests_sent_before_the_client_closed_its_side_are_all_answered(server: Server) -> None:
     with Conversation(server.port) as conversation:
         conversation.socket.sendall(b"GET /v1/models/toy HTTP/1.1\r\n\r\n" * 3)
         conversation.socket.shutdown(socket.SHUT_WR)
@@ -141,7 +108,7 @@ def test_requests_sent_before_the_client_ended_its_side_are_all_answered(server:
         assert conversation.socket.recv(1) == b""
 
 
-def test_a_client_that_waits_for_permission_gets_it(server: Server) -> None:
+def test_a_client_that_expects_100_continue_receives_it(server: Server) -> None:
     [pair] = (param.values[0] for param in recorded("wire.jsonl", "conn__expect_continue_wait"))
     head, interim, body, _ = (step.get("sent") or step.get("recv") for step in pair["steps"])
     with Conversation(server.port) as conversation:
@@ -151,23 +118,24 @@ def test_a_client_that_waits_for_permission_gets_it(server: Server) -> None:
         assert conversation.answer().status == 200
 
 
-def test_metrics_are_found_only_where_they_are_enabled(tmp_path: Path) -> None:
+def test_metrics_are_served_only_where_they_are_enabled(tmp_path: Path, models: Path) -> None:
     [pair] = (param.values[0] for param in recorded("wire.jsonl", "nomonitoring__"))
-    (tmp_path / "models.config").write_text(f"model_config_list {{ {model('m', CORPUS / 'models/half_plus_two')} }}")
+    (tmp_path / "models.config").write_text(f"model_config_list {{ {model('m', models / 'half_plus_two')} }}")
     with running(tmp_path, f"--model_config_file={tmp_path / 'models.config'}") as unmonitored:
         check(unmonitored, pair)
 
 
 class States:
-    """A server whose configuration is read again every second, and pairs to be asked at the right moment."""
+    """A server that reads its configuration again every second, and the pairs recorded in one state of a model."""
 
-    def __init__(self, server: Server, config_file: Path) -> None:
+    def __init__(self, server: Server, config_file: Path, models: Path) -> None:
+        self.models = models
         self._server = server
         self._config_file = config_file
 
-    def configure(self, *models: str) -> None:
+    def configure(self, *more: str) -> None:
         beside = self._config_file.with_suffix(".new")
-        beside.write_text(config(*models))
+        beside.write_text(configuration(self.models, *more))
         beside.replace(self._config_file)
 
     def reach(self, name: str, state: str) -> None:
@@ -182,18 +150,18 @@ class States:
 
 
 @pytest.fixture(scope="module")
-def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[States]:
+def states(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[States]:
     folder = tmp_path_factory.mktemp("states")
-    (folder / "models.config").write_text(config())
+    (folder / "models.config").write_text(configuration(models))
     flags = ["--allow_version_labels_for_unavailable_models=true", "--model_config_file_poll_wait_seconds=1"]
     with running(
         folder, f"--model_config_file={folder / 'models.config'}", *flags, "--max_num_load_retries=0"
     ) as started:
-        yield States(started, folder / "models.config")
+        yield States(started, folder / "models.config", models)
 
 
 def test_a_model_is_seen_loading_then_served_then_gone(states: States) -> None:
-    states.configure(model("slowload", CORPUS / "models/slowload"))
+    states.configure(model("slowload", states.models / "slowload"))
     states.reach("slowload", "LOADING")
     states.check("states__loading_")
     states.reach("slowload", "AVAILABLE")
@@ -203,19 +171,19 @@ def test_a_model_is_seen_loading_then_served_then_gone(states: States) -> None:
     states.check("states__unloaded_")
 
 
-def test_a_broken_model_says_so_and_harms_no_other(states: States) -> None:
-    states.configure(model("broken", CORPUS / "models/broken"))
+def test_a_broken_model_reports_its_error_and_does_not_affect_others(states: States) -> None:
+    states.configure(model("broken", states.models / "broken"))
     states.reach("broken", "END")
     for group in ("metadata", "other_model", "predict", "status"):
         states.check(f"states__broken_{group}")
 
 
 @pytest.mark.parametrize("name", ["emptydir", "missingdir"])
-def test_a_model_without_versions_harms_no_other(states: States, name: str, tmp_path: Path) -> None:
+def test_a_model_without_versions_does_not_affect_others(states: States, name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
     if name == "emptydir":
         folder.mkdir()
     states.configure(model(name, folder))
     states.check(f"states__{name}_")
-    states.configure(model("late", CORPUS / "models/lin"))
+    states.configure(model("late", states.models / "lin"))
     wait_until(lambda: states.available("late"))

@@ -1,6 +1,6 @@
-"""The stand-in is asked over gRPC what the real server was once asked, and must answer the same, byte for byte.
+"""The stand-in gives the recorded answers of the real server over gRPC, byte for byte.
 
-Maps have no order on the wire, so their entries are compared sorted.
+Maps have no order on the wire, so their entries are sorted before they are compared.
 """
 
 import base64
@@ -11,15 +11,10 @@ import pytest
 
 from serving.standin import protowire
 from tests.contract.recorded import Pair, up_to_node
-from tests.contract.test_conformance import CORPUS, flags, recorded, server
+from tests.contract.test_conformance import recorded
 from tests.serving.servers import Server
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not CORPUS.is_dir(), reason="no shared/conformance beside this checkout"),
-]
-
-__all__ = ["flags", "server"]  # fixtures
+pytestmark = pytest.mark.slow
 
 TIMEOUT_S = {"predict_deadline": 0.1}
 
@@ -39,7 +34,7 @@ def test_grpc_is_answered_as_by_the_real_server(channel: grpc.Channel, pair: Pai
 
 
 def asked(call: grpc.UnaryUnaryMultiCallable, message: bytes, timeout_s: float) -> tuple[str, str, bytes]:
-    """Code, details and answer, those empty that there is no call for."""
+    """Code, details and answer; no details with OK, no answer with an error."""
     try:
         return "OK", "", call(message, timeout=timeout_s)
     except grpc.RpcError as error:

@@ -7,7 +7,6 @@ A field is a varint (number << 3 | wire type) and its value; wire type 0 is a va
 import base64
 import contextlib
 import dataclasses
-import json
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +26,7 @@ from serving.standin.dtypes import Tensor as Values
 from serving.standin.dtypes import data_type
 from serving.standin.protowire import write_bytes, write_int
 from serving.standin.tensor_proto import read_tensor, write_tensor
-from tests.conftest import SHARED
+from tests.contract.recorded import read_pairs
 
 MODEL = ServedModel(
     name="m",
@@ -42,7 +41,6 @@ MODEL = ServedModel(
 )
 PIXEL = np.array([[[0, 255, 51]]], np.uint8)
 """One picture of one pixel."""
-CORPUS = SHARED / "conformance/grpc.jsonl"
 
 
 def test_a_picture_as_bytes_is_these_bytes() -> None:
@@ -132,9 +130,7 @@ def test_no_answer_causes_anything_but_a_bad_answer(noise: bytes) -> None:
 
 
 def recorded(name: str) -> bytes:
-    if not CORPUS.is_file():
-        pytest.skip("no shared/conformance beside this checkout")
-    (pair,) = (p for p in map(json.loads, CORPUS.read_text().splitlines()) if p["name"] == name)
+    (pair,) = (pair for pair in read_pairs("grpc.jsonl") if pair["name"] == name)
     return base64.b64decode(pair["response_b64"])
 
 
