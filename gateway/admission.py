@@ -57,10 +57,8 @@ class Queue(Generic[Grant]):
         """
         self._size = size
         self._in_order = in_order
-        self._waiting: dict[_Waiter[Grant], None] = {}
-
-    def __len__(self) -> int:
-        return len(self._waiting)
+        self.waiting: dict[_Waiter[Grant], None] = {}
+        """The requests that wait, the first first."""
 
     async def get(
         self, take: Callable[[], Grant | None], give_back: Callable[[Grant], None], *, wait_s: float | None = None
@@ -76,13 +74,13 @@ class Queue(Generic[Grant]):
             QueueFullError: it would have to wait, and as many wait as may.
             TimeoutError: nothing was free for it within `wait_s`.
         """
-        if not self._waiting and (grant := take()) is not None:
+        if not self.waiting and (grant := take()) is not None:
             return grant
         waiter = _Waiter(take)
-        self._waiting[waiter] = None
+        self.waiting[waiter] = None
         self.assign()
-        if self._size is not None and waiter in self._waiting and len(self._waiting) > self._size:
-            del self._waiting[waiter]
+        if self._size is not None and waiter in self.waiting and len(self.waiting) > self._size:
+            del self.waiting[waiter]
             raise QueueFullError
         try:
             async with asyncio.timeout(wait_s):
@@ -96,15 +94,15 @@ class Queue(Generic[Grant]):
                 give_back(waiter.granted.result())
             raise
         finally:
-            if waiter in self._waiting:
-                del self._waiting[waiter]
+            if waiter in self.waiting:
+                del self.waiting[waiter]
                 self.assign()  # the next one may need less
 
     def assign(self) -> None:
         """Grant each waiting request, in order, what it can have."""
-        for waiter in tuple(self._waiting):
+        for waiter in tuple(self.waiting):
             if (grant := waiter.take()) is not None:
-                del self._waiting[waiter]
+                del self.waiting[waiter]
                 waiter.granted.set_result(grant)
             elif self._in_order:
                 return
@@ -146,7 +144,7 @@ class Shares:
             TimeoutError: it was not free within `wait_s`.
         """
         share = min(share, self._total)
-        if share <= self._free and not self._queue:
+        if share <= self._free and not self._queue.waiting:
             self._free -= share
             return share
         return await self._queue.get(lambda: self._take(share), self.release, wait_s=wait_s)

@@ -20,7 +20,6 @@ from gateway.http.lifecycle import Lifecycle
 from gateway.observe import metrics, tracing
 from gateway.observe.lag import LagProbe
 from gateway.replicas.acceptance import Acceptance
-from gateway.replicas.attempts import Attempts
 from gateway.replicas.balancing import balancing
 from gateway.replicas.discovery import Discovery, Listed, Resolved
 from gateway.replicas.dispatch import Dispatcher
@@ -118,19 +117,19 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
             interval_s=settings.probe_interval_s,
             timeout_s=settings.probe_timeout_s,
         )
-        attempts = Attempts(pool, lag, clock=clock, timeout_s=settings.attempt_timeout_s)
         dispatcher = Dispatcher(
             pool,
             client,
-            attempts,
+            lag,
             clock=clock,
             queue_size=settings.queue_size,
             queue_wait_s=settings.queue_wait_s,
+            attempt_timeout_s=settings.attempt_timeout_s,
             hedge=settings.hedge,
             refresh=health.probe,
             look_again=health.look_again,
         )
-        stack.push_async_callback(attempts.close)
+        stack.push_async_callback(dispatcher.close)
         decoders = await _decoders(settings, stack)
         for endless in (health.run(), lag.run()):
             stack.push_async_callback(_cancelled, asyncio.create_task(endless))

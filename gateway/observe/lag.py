@@ -10,6 +10,8 @@ from collections.abc import Callable
 from gateway.observe import metrics
 
 PERIOD_S = 0.02
+STALL_S = 0.1
+"""A time-out seen while the event loop itself was this late shows nothing about a replica."""
 KEPT = 1500
 """Wakings that are remembered: half a minute."""
 

@@ -23,14 +23,13 @@ from gateway import imaging
 from gateway.errors import ContractError
 from gateway.failures import ReplicaError
 from gateway.replicas.pool import Pool
-from gateway.replicas.replica import Refusal, Replica
+from gateway.replicas.replica import Refusal, Replica, doubled
 from gateway.tfserving import TFServing
 from gateway.tfserving.contract import DESCRIBE, ServedModel, Terms, accept
 
 AVAILABLE = "AVAILABLE"
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
-MAX_DOUBLINGS = 10
 
 log = structlog.get_logger()
 Verdict = ServedModel | Refusal
@@ -143,7 +142,7 @@ class Acceptance:
             return
         if verdict != examination.refusal and verdict.kind != "contract":
             log.warning("model version fails", replica=replica.address, version=version, reason=verdict.reason)
-        pause_s = min(FIRST_PAUSE_S * 2.0 ** min(examination.refusals, MAX_DOUBLINGS), LONGEST_PAUSE_S)
+        pause_s = doubled(FIRST_PAUSE_S, examination.refusals, LONGEST_PAUSE_S)
         examination.refusal, examination.not_before = verdict, self._clock() + pause_s
         examination.refusals += 1
 

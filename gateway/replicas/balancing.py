@@ -6,19 +6,38 @@ rest stays even, without a position that could shift.
 Least loaded: of two drawn at random, the one that would answer sooner, judged by its attempts in flight times its
 usual time (power of two choices with peak EWMA, as in Finagle). A slow replica gets as much as it can handle.
 
-A replica that has just returned gets a growing share of its turns, so that it can fill its caches first.
+A slow replica (`pool`) gets one attempt now and then, by which it is judged again. A replica that has just returned
+gets a growing share of its turns, so that it can fill its caches first.
 """
 
 from collections.abc import Sequence
 from random import Random
 from typing import Literal, Protocol
 
-from gateway.replicas.replica import Replica
+from gateway.replicas.replica import Replica, doubled
 
 Balancer = Literal["round-robin", "least-loaded"]
+FIRST_TRIAL_PAUSE_S = 0.5
+LONGEST_TRIAL_PAUSE_S = 30.0
 LEAST_WEIGHT = 0.1
 GUESSED_S = 0.01
 """Usual time of a replica that has not been measured yet."""
+
+
+def preferred(free: Sequence[Replica], now: float) -> Sequence[Replica]:
+    """Those of the `free` among which to choose.
+
+    A slow one whose trial turn has come; else those that are neither slow nor resting; else those that are not slow;
+    else all.
+    """
+    regular = []
+    for replica in free:
+        if not replica.slow:
+            regular.append(replica)
+        elif replica.trial_at <= now and not replica.in_flight:
+            replica.trial_at = now + doubled(FIRST_TRIAL_PAUSE_S, replica.trials, LONGEST_TRIAL_PAUSE_S)
+            return [replica]
+    return [replica for replica in regular if replica.resting_until <= now] or regular or free
 
 
 class Balancing(Protocol):

@@ -1,29 +1,34 @@
 """One request: which replica is asked, which is asked next, and when it is given up.
 
 A request has one deadline. It waits in the queue while every replica that it could use is full (`admission`), then the
-replica whose turn it is gets an attempt (`attempts`). After a failure that another replica may do better (`failures`)
-it goes there, while the retry budget lasts. One that takes unusually long (hedging, where it is set) or whose replica
-has meanwhile been ejected gets a second attempt beside the first; then the first answer counts. The version stays the
-same while any replica has it (`versions`).
+replica whose turn it is gets an attempt. After a failure that another replica may do better (`failures`) it goes there,
+while the retry budget lasts (`retries`). One that takes unusually long (hedging, where it is set) or whose replica has
+meanwhile been ejected gets a second attempt beside the first; then the first answer counts. The version stays the same
+while any replica has it (`versions`).
+
+An attempt is a task of its own. TensorFlow Serving does not stop work when its client goes away
+(docs/tensorflow-serving.md, "Timeouts"), so neither does the attempt when its request has been answered otherwise or
+its client has left: it holds the replica's slot until the answer arrives or its time is up, and its outcome counts.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from random import random
-from typing import Any, Generic, NamedTuple
+from typing import Any, Generic, TypeVar
 
 import structlog
 
 from gateway.admission import Queue, QueueFullError, refusal
 from gateway.errors import DeadlineError, GatewayError, NoReplicaError, VersionNotServedError
-from gateway.failures import RETRY_AFTER_S, ReplicaError
+from gateway.failures import RETRY_AFTER_S, AttemptTimeoutError, ReplicaError
 from gateway.imaging import Pixels
 from gateway.labels import Probabilities
-from gateway.observe import metrics
-from gateway.replicas.attempts import Answer, Ask, Attempts, HedgeDelay, RetryBudget
-from gateway.replicas.pool import Pool
+from gateway.observe import metrics, tracing
+from gateway.observe.lag import STALL_S, LagProbe
+from gateway.replicas.pool import Pool, Slot
 from gateway.replicas.replica import Replica
+from gateway.replicas.retries import HedgeDelay, RetryBudget
 from gateway.replicas.versions import Binding
 from gateway.tfserving import Call, Reply, TFServing
 from gateway.tfserving.contract import ServedModel
@@ -31,20 +36,16 @@ from gateway.tfserving.contract import ServedModel
 MAX_ATTEMPTS = 3
 BUSY_PAUSE_S = 0.02
 """Before the retry after a 429 or 503; doubled for the next, and spread, so that clients do not march in step."""
+GRACE_S = 0.25
+"""For answers that are in the socket already when the event loop wakes from a stall."""
 
 log = structlog.get_logger()
 add_to_request_line = structlog.contextvars.bind_contextvars
 """A request is one line of the log, however many attempts it takes. Pictures of a batch are tasks of their own, whose
 context ends with them."""
 
-
-class Slot(NamedTuple):
-    """A place on a replica, taken for one attempt."""
-
-    replica: Replica
-    model: ServedModel
-    in_flight: int
-    """Attempts there, this one included."""
+Answer = TypeVar("Answer")
+Ask = Callable[[Replica, ServedModel], Awaitable[Answer]]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class _Progress(Generic[Answer]):
 
     ask: Ask[Answer]
     binding: Binding
+    deadline: float
     tried: list[Replica] = field(default_factory=list)
     running: "dict[asyncio.Task[Answer], Replica]" = field(default_factory=dict)
     started: float = 0
@@ -78,11 +80,12 @@ class Dispatcher:
         self,
         pool: Pool,
         client: TFServing,
-        attempts: Attempts,
+        lag: LagProbe,
         *,
         clock: Callable[[], float],
         queue_size: int,
         queue_wait_s: float,
+        attempt_timeout_s: float,
         hedge: bool,
         refresh: Callable[[Replica], Awaitable[None]],
         look_again: Callable[[], None],
@@ -93,9 +96,12 @@ class Dispatcher:
         pool.on_room.append(self.queue.assign)
         self._pool = pool
         self._client = client
-        self._attempts = attempts
+        self._lag = lag
         self._clock = clock
         self._queue_wait_s = queue_wait_s
+        self._attempt_timeout_s = attempt_timeout_s
+        self._running: set[asyncio.Task[Any]] = set()
+        """Attempts, those included whose requests are over."""
         self._budget = RetryBudget()
         self._hedge = HedgeDelay() if hedge else None
         self._refresh = refresh
@@ -118,7 +124,7 @@ class Dispatcher:
             return Prediction(await self._client.predict(replica.address, model, pixels, timeout_s=left_s), model)
 
         try:
-            return await self._until(deadline, _Progress(ask, binding or Binding()))
+            return await self._until(_Progress(ask, binding or Binding(), deadline))
         except ReplicaError as error:
             error.__traceback__ = None  # it refers to the attempt: a cycle that would keep picture and body in memory
             raise error.as_answer() from error
@@ -142,17 +148,23 @@ class Dispatcher:
             return last
 
         try:
-            return await self._until(deadline, _Progress(ask, binding))
+            return await self._until(_Progress(ask, binding, deadline))
         except ReplicaError as error:
             if last is not None:
                 return last
             error.__traceback__ = None  # as above
             raise error.as_answer() from error
 
-    async def _until(self, deadline: float, progress: _Progress[Answer]) -> Answer:
+    async def close(self) -> None:
+        """Cancel the attempts that are left."""
+        for task in tuple(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _until(self, progress: _Progress[Answer]) -> Answer:
         self._budget.pay_in()
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(progress.deadline):
                 self._start(progress, await self._first(progress.binding))
                 return await self._run(progress)
         except TimeoutError as cause:
@@ -168,6 +180,8 @@ class Dispatcher:
         """A slot on the replica whose turn it is; if all are full, after a wait in the queue."""
         if not self._pool.serves(binding.version if binding.strict else None):
             raise self._not_served(binding)
+        if not self.queue.waiting and (slot := self._take(binding)):
+            return slot
         try:
             return await self.queue.get(lambda: self._take(binding), self._give_back, wait_s=self._queue_wait_s)
         except (QueueFullError, TimeoutError) as cause:
@@ -176,16 +190,14 @@ class Dispatcher:
     def _take(self, binding: Binding, tried: list[Replica] | None = None) -> Slot | None:
         """By version where the request is bound to one, while any replica has it."""
         now, tried = self._clock(), tried or []
-        chosen = self._pool.pick(now, version=binding.version, tried=tried)
-        if chosen is None and binding.version and not binding.strict:
+        slot = self._pool.take(now, version=binding.version, tried=tried)
+        if slot is None and binding.version and not binding.strict:
             others = [replica for replica in self._pool.replicas if replica not in tried]
             if not any(replica.model(binding.version) for replica in others):
-                chosen = self._pool.pick(now, tried=tried)
-        if chosen is None:
-            return None
-        replica, model = chosen
-        binding.version = model.version
-        return Slot(replica, model, self._pool.started(replica))
+                slot = self._pool.take(now, tried=tried)
+        if slot:
+            binding.version = slot.model.version
+        return slot
 
     def _give_back(self, slot: Slot) -> None:
         self._pool.finished(slot.replica)
@@ -201,7 +213,9 @@ class Dispatcher:
     def _start(self, progress: _Progress[Answer], slot: Slot) -> None:
         progress.started = progress.started or self._clock()
         progress.tried.append(slot.replica)
-        task = self._attempts.start(slot.replica, slot.model, progress.ask, slot.in_flight)
+        task = asyncio.get_running_loop().create_task(self._attempt(slot, progress.ask))
+        self._running.add(task)
+        task.add_done_callback(self._ended)
         progress.running[task] = slot.replica
 
     async def _run(self, progress: _Progress[Answer]) -> Answer:
@@ -288,3 +302,63 @@ class Dispatcher:
         granted = self._budget.take()
         metrics.RETRIES.labels(what, "granted" if granted else "denied").inc()
         return granted
+
+    # --- one attempt ------------------------------------------------------------------------------------------
+
+    async def _attempt(self, slot: Slot, ask: Ask[Answer]) -> Answer:
+        """Ends with the answer or with a `ReplicaError`, and gives the slot back."""
+        started = self._clock()
+        outcome = "abandoned"  # by us: the gateway stops
+        try:
+            try:
+                with tracing.span("attempt", {"replica": slot.replica.address, "model.version": slot.model.version}):
+                    answer = await self._in_time(ask(slot.replica, slot.model), started)
+            finally:
+                self._give_back(slot)
+            outcome = "ok"
+            self._succeeded(slot, started)
+            return answer
+        except ReplicaError as error:
+            outcome = error.outcome
+            self._failed(slot.replica, error, started)
+            raise
+        finally:
+            metrics.attempt_finished(slot.model.version, outcome, self._clock() - started)
+
+    async def _in_time(self, asked: Awaitable[Answer], started: float) -> Answer:
+        limit, until = asyncio.timeout(None), started + self._attempt_timeout_s
+        timer = asyncio.get_running_loop().call_at(until, self._time_is_up, limit, until)
+        try:
+            async with limit:
+                return await asked
+        except TimeoutError as cause:
+            raise AttemptTimeoutError(f"no answer within {self._attempt_timeout_s:g} s") from cause
+        finally:
+            timer.cancel()
+            del limit  # it refers to the task, whose failure refers to this frame: a cycle that would keep the picture
+
+    def _time_is_up(self, limit: asyncio.Timeout, until: float) -> None:
+        now = self._clock()
+        limit.reschedule(now + (GRACE_S if now - until > STALL_S else 0))
+
+    def _succeeded(self, slot: Slot, started: float) -> None:
+        now = self._clock()
+        if self._stalled(started, now):
+            slot.replica.failures = 0
+        else:
+            self._pool.succeeded(slot.replica, now, now - started, in_flight=slot.in_flight)
+
+    def _failed(self, replica: Replica, error: ReplicaError, started: float) -> None:
+        now = self._clock()
+        if error.rests:
+            self._pool.busy(replica, now)
+        if error.counts and not (error.timed_here and self._stalled(started, now)):
+            self._pool.failed(replica, now, str(error))
+
+    def _stalled(self, started: float, now: float) -> bool:
+        return now - started > STALL_S and self._lag.most(started) > STALL_S
+
+    def _ended(self, task: "asyncio.Task[Any]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # retrieved, so that asyncio does not log one whose request is over

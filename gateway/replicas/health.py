@@ -14,9 +14,8 @@ import structlog
 
 from gateway.failures import AttemptTimeoutError, ReplicaError
 from gateway.observe import metrics
-from gateway.observe.lag import LagProbe
+from gateway.observe.lag import STALL_S, LagProbe
 from gateway.replicas.acceptance import AVAILABLE, Acceptance
-from gateway.replicas.attempts import STALL_S
 from gateway.replicas.discovery import Discovery
 from gateway.replicas.pool import Pool
 from gateway.replicas.replica import Replica

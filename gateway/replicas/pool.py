@@ -2,7 +2,7 @@
 
 The rules, in the order in which a request meets them:
 - *Ready* is a replica with a version that the probes found AVAILABLE and acceptable. *Available* is one that is ready
-  and not ejected. `pick` asks the available ones below their limit of attempts in flight; `balancing` says which.
+  and not ejected. `take` asks the available ones below their limit of attempts in flight; `balancing` says which.
 - A request that is bound to a version gets replicas that have it. The canary's version is held back: it is the default
   of a replica only while no replica has another one.
 - *Ejected*: two failed attempts in a row, or two probes in a row without an answer. The first time for a second, then
@@ -21,10 +21,11 @@ The rules, in the order in which a request meets them:
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from statistics import median
+from typing import NamedTuple
 
 from gateway.observe import metrics
-from gateway.replicas.balancing import Balancing, RoundRobin
-from gateway.replicas.replica import SAMPLES_TO_JUDGE, Refusal, Replica, RunningMean
+from gateway.replicas.balancing import Balancing, RoundRobin, preferred
+from gateway.replicas.replica import SAMPLES_TO_JUDGE, Refusal, Replica, RunningMean, doubled
 from gateway.tfserving.contract import ServedModel
 
 FAILURES_TO_EJECT = 2
@@ -39,13 +40,18 @@ SLOW_BY_S = 0.05
 SLOW_ANSWERS = 5
 FIRST_PATIENCE_S = 0.5
 LONGEST_PATIENCE_S = 32.0
-FIRST_TRIAL_PAUSE_S = 0.5
-LONGEST_TRIAL_PAUSE_S = 30.0
 
 PROBES_TO_FALL = 2
 PROBES_TO_RISE = 2
-MAX_DOUBLINGS = 10
-"""An exponent without a cap overflows after a thousand failures."""
+
+
+class Slot(NamedTuple):
+    """A place on a replica, taken for one attempt."""
+
+    replica: Replica
+    model: ServedModel
+    in_flight: int
+    """Attempts there, this one included."""
 
 
 class Pool:
@@ -78,20 +84,25 @@ class Pool:
 
     # --- choosing ---------------------------------------------------------------------------------------------
 
-    def pick(
-        self, now: float, *, version: str | None = None, tried: Collection[Replica] = ()
-    ) -> tuple[Replica, ServedModel] | None:
-        """The replica to ask next, and the model to ask it for; None: all that could be asked are full, or none is."""
+    def take(self, now: float, *, version: str | None = None, tried: Collection[Replica] = ()) -> Slot | None:
+        """A slot on the replica whose turn it is; None: all that could be asked are full, or there is none.
+
+        `finished` gives it back.
+        """
         held_back = self._held_back and self._held_back_now()
-        able = [
-            (r, model) for r in self.replicas if r not in tried and (model := r.model(version, held_back=held_back))
-        ]
-        standing = [pair for pair in able if not pair[0].ejected(now)] or able
-        free = {r: model for r, model in standing if r.in_flight < self._max_in_flight}
+        standing: dict[Replica, ServedModel] = {}
+        ejected: dict[Replica, ServedModel] = {}
+        for replica in self.replicas:
+            if replica not in tried and (model := replica.model(version, held_back=held_back)):
+                (ejected if replica.ejected(now) else standing)[replica] = model
+        models = standing or ejected
+        free = [replica for replica in models if replica.in_flight < self._max_in_flight]
         if not free:
             return None
-        chosen = _trial(free, now) or self._balancing.choose(_first_choice(free, now), now)
-        return chosen, free[chosen]
+        chosen = self._balancing.choose(preferred(free, now), now)
+        chosen.in_flight += 1
+        chosen.attempts += 1
+        return Slot(chosen, models[chosen], chosen.in_flight)
 
     def model_of(self, replica: Replica, version: str | None = None) -> ServedModel | None:
         """What one replica would be asked for; see `Replica.model`."""
@@ -113,18 +124,8 @@ class Pool:
 
     # --- attempts ---------------------------------------------------------------------------------------------
 
-    def started(self, replica: Replica) -> int:
-        """An attempt begins.
-
-        Returns:
-            The attempts that are now in flight on the replica.
-        """
-        replica.in_flight += 1
-        replica.attempts += 1
-        return replica.in_flight
-
     def finished(self, replica: Replica) -> None:
-        """An attempt is over, however it ended."""
+        """An attempt is over, however it ended: its slot is free."""
         replica.in_flight -= 1
         self._room()
 
@@ -145,7 +146,7 @@ class Pool:
     def busy(self, replica: Replica, now: float) -> None:
         """The replica refused the work. It rests, unless it does already."""
         if replica.resting_until <= now:
-            replica.resting_until = now + _doubled(FIRST_REST_S, replica.refusals, LONGEST_REST_S)
+            replica.resting_until = now + doubled(FIRST_REST_S, replica.refusals, LONGEST_REST_S)
             replica.refusals += 1
 
     def failed(self, replica: Replica, now: float, reason: str) -> None:
@@ -161,7 +162,7 @@ class Pool:
         replica.slow_answers += 1
         if replica.slow_since is None:
             replica.slow_since = now - seconds
-        patience_s = _doubled(FIRST_PATIENCE_S, replica.false_alarms, LONGEST_PATIENCE_S)
+        patience_s = doubled(FIRST_PATIENCE_S, replica.false_alarms, LONGEST_PATIENCE_S)
         long_enough = replica.slow_answers >= SLOW_ANSWERS and now - replica.slow_since >= patience_s
         if long_enough and self._within_share(now, [r for r in self.replicas if r.slow]):
             replica.slow, replica.trial_at, replica.trials = True, now, 0
@@ -266,7 +267,7 @@ class Pool:
         self._no_longer_slow(replica)  # it is measured anew when it is back
         replica.unproven = True
         replica.reason = reason
-        replica.ejected_until = now + _doubled(FIRST_EJECTION_S, replica.ejections, LONGEST_EJECTION_S)
+        replica.ejected_until = now + doubled(FIRST_EJECTION_S, replica.ejections, LONGEST_EJECTION_S)
         replica.ejections += 1
         replica.times_ejected += 1
         metrics.EJECTIONS.labels(cause).inc()
@@ -291,28 +292,9 @@ class Pool:
         self._room()
 
 
-def _trial(free: Iterable[Replica], now: float) -> Replica | None:
-    """The slow replica whose trial turn has come."""
-    due = next((r for r in free if r.slow and r.trial_at <= now and not r.in_flight), None)
-    if due:
-        due.trial_at = now + _doubled(FIRST_TRIAL_PAUSE_S, due.trials, LONGEST_TRIAL_PAUSE_S)
-    return due
-
-
-def _first_choice(free: Mapping[Replica, object], now: float) -> Sequence[Replica]:
-    """Those that are neither slow nor resting; else those that are not slow; else all."""
-    regular = [replica for replica in free if not replica.slow]
-    return [replica for replica in regular if replica.resting_until <= now] or regular or list(free)
-
-
 def _latency(replica: Replica) -> RunningMean:
     return replica.latency
 
 
 def _service(replica: Replica) -> RunningMean:
     return replica.service
-
-
-def _doubled(first_s: float, times: int, longest_s: float) -> float:
-    """`first_s`, doubled `times`, at most `longest_s`."""
-    return min(first_s * 2.0 ** min(times, MAX_DOUBLINGS), longest_s)

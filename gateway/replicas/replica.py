@@ -11,6 +11,8 @@ from gateway.tfserving.contract import ServedModel
 
 State = Literal["available", "ejected", "not ready"]
 NEVER = float("-inf")
+MAX_DOUBLINGS = 10
+"""An exponent without a cap overflows after a thousand failures."""
 
 WEIGHT_OF_NEW = 0.1
 """Of a sample in the running mean of latencies: the last ten or twenty decide."""
@@ -129,3 +131,8 @@ class Replica:
             return self.models.get(version)
         newest = max((v for v in self.models if v != held_back), key=int, default=None)
         return self.models[newest] if newest is not None else None
+
+
+def doubled(first_s: float, times: int, longest_s: float) -> float:
+    """`first_s`, doubled `times`, at most `longest_s`."""
+    return min(first_s * 2.0 ** min(times, MAX_DOUBLINGS), longest_s)

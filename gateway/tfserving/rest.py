@@ -25,6 +25,7 @@ from gateway.failures import (
     ConnectionStaleError,
     ReplicaError,
     ReplicaUnreachableError,
+    of_http,
 )
 from gateway.imaging import Pixels
 from gateway.labels import Description, Probabilities
@@ -83,7 +84,7 @@ class RestClient:
         target = f"/v1/models/{quote(model)}/versions/{version}:predict"
         reply = await self._send("POST", address, target, _JSON, describe_body())
         try:
-            return Description.model_validate_json(description_text(reply.body_if_200()))
+            return Description.model_validate_json(description_text(reply.body))
         except ValidationError as cause:
             raise BadAnswerError("describe answers with another document than this gateway knows") from cause
 
@@ -93,16 +94,14 @@ class RestClient:
         """Probabilities of one picture; REST has no word for `timeout_s`."""
         target = f"/v1/models/{quote(model.name)}/versions/{model.version}:predict"
         reply = await self._send("POST", address, target, _JSON, predict_body(model, pixels))
-        return probabilities(model, reply.body_if_200())
+        return probabilities(model, reply.body)
 
     async def forward(self, address: str, call: Call) -> Reply:
         """A client's own call, and whatever the replica answers to it."""
-        return await self._send(
-            call.method, address, call.target, call.headers, call.body, limit=MAX_FORWARDED_REPLY_BYTES
-        )
+        return await self._send(call.method, address, call.target, call.headers, call.body, forwarded=True)
 
     async def _get(self, address: str, target: str) -> bytes:
-        return (await self._send("GET", address, target, {}, b"")).body_if_200()
+        return (await self._send("GET", address, target, {}, b"")).body
 
     async def _send(
         self,
@@ -112,23 +111,29 @@ class RestClient:
         headers: Mapping[str, str],
         body: bytes,
         *,
-        limit: int = MAX_REPLY_BYTES,
+        forwarded: bool = False,
     ) -> Reply:
-        url = _url(rest_address(address), target)
-        named = {**headers, **tracing.outgoing()}
-        # As a stream, whose Host and Content-Length httpx leaves to aiohttp: to have both write them is 0.1 ms.
-        stream = httpx.ByteStream(body)
-        request = httpx.Request(method, url, headers=named, stream=stream, extensions=self._extensions)
-        request.read()
-        answering = False
+        """One exchange; any other status than 200 is raised as the failure it means, unless it is to be `forwarded`."""
+        url = _url(address, target)
         _REUSED.set(False)
         _FRESH.set(self._distrusts_kept(address))
+        # As a stream, whose Host and Content-Length httpx leaves to aiohttp: to have both write them is 0.1 ms.
+        stream, named = httpx.ByteStream(body), {**headers, **tracing.outgoing()}
+        request = httpx.Request(method, url, headers=named, stream=stream, extensions=self._extensions)
+        request.read()
+        limit = MAX_FORWARDED_REPLY_BYTES if forwarded else MAX_REPLY_BYTES
+        answering = False
+        content = bytearray()
         try:
             # The transport itself: redirects, cookies and authentication, a client's work, are 0.5 ms a request.
             response = await self._transport.handle_async_request(request)
             answering = True
             try:
-                content = await _read(response.stream, limit)
+                assert isinstance(response.stream, httpx.AsyncByteStream)
+                async for chunk in response.stream:
+                    content += chunk
+                    if len(content) > limit:
+                        raise BadAnswerError(f"the answer is larger than {limit} bytes")
             finally:
                 await response.aclose()
         except (httpx.HTTPError, aiohttp.ClientError) as cause:  # it lets some of aiohttp's own through
@@ -136,7 +141,9 @@ class RestClient:
             if stale:
                 self._last_stale[address] = asyncio.get_running_loop().time()
             raise _broken(address, cause, stale=stale) from cause
-        return Reply(response.status_code, response.headers.get("Content-Type", "application/json"), content)
+        if response.status_code != 200 and not forwarded:
+            raise of_http(response.status_code, f"status {response.status_code}: {bytes(content[:200])!r}")
+        return Reply(response.status_code, response.headers.get("Content-Type", "application/json"), bytes(content))
 
     def _distrusts_kept(self, address: str) -> bool:
         """For a while after a kept connection to that replica has gone stale, only fresh ones are used.
@@ -191,7 +198,7 @@ def _session() -> aiohttp.ClientSession:
 @lru_cache(maxsize=256)
 def _url(address: str, target: str) -> httpx.URL:
     """The same few over and over; taking one apart costs 0.1 ms."""
-    return httpx.URL(f"http://{address}{target}")
+    return httpx.URL(f"http://{rest_address(address)}{target}")
 
 
 def _broken(address: str, cause: Exception, *, stale: bool) -> ReplicaError:
@@ -203,16 +210,6 @@ def _broken(address: str, cause: Exception, *, stale: bool) -> ReplicaError:
     if stale:
         return ConnectionStaleError(f"a kept connection to {address} was closed")
     return ConnectionLostError(f"the connection to {address} broke")
-
-
-async def _read(chunks: object, limit: int) -> bytes:
-    assert isinstance(chunks, httpx.AsyncByteStream)
-    content = bytearray()
-    async for chunk in chunks:
-        content += chunk
-        if len(content) > limit:
-            raise BadAnswerError(f"the answer is larger than {limit} bytes")
-    return bytes(content)
 
 
 def _version_status(version: Mapping[str, Any]) -> VersionStatus:

@@ -60,7 +60,7 @@ class Places:
         return asyncio.create_task(self.queue.get(self.take(kinds), self.give_back, wait_s=wait_s))
 
     async def waiting(self, count: int) -> None:
-        while len(self.queue) < count:
+        while len(self.queue.waiting) < count:
             await asyncio.sleep(0)
 
 
@@ -103,7 +103,7 @@ async def test_a_request_leaves_the_queue_when_its_time_is_up() -> None:
     places = Places(a=0)
     with pytest.raises(TimeoutError):
         await places.get("a", wait_s=0)
-    assert len(places.queue) == 0
+    assert len(places.queue.waiting) == 0
 
 
 async def test_a_full_queue_refuses_at_once() -> None:

@@ -1,5 +1,7 @@
 """Pools of ready replicas named a, b, c, without a network or a clock."""
 
+from collections.abc import Sequence
+
 from gateway.labels import Description, Preprocessing
 from gateway.replicas.balancing import Balancing
 from gateway.replicas.pool import Pool
@@ -44,10 +46,22 @@ def pool_of(
 
 
 def turns(pool: Pool, *, now: float, count: int, tried: str = "", version: str | None = None) -> str:
-    """Who is picked, in order; `-` where nobody is."""
+    """The replicas that get a slot, one after the other, each of which is given back at once; `-` for none."""
     skipped = [replica for replica in pool.replicas if replica.address in tried]
-    picked = [pool.pick(now, tried=skipped, version=version) for _ in range(count)]
-    return "".join(chosen[0].address if chosen else "-" for chosen in picked)
+    return "".join(turn(pool, now, tried=skipped, version=version) for _ in range(count))
+
+
+def turn(pool: Pool, now: float, *, tried: Sequence[Replica] = (), version: str | None = None) -> str:
+    slot = pool.take(now, tried=tried, version=version)
+    if slot is None:
+        return "-"
+    pool.finished(slot.replica)
+    return slot.replica.address
+
+
+def occupy(replica: Replica) -> None:
+    """One attempt is in flight there."""
+    replica.in_flight += 1
 
 
 def eject(pool: Pool, replica: Replica, *, now: float) -> None:

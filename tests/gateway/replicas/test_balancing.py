@@ -4,7 +4,7 @@ from collections import Counter
 from random import Random
 
 from gateway.replicas.balancing import LeastLoaded, RoundRobin
-from tests.gateway.replicas.pools import eject, pool_of, turns
+from tests.gateway.replicas.pools import eject, occupy, pool_of, turns
 
 
 def test_turns_go_round() -> None:
@@ -52,7 +52,7 @@ def test_when_all_have_just_come_back_their_turns_are_even_all_the_same() -> Non
 
 def test_the_less_loaded_of_two_is_chosen() -> None:
     pool = pool_of("ab", balancing=LeastLoaded(random=Random(1)))
-    pool.started(pool.replicas[0])
+    occupy(pool.replicas[0])
     assert turns(pool, now=0, count=5) == "bbbbb"
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gateway.replicas.pool import Pool
 from gateway.replicas.replica import Replica
-from tests.gateway.replicas.pools import MODELS, eject, pool_of, turns
+from tests.gateway.replicas.pools import MODELS, eject, occupy, pool_of, turn, turns
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_of_two_replicas_the_slow_one_is_told_from_the_quick_one_and_gives_way_w
     answers(pool, b, count=5, seconds=0.2, until=1)
     assert (a.slow, b.slow) == (False, True)
     assert turns(pool, now=1, count=3) == "baa"
-    pool.started(a)
+    occupy(a)
     assert turns(pool, now=1.1, count=1) == "b"  # a is full
 
 
@@ -203,7 +203,7 @@ def test_slowness_puts_no_more_than_the_set_share_on_trial(pool: Pool) -> None:
 def test_a_trial_is_due_only_when_nothing_else_is_in_flight_there(pool: Pool) -> None:
     a, b, c = pool.replicas
     quick(pool, b, c)
-    pool.started(a)
+    occupy(a)
     answers(pool, a, count=5, seconds=0.1, until=1)
     assert turns(pool, now=1, count=4) == "bcbc"
     pool.finished(a)
@@ -343,9 +343,9 @@ def test_replicas_already_tried_are_skipped(pool: Pool) -> None:
 def test_a_full_replica_is_skipped_and_with_all_full_there_is_none() -> None:
     pool = pool_of("ab", max_in_flight=1)
     a, b = pool.replicas
-    pool.started(a)
+    occupy(a)
     assert turns(pool, now=0, count=2) == "bb"
-    pool.started(b)
+    occupy(b)
     assert turns(pool, now=0, count=1) == "-"
     pool.finished(a)
     assert turns(pool, now=0, count=1) == "a"
@@ -354,14 +354,14 @@ def test_a_full_replica_is_skipped_and_with_all_full_there_is_none() -> None:
 def test_an_ejected_replica_does_not_stand_in_for_a_full_one() -> None:
     pool = pool_of("ab", max_in_flight=1)
     a, b = pool.replicas
-    pool.started(a)
+    occupy(a)
     eject(pool, b, now=0)
     assert turns(pool, now=0.5, count=1) == "-"
 
 
 def test_a_replica_that_stays_keeps_what_is_known_of_it(pool: Pool) -> None:
     b = pool.replicas[1]
-    pool.started(b)
+    occupy(b)
     pool.set_addresses("bd")
     assert [r.address for r in pool.replicas] == ["b", "d"]
     assert pool.replicas[0] is b
@@ -381,8 +381,6 @@ def test_a_version_is_asked_of_those_who_have_it() -> None:
     pool.found(pool.replicas[1], 0, {"1": MODELS["1"], "2": MODELS["2"]})
     assert turns(pool, now=0, count=2, version="2") == "bb"
     assert turns(pool, now=0, count=1, version="3") == "-"
-    picked = pool.pick(0)
-    assert picked is not None
     assert pool.model is MODELS["2"]
 
 
@@ -426,7 +424,7 @@ def happen(pool: Pool, events: list[tuple[str, str, float]]) -> float:
             case "proved":
                 pool.proved(replica, now)
             case "start":
-                pool.started(replica)
+                occupy(replica)
             case "finish" if replica.in_flight:
                 pool.finished(replica)
     return now
@@ -439,14 +437,14 @@ def test_no_history_makes_it_pick_an_ejected_or_full_replica_while_another_is_av
     pool = pool_of("abcd", max_in_flight=2)
     now = happen(pool, events)
     open_ones = [r for r in pool.replicas if r.state(now) == "available" and r.in_flight < 2]
+    by_name = {replica.address: replica for replica in pool.replicas}
     for _ in range(8):
-        chosen = pool.pick(now)
+        chosen = by_name.get(turn(pool, now))
         if open_ones:
-            assert chosen is not None
-            assert chosen[0] in open_ones
+            assert chosen in open_ones
         elif chosen:
-            assert chosen[0].models
-            assert chosen[0].in_flight < 2
+            assert chosen.models
+            assert chosen.in_flight < 2
             assert "available" not in states(pool, now)
 
 
@@ -455,8 +453,8 @@ def test_every_available_replica_gets_its_turn_after_every_history(events: list[
     pool = pool_of("abcd", max_in_flight=1000)
     now = happen(pool, events) + 100  # nobody is within a slow start
     available = [r for r in pool.replicas if r.state(now) == "available" and not (r.slow and r.in_flight)]
-    picked = [chosen[0] for _ in available if (chosen := pool.pick(now))]
-    assert {id(r) for r in picked} == {id(r) for r in available}
+    picked = {turn(pool, now) for _ in available}
+    assert picked == {r.address for r in available}
 
 
 @given(EVENTS, st.sampled_from([0.0, 0.25, 0.5, 1.0]))

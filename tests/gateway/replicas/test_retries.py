@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.replicas.attempts import HedgeDelay, RetryBudget
+from gateway.replicas.retries import HedgeDelay, RetryBudget
 
 
 def test_a_burst_is_there_from_the_start_and_then_it_is_a_share() -> None:
