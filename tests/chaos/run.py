@@ -95,10 +95,9 @@ class Run:
         self._lines.append(part_of(self.name, part, outcomes, undisturbed=undisturbed, notes=notes))
 
     def expects_nobody_slow(self, bed: Bed) -> None:
-        """A replica that this machine made slow was ejected, rightly: then how the others share says nothing."""
-        slow = [line for line in bed.gateway.lines("replica ejected") if line["reason"].startswith("slow")]
-        if slow:
-            self.starved = f"{len(slow)} times a replica got so little CPU that it was ejected as slow"
+        """A replica that this machine made slow lost turns, rightly: then how the others share shows nothing."""
+        if slow := bed.gateway.lines("replica slow"):
+            self.starved = f"{len(slow)} times a replica got so little CPU that it counted as slow"
 
     def record(self, rows: str, figure: str) -> None:
         """What was seen of rows of the fault catalogue, numbers with spaces between, should this run hold."""

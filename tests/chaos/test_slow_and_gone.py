@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from time import perf_counter
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.chaos.run import QUICK, SERVICE_S, Bed, Chaos, Run
 pytestmark = pytest.mark.chaos
 
 MAX_ATTEMPTS_A_REQUEST = 1.3
+FOUND_OUT_WITHIN_S = 5
 
 
 async def one_slow(run: Run, requests: int, *, balancer: str, hedge: bool = False) -> float:
@@ -47,6 +49,29 @@ async def slow(run: Run) -> None:
 
 async def test_a_slow_replica_costs_no_request_and_gets_less_to_do(chaos: Chaos) -> None:
     await chaos.valid_run("4 slow", slow)
+
+
+async def slow_by_half_a_second(run: Run, count: int) -> None:
+    async with run.bed(count=count) as bed:
+        undisturbed = await bed.traffic.requests("undisturbed", 200)
+        await bed.replicas[0].become(service_s=SERVICE_S + 0.5)
+        slow_from = perf_counter()
+        await bed.traffic.until(lambda: perf_counter() - slow_from >= FOUND_OUT_WITHIN_S)
+        before = await bed.calls()
+        slowed = await bed.traffic.requests("slow", 600)
+        calls = [now - then for now, then in zip(await bed.calls(), before, strict=True)]
+        share = calls[0] / sum(calls)
+        run.tell(f"one of {count}", slowed, undisturbed=undisturbed, notes=f"the slow one's share: {share:.1%}")
+    everything = bed.traffic.during()
+    assert not everything.failed, everything.statuses()
+    assert share < 0.05, f"{share:.1%} of the attempts"
+
+
+@pytest.mark.parametrize("count", [2, 4])
+async def test_a_replica_that_takes_half_a_second_longer_is_found_out_within_five_seconds(
+    chaos: Chaos, count: int
+) -> None:
+    await chaos.valid_run(f"4 slow by 500 ms, of {count}", partial(slow_by_half_a_second, count=count))
 
 
 async def all_dead(run: Run) -> None:
