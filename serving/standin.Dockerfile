@@ -22,8 +22,9 @@ RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --require
 FROM ${PYTHON_IMAGE} AS code
 COPY LICENSE /image/app/
 COPY serving/tensorflow_model_server serving/tf_serving_entrypoint.sh /image/usr/bin/
+COPY protocol /image/app/protocol
 COPY serving /image/app/serving
-RUN mkdir /image/models && python -m compileall -q -s /image /image/app/serving
+RUN mkdir /image/models && python -m compileall -q -s /image /image/app
 
 # What changes with the code comes last and is one layer.
 FROM tensorflow

@@ -27,7 +27,7 @@ from gateway.errors import (
 )
 from gateway.imaging import Pixels
 from gateway.labels import Description, Probabilities
-from gateway.tfserving import Call, Reply, messages
+from gateway.tfserving import Call, Reply, protobuf
 from gateway.tfserving.addresses import grpc_address
 from gateway.tfserving.rest import MAX_REPLY_BYTES, RestClient
 
@@ -77,21 +77,21 @@ class GrpcClient:
 
     async def status(self, address: str, model: str) -> dict[int, str]:
         """State of each version the replica knows."""
-        return messages.states(await self._call(address, STATUS, messages.status_request(model)))
+        return protobuf.states(await self._call(address, STATUS, protobuf.status_request(model)))
 
     async def signatures(self, address: str, model: str, version: int) -> dict[str, Signature]:
         """The signatures of one version with their tensors."""
-        return messages.signatures(await self._call(address, METADATA, messages.metadata_request(model, version)))
+        return protobuf.signatures(await self._call(address, METADATA, protobuf.metadata_request(model, version)))
 
     async def describe(self, address: str, model: str, version: int) -> Description:
         """What one version says of itself. Asks for the name of the input first, which gRPC wants to be told."""
         signature = (await self.signatures(address, model, version)).get(DESCRIBE)
         if signature is None or len(signature.inputs) != 1:
             raise BadAnswerError("describe takes other inputs than this gateway knows")
-        request = messages.describe_request(model, version, next(iter(signature.inputs)))
+        request = protobuf.describe_request(model, version, next(iter(signature.inputs)))
         answer = await self._call(address, PREDICT, request)
         try:
-            return Description.model_validate_json(messages.description_text(answer))
+            return Description.model_validate_json(protobuf.description_text(answer))
         except ValidationError as cause:
             raise BadAnswerError("describe answers with another document than this gateway knows") from cause
 
@@ -100,8 +100,8 @@ class GrpcClient:
     ) -> Probabilities:
         """Probabilities of one picture; the replica gives up soon after `timeout_s`, too."""
         limit_s = None if timeout_s is None else timeout_s + LATER_S
-        answer = await self._call(address, PREDICT, messages.predict_request(model, pixels), limit_s)
-        return messages.probabilities(model, answer)
+        answer = await self._call(address, PREDICT, protobuf.predict_request(model, pixels), limit_s)
+        return protobuf.probabilities(model, answer)
 
     async def forward(self, address: str, call: Call) -> Reply:
         """A client's own REST call."""

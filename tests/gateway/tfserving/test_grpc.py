@@ -26,7 +26,7 @@ from gateway.tfserving import grpc as client_module
 from gateway.tfserving.grpc import GrpcClient
 from gateway.tfserving.rest import MAX_REPLY_BYTES, RestClient
 from serving.standin.protowire import write_bytes, write_int
-from tests.gateway.tfserving.test_messages import MODEL, PIXEL, answer
+from tests.gateway.tfserving.test_protobuf import MODEL, PIXEL, answer
 from tests.serving.servers import wait_until
 
 Method = Callable[[bytes, grpc.ServicerContext], bytes]

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from gateway.contract import ServedModel, Tensor
 from gateway.errors import BadAnswerError
 from gateway.labels import Description, Preprocessing
-from gateway.tfserving import messages
+from gateway.tfserving import protobuf
 from gateway.tfserving.addresses import grpc_address, rest_address
 from serving.standin import protowire
 from serving.standin.dtypes import Tensor as Values
@@ -50,13 +50,13 @@ def test_a_picture_as_bytes_is_these_bytes() -> None:
     entry = "1212 0a0169 120d"  # 2: an entry of 18 bytes; 1: its key "i", 2: its value, 13 bytes
     tensor = "0807 1204 12020801 4203 00ff33"  # 1: DT_STRING, 2: the shape [1], 8: the three bytes
     wanted = "1a016f"  # 3: "o"
-    assert messages.predict_request(MODEL, PIXEL) == bytes.fromhex(spec + entry + tensor + wanted)
+    assert protobuf.predict_request(MODEL, PIXEL) == bytes.fromhex(spec + entry + tensor + wanted)
 
 
 def test_the_standin_reads_the_picture_that_was_sent() -> None:
     floats = dataclasses.replace(MODEL, encoding="floats")
     for model, expected in ((MODEL, [b"\x00\xff\x33"]), (floats, [-1.0, 1.0, np.float32(-0.6)])):
-        request = protowire.read(messages.predict_request(model, PIXEL))
+        request = protowire.read(protobuf.predict_request(model, PIXEL))
         tensor = read_tensor(protowire.read(protowire.map_items(request, 2)["i"]))
         assert list(tensor.values) == expected
         assert tensor.shape == ((1,) if model is MODEL else (1, 1, 1, 3))
@@ -78,7 +78,7 @@ def response(tensor: bytes, *, version: int = 300, name: str = "o") -> bytes:
 def test_probabilities_are_the_row_of_the_answer_one_by_one_or_in_one_piece() -> None:
     row = Values(data_type(1), (1, 2), np.array([0.25, 0.75], np.float32))
     for as_content in (False, True):
-        found = messages.probabilities(MODEL, response(write_tensor(row, as_content=as_content)))
+        found = protobuf.probabilities(MODEL, response(write_tensor(row, as_content=as_content)))
         assert found.tolist() == [0.25, 0.75]
         assert found.dtype == np.float32
 
@@ -97,14 +97,14 @@ def test_probabilities_are_the_row_of_the_answer_one_by_one_or_in_one_piece() ->
         (answer([float("inf"), 1.0]), "no probabilities"),
         (answer([-0.5, 1.5]), "no probabilities"),
         (answer([0.5, 0.75]), "do not sum to 1"),
-        (answer([0.5], shape=(1, 2)), "has not the values"),
-        (response(write_tensor(Values(data_type(2), (1, 2), np.array([0.5, 0.5])))), "type 2, not floats"),
-        (response(write_int(1, 1) + write_bytes(4, bytes(7))), "has not the values"),
+        (answer([0.5], shape=(1, 2)), "does not have as many values"),
+        (response(write_tensor(Values(data_type(2), (1, 2), np.array([0.5, 0.5])))), "type DT_DOUBLE, not DT_FLOAT"),
+        (response(write_int(1, 1) + write_bytes(4, bytes(7))), "does not have as many values"),
     ],
 )
 def test_what_is_no_row_of_probabilities_is_a_bad_answer(wrong: bytes, reason: str) -> None:
     with pytest.raises(BadAnswerError) as caught:
-        messages.probabilities(MODEL, wrong)
+        protobuf.probabilities(MODEL, wrong)
     assert reason in str(caught.value)
 
 
@@ -112,19 +112,19 @@ def test_the_text_of_describe_is_a_value_or_length_and_bytes() -> None:
     text = b"x" * 200
     for as_content in (False, True):
         tensor = write_tensor(Values(data_type(7), (1,), [text]), as_content=as_content)
-        assert messages.description_text(response(tensor)) == text
+        assert protobuf.description_text(response(tensor)) == text
 
 
 @pytest.mark.parametrize("tensor", [b"", write_tensor(Values(data_type(7), (2,), [b"a", b"b"])), write_int(1, 7)])
 def test_describe_must_answer_with_one_text(tensor: bytes) -> None:
     with pytest.raises(BadAnswerError):
-        messages.description_text(response(tensor))
+        protobuf.description_text(response(tensor))
 
 
 @given(st.binary(max_size=40))
 def test_no_answer_causes_anything_but_a_bad_answer(noise: bytes) -> None:
-    row = partial(messages.probabilities, MODEL)
-    reads: list[Callable[[bytes], object]] = [messages.states, messages.signatures, messages.description_text, row]
+    row = partial(protobuf.probabilities, MODEL)
+    reads: list[Callable[[bytes], object]] = [protobuf.states, protobuf.signatures, protobuf.description_text, row]
     for read in reads:
         for data in (noise, response(noise)):
             with contextlib.suppress(BadAnswerError):
@@ -139,8 +139,8 @@ def recorded(name: str) -> bytes:
 
 
 def test_recorded_status_and_metadata_are_understood() -> None:
-    assert messages.states(recorded("status_ok")) == {123: "AVAILABLE"}
-    found = messages.signatures(recorded("metadata_ok"))
+    assert protobuf.states(recorded("status_ok")) == {123: "AVAILABLE"}
+    found = protobuf.signatures(recorded("metadata_ok"))
     assert found["serving_default"].inputs == {"x": Tensor("DT_FLOAT", (-1, 1))}
     assert found["regress_x_to_y"].inputs == {"inputs": Tensor("DT_STRING", None)}
     assert found["regress_x_to_y"].outputs == {"outputs": Tensor("DT_FLOAT", (-1, 1))}
@@ -149,11 +149,11 @@ def test_recorded_status_and_metadata_are_understood() -> None:
 def test_a_recorded_prediction_is_understood_as_far_as_it_is_one() -> None:
     model = dataclasses.replace(MODEL, name="half_plus_two", version="123", output="y")
     with pytest.raises(BadAnswerError, match=r"shape \(3,\) for one picture"):
-        messages.probabilities(model, recorded("predict_version"))
+        protobuf.probabilities(model, recorded("predict_version"))
 
 
 def test_floats_travel_as_rest_would_print_them() -> None:
-    request = protowire.read(messages.predict_request(dataclasses.replace(MODEL, encoding="floats"), PIXEL))
+    request = protowire.read(protobuf.predict_request(dataclasses.replace(MODEL, encoding="floats"), PIXEL))
     content = protowire.read(protowire.map_items(request, 2)["i"])[4]
     assert content == [struct.pack("<3f", -1, 1, -0.6)]
 
