@@ -1,14 +1,13 @@
-"""Protocol buffers by hand: the wire format is five rules, and the messages needed here have few fields.
+"""The wire format of protocol buffers, read and written by hand, as a second opinion on the generated messages.
 
-The alternative, `tensorflow.core.protobuf`, cannot be had without importing all of TensorFlow (4 s).
+It shows what a parsed message hides: the order of fields, what is packed, and zeros that are written although they are
+defaults. Source: https://protobuf.dev/programming-guides/encoding/.
 """
 
 import math
 import struct
 from collections import defaultdict
 from collections.abc import Iterator
-
-from serving.standin.errors import Code, StatusError
 
 Fields = dict[int, list[int | bytes]]
 """Field number -> its values in order: int for varints, raw bytes for the other wire types."""
@@ -17,7 +16,7 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
 def read(message: bytes) -> Fields:
-    """Raises StatusError: DATA_LOSS where `message` is not a protocol buffer."""
+    """Raises ValueError: `message` is not a protocol buffer."""
     found: Fields = defaultdict(list)
     for number, value in _fields(memoryview(message)):
         found[number].append(value)
@@ -38,7 +37,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | bytes]]:
         else:
             size = {_FIXED64: 8, _FIXED32: 4}.get(kind, -1)
         if size < 0 or at + size > len(message):
-            raise StatusError(Code.DATA_LOSS, "Cannot parse a protocol buffer")
+            raise ValueError("not a protocol buffer")
         yield key >> 3, bytes(message[at : at + size])
         at += size
 
@@ -52,7 +51,7 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value & 0xFFFF_FFFF_FFFF_FFFF, at
         shift += 7
-    raise StatusError(Code.DATA_LOSS, "Cannot parse a protocol buffer")
+    raise ValueError("not a protocol buffer")
 
 
 def varints(values: list[int | bytes]) -> Iterator[int]:

@@ -1,10 +1,12 @@
 """TensorFlow's element types: number on the wire, name in metadata, name in error texts, NumPy equivalent."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from protocol import tensorflow_serving_pb2 as messages
 
 Flat = NDArray[Any] | list[bytes]
 """The elements of a tensor in row-major order: a list of bytes for string tensors, else an array of rank 1."""
@@ -12,7 +14,7 @@ Flat = NDArray[Any] | list[bytes]
 
 @dataclass(frozen=True)
 class DataType:
-    number: int
+    number: messages.DataType
     proto_name: str
     """As in metadata: DT_FLOAT."""
     text: str
@@ -23,12 +25,6 @@ class DataType:
     """The form in memory: `numpy` where there is one, and more; None where there are no plain numbers."""
 
 
-_NAMES = """
-    INVALID FLOAT DOUBLE INT32 UINT8 INT16 INT8 STRING COMPLEX64 INT64 BOOL QINT8 QUINT8 QINT32 BFLOAT16 QINT16 QUINT16
-    UINT16 COMPLEX128 HALF RESOURCE VARIANT UINT32 UINT64 FLOAT8_E5M2 FLOAT8_E4M3FN FLOAT8_E4M3FNUZ FLOAT8_E4M3B11FNUZ
-    FLOAT8_E5M2FNUZ INT4 UINT4 INT2 UINT2
-"""
-"""In the order of their numbers: tensorflow/core/framework/types.proto."""
 _NUMPY = {
     "FLOAT": np.float32,
     "DOUBLE": np.float64,
@@ -56,17 +52,19 @@ _STORAGE = _NUMPY | {
 }
 
 
-def _known(number: int, name: str) -> DataType:
+def _known(proto_name: str, number: messages.DataType) -> DataType:
+    name = proto_name.removeprefix("DT_")
     numpy, storage = (np.dtype(table[name]) if name in table else None for table in (_NUMPY, _STORAGE))
-    return DataType(number, f"DT_{name}", name.lower(), numpy, storage)
+    return DataType(number, proto_name, name.lower(), numpy, storage)
 
 
-_BY_NUMBER = {number: _known(number, name) for number, name in enumerate(_NAMES.split())}
-STRING = _BY_NUMBER[7]
+_BY_NUMBER = {number: _known(name, number) for name, number in messages.DataType.items()}
+STRING = _BY_NUMBER[messages.DT_STRING]
 
 
 def data_type(number: int) -> DataType:
-    return _BY_NUMBER.get(number) or DataType(number, f"DT_{number}", f"dtype {number}")
+    known = _BY_NUMBER.get(cast("messages.DataType", number))
+    return known or DataType(cast("messages.DataType", number), f"DT_{number}", f"dtype {number}")
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,11 @@ class StatusError(Exception):
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}"
 
+    @property
+    def text(self) -> str:
+        """The message with replacement characters where it is not UTF-8."""
+        return self.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
     @classmethod
     def invalid(cls, message: str) -> Self:
         return cls(Code.INVALID_ARGUMENT, message)

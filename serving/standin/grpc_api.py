@@ -1,31 +1,53 @@
-"""TensorFlow Serving's gRPC methods: a request's bytes in, the answer's bytes out (spec section 10).
-
-Field numbers: tensorflow_serving/apis/model.proto, predict.proto, classification.proto, regression.proto,
-get_model_metadata.proto, get_model_status.proto.
-"""
+"""TensorFlow Serving's gRPC methods: a request message in, the answer's message out."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from serving.standin import protowire, results
+from google.protobuf.any_pb2 import Any
+from google.protobuf.wrappers_pb2 import Int64Value
+
+from protocol.tensorflow_serving_pb2 import (
+    Class,
+    ClassificationRequest,
+    ClassificationResponse,
+    ClassificationResult,
+    Classifications,
+    GetModelMetadataRequest,
+    GetModelMetadataResponse,
+    GetModelStatusRequest,
+    GetModelStatusResponse,
+    ModelSpec,
+    ModelVersionStatus,
+    PredictRequest,
+    PredictResponse,
+    Regression,
+    RegressionRequest,
+    RegressionResponse,
+    RegressionResult,
+    StatusProto,
+    TensorProto,
+)
+from serving.standin import results
 from serving.standin.catalogue import Address, Catalogue
 from serving.standin.dtypes import STRING, Tensor
 from serving.standin.errors import Code, StatusError
 from serving.standin.examples import read_input
 from serving.standin.keeper import Keeper
 from serving.standin.monitoring import Metrics
-from serving.standin.protowire import Fields, write_bytes, write_float, write_int
 from serving.standin.servable import DEFAULT_SIGNATURE, Servable
 from serving.standin.signatures import Signature
 from serving.standin.tensor_proto import read_tensor, write_tensor
 from serving.standin.version_policy import State, Version
 
-_MODEL_SPEC, _INPUTS, _OUTPUT_FILTER, _METADATA_FIELD = 1, 2, 3, 2
-_NAME, _VERSION, _SIGNATURE_NAME, _VERSION_LABEL = 1, 2, 3, 4
-_VALUE = 1
-_STATES = {State.START: 10, State.LOADING: 20, State.AVAILABLE: 30, State.UNLOADING: 40, State.END: 50}
+_STATES = {
+    State.START: ModelVersionStatus.START,
+    State.LOADING: ModelVersionStatus.LOADING,
+    State.AVAILABLE: ModelVersionStatus.AVAILABLE,
+    State.UNLOADING: ModelVersionStatus.UNLOADING,
+    State.END: ModelVersionStatus.END,
+}
 _SIGNATURE_DEF = "signature_def"
-_SIGNATURE_DEF_MAP = b"type.googleapis.com/tensorflow.serving.SignatureDefMap"
+_SIGNATURE_DEF_MAP = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
 
 class GrpcApi:
@@ -38,31 +60,33 @@ class GrpcApi:
         self._metrics = metrics
         self._as_content = as_content
 
-    def predict(self, message: bytes, timeout_ms: int) -> bytes:
-        """PredictRequest -> PredictResponse; `timeout_ms` 0: none."""
-        request = protowire.read(message)
+    def predict(self, request: PredictRequest, timeout_ms: int) -> PredictResponse:
+        """`timeout_ms` 0: no limit."""
         address, name = _model_spec(request)
         with self._counted(address.model, "Predict"), self._catalogue.lease(address) as (version, servable):
             signature = _signature(servable, name)
             feeds, wanted = _feeds(request, signature), _wanted(request, signature)
             with self._metrics.runtime(address.model, "Predict"):
                 outputs = servable.run(signature, feeds, wanted, timeout_ms=timeout_ms)
-            tensors = {alias: write_tensor(tensor, as_content=self._as_content) for alias, tensor in outputs.items()}
-        spec = _write_model_spec(address.model, version, name)
-        return b"".join(_map_entry(1, *item) for item in tensors.items()) + write_bytes(2, spec)
+            response = PredictResponse(model_spec=_answered_by(address.model, version, name))
+            for alias, tensor in outputs.items():
+                write_tensor(tensor, response.outputs[alias], as_content=self._as_content)
+        return response
 
-    def classify(self, message: bytes, timeout_ms: int) -> bytes:
-        """ClassificationRequest -> ClassificationResponse."""
-        return self._on_examples("classify", message, timeout_ms)
+    def classify(self, request: ClassificationRequest, timeout_ms: int) -> ClassificationResponse:
+        outputs, count, spec = self._on_examples("classify", request, timeout_ms)
+        return ClassificationResponse(result=_classifications(outputs, count), model_spec=spec)
 
-    def regress(self, message: bytes, timeout_ms: int) -> bytes:
-        """RegressionRequest -> RegressionResponse."""
-        return self._on_examples("regress", message, timeout_ms)
+    def regress(self, request: RegressionRequest, timeout_ms: int) -> RegressionResponse:
+        outputs, count, spec = self._on_examples("regress", request, timeout_ms)
+        return RegressionResponse(result=_regressions(outputs, count), model_spec=spec)
 
-    def _on_examples(self, method: str, message: bytes, timeout_ms: int) -> bytes:
-        request = protowire.read(message)
+    def _on_examples(
+        self, method: str, request: ClassificationRequest | RegressionRequest, timeout_ms: int
+    ) -> tuple[results.Outputs, int, ModelSpec]:
+        """Outputs, number of examples, and what answered."""
         address, name = _model_spec(request)
-        api, examples = method.capitalize(), read_input(protowire.read(protowire.last_bytes(request, _INPUTS)))
+        api, examples = method.capitalize(), read_input(request.input)
         with self._counted(address.model, api), self._catalogue.lease(address) as (version, servable):
             signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
             if signature is None:
@@ -73,31 +97,24 @@ class GrpcApi:
             feeds = {"inputs": Tensor(STRING, (len(examples),), examples)}
             with self._metrics.runtime(address.model, api):
                 outputs = servable.run(signature, feeds, aliases, timeout_ms=timeout_ms)
-            result = (
-                _classifications(outputs, len(examples))
-                if method == "classify"
-                else _regressions(outputs, len(examples))
-            )
-        return write_bytes(1, result) + write_bytes(2, _write_model_spec(address.model, version, name))
+        return outputs, len(examples), _answered_by(address.model, version, name)
 
-    def metadata(self, message: bytes, _: int) -> bytes:
-        """GetModelMetadataRequest -> GetModelMetadataResponse."""
-        request = protowire.read(message)
+    def metadata(self, request: GetModelMetadataRequest, _: int) -> GetModelMetadataResponse:
         address, _name = _model_spec(request)
-        fields = [value.decode("utf-8", "replace") for value in _all_bytes(request, _METADATA_FIELD)]
-        if not fields:
+        if not request.metadata_field:
             raise StatusError.invalid("GetModelMetadataRequest must specify at least one metadata_field")
-        for field in fields:
+        for field in request.metadata_field:
             if field != _SIGNATURE_DEF:
                 raise StatusError.invalid(f"Metadata field {field} is not supported")
         with self._catalogue.lease(address) as (version, servable):
-            packed = write_bytes(1, _SIGNATURE_DEF_MAP) + write_bytes(2, servable.signature_def_map)
-        return write_bytes(1, _write_model_spec(address.model, version)) + _map_entry(2, _SIGNATURE_DEF, packed)
+            packed = Any(type_url=_SIGNATURE_DEF_MAP, value=servable.signature_def_map.SerializeToString())
+        spec = ModelSpec(name=address.model, version=Int64Value(value=version))
+        return GetModelMetadataResponse(model_spec=spec, metadata={_SIGNATURE_DEF: packed})
 
-    def status(self, message: bytes, _: int) -> bytes:
-        """GetModelStatusRequest -> GetModelStatusResponse."""
-        address, _name = _model_spec(protowire.read(message))
-        return b"".join(write_bytes(1, _version_status(version)) for version in self._keeper.described(address))
+    def status(self, request: GetModelStatusRequest, _: int) -> GetModelStatusResponse:
+        address, _name = _model_spec(request)
+        versions = self._keeper.described(address)
+        return GetModelStatusResponse(model_version_status=[_version_status(version) for version in versions])
 
     @contextmanager
     def _counted(self, model: str, api: str) -> Iterator[None]:
@@ -105,16 +122,16 @@ class GrpcApi:
             yield
 
 
-def _model_spec(request: Fields) -> tuple[Address, str]:
-    """Whom it is for, and the signature; empty where none is named."""
-    specs = protowire.messages(request, _MODEL_SPEC)
-    if not specs:
+Request = PredictRequest | ClassificationRequest | RegressionRequest | GetModelMetadataRequest | GetModelStatusRequest
+
+
+def _model_spec(request: Request) -> tuple[Address, str]:
+    """The model asked for and the signature; empty where none is named."""
+    if not request.HasField("model_spec"):
         raise StatusError.invalid("Missing ModelSpec")
-    spec = specs[-1]
-    versions = protowire.messages(spec, _VERSION)
-    version = protowire.signed(protowire.last_int(versions[-1], _VALUE)) if versions else None
-    label = protowire.text(spec, _VERSION_LABEL) or None
-    return Address(protowire.text(spec, _NAME), version, label), protowire.text(spec, _SIGNATURE_NAME)
+    spec = request.model_spec
+    version = spec.version.value if spec.HasField("version") else None
+    return Address(spec.name, version, spec.version_label or None), spec.signature_name
 
 
 def _signature(servable: Servable, name: str) -> Signature:
@@ -124,8 +141,8 @@ def _signature(servable: Servable, name: str) -> Signature:
     return found
 
 
-def _feeds(request: Fields, signature: Signature) -> dict[str, Tensor]:
-    given = protowire.map_items(request, _INPUTS)
+def _feeds(request: PredictRequest, signature: Signature) -> dict[str, Tensor]:
+    given = request.inputs
     if len(given) != len(signature.inputs):
         raise _wrong_size(sorted(given), sorted(signature.inputs))
     for alias, info in signature.inputs.items():
@@ -146,17 +163,17 @@ def _wrong_size(given: list[str], wanted: list[str]) -> StatusError:
     )
 
 
-def _tensor(alias: str, message: bytes) -> Tensor:
+def _tensor(alias: str, message: TensorProto) -> Tensor:
     try:
-        return read_tensor(protowire.read(message))
+        return read_tensor(message)
     except StatusError as cause:
         raise StatusError.invalid(f"tensor parsing error: {alias}") from cause
 
 
-def _wanted(request: Fields, signature: Signature) -> list[str]:
+def _wanted(request: PredictRequest, signature: Signature) -> list[str]:
     """Outputs to answer with: those of the filter, all without one."""
     wanted: list[str] = []
-    for alias in (value.decode("utf-8", "replace") for value in _all_bytes(request, _OUTPUT_FILTER)):
+    for alias in request.output_filter:
         if alias not in signature.outputs:
             known = ",".join(sorted(signature.outputs))
             raise StatusError.invalid(
@@ -168,43 +185,26 @@ def _wanted(request: Fields, signature: Signature) -> list[str]:
     return wanted or list(signature.outputs)
 
 
-def _all_bytes(request: Fields, number: int) -> list[bytes]:
-    return [value for value in request.get(number, []) if isinstance(value, bytes)]
+def _answered_by(model: str, version: int, signature: str) -> ModelSpec:
+    return ModelSpec(name=model, version=Int64Value(value=version), signature_name=signature or DEFAULT_SIGNATURE)
 
 
-def _write_model_spec(model: str, version: int, signature: str | None = None) -> bytes:
-    spec = write_bytes(_NAME, _encoded(model)) + write_bytes(_VERSION, write_int(_VALUE, version))
-    named = b"" if signature is None else write_bytes(_SIGNATURE_NAME, _encoded(signature or DEFAULT_SIGNATURE))
-    return spec + named
-
-
-def _map_entry(number: int, key: str, value: bytes) -> bytes:
-    return write_bytes(number, write_bytes(1, _encoded(key)) + write_bytes(2, value))
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _classifications(outputs: results.Outputs, count: int) -> bytes:
+def _classifications(outputs: results.Outputs, count: int) -> ClassificationResult:
     found = results.classes(outputs, count)
     labels = [b""] * (found.width * count) if found.labels is None else found.labels
     scores = [0.0] * (found.width * count) if found.scores is None else found.scores.tolist()
-    classes = [
-        (write_bytes(1, label) if label else b"") + write_float(2, score)
-        for label, score in zip(labels, scores, strict=True)
-    ]
+    classes = [Class(label=label, score=score) for label, score in zip(labels, scores, strict=True)]
     rows = [classes[at * found.width : (at + 1) * found.width] for at in range(count)]
-    return b"".join(write_bytes(1, b"".join(write_bytes(1, one) for one in row)) for row in rows)
+    return ClassificationResult(classifications=[Classifications(classes=row) for row in rows])
 
 
-def _regressions(outputs: results.Outputs, count: int) -> bytes:
+def _regressions(outputs: results.Outputs, count: int) -> RegressionResult:
     values = results.regressions(outputs, count).tolist()
-    return b"".join(write_bytes(1, write_float(1, value)) for value in values)
+    return RegressionResult(regressions=[Regression(value=value) for value in values])
 
 
-def _version_status(version: Version) -> bytes:
+def _version_status(version: Version) -> ModelVersionStatus:
     """An error shows at the END: while attempts are left, all counts as well."""
     error = version.error if version.state is State.END else None
-    status = write_int(1, error.code) + write_bytes(2, _encoded(error.message)) if error else b""
-    return write_int(1, version.number) + write_int(2, _STATES[version.state]) + write_bytes(3, status)
+    status = StatusProto(error_code=error.code, error_message=error.text) if error else StatusProto()
+    return ModelVersionStatus(version=version.number, state=_STATES[version.state], status=status)

@@ -3,24 +3,33 @@
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError, Message
 
-from serving.standin import protowire
+from protocol.tensorflow_serving_pb2 import (
+    ClassificationRequest,
+    GetModelMetadataRequest,
+    GetModelStatusRequest,
+    HealthCheckRequest,
+    HealthCheckResponse,
+    PredictRequest,
+    RegressionRequest,
+)
 from serving.standin.errors import Code, StatusError
 from serving.standin.grpc_api import GrpcApi
 
 log = logging.getLogger(__name__)
 
-Work = Callable[[bytes, int], bytes]
-"""Request and milliseconds left (0: no limit) -> answer; raises StatusError."""
+_Request = TypeVar("_Request", bound=Message)
+Method = tuple[type[_Request], Callable[[_Request, int], Message]]
+"""The request's type, and what answers it: request and milliseconds left (0: no limit) -> answer, or StatusError."""
 
 _LONGEST_MESSAGE = 1024
 _GRACE_S = 30.0
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _HEALTH_SERVICES = ("", "ModelService", "PredictionService")
-_SERVING = 1
 
 
 class GrpcServer:
@@ -30,17 +39,17 @@ class GrpcServer:
         self, api: GrpcApi, *, threads: int, healthcheck: bool, options: Sequence[tuple[str, int | str]]
     ) -> None:
         """One call more than `threads` is refused with RESOURCE_EXHAUSTED, as --grpc_max_threads has it."""
-        services: dict[str, dict[str, Work]] = {
+        services: dict[str, dict[str, Method[Any]]] = {
             "tensorflow.serving.PredictionService": {
-                "Predict": api.predict,
-                "Classify": api.classify,
-                "Regress": api.regress,
-                "GetModelMetadata": api.metadata,
+                "Predict": (PredictRequest, api.predict),
+                "Classify": (ClassificationRequest, api.classify),
+                "Regress": (RegressionRequest, api.regress),
+                "GetModelMetadata": (GetModelMetadataRequest, api.metadata),
             },
-            "tensorflow.serving.ModelService": {"GetModelStatus": api.status},
+            "tensorflow.serving.ModelService": {"GetModelStatus": (GetModelStatusRequest, api.status)},
         }
         if healthcheck:
-            services["grpc.health.v1.Health"] = {"Check": _check_health}
+            services["grpc.health.v1.Health"] = {"Check": (HealthCheckRequest, _check_health)}
         self._server = grpc.server(
             ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
             handlers=[_service(name, methods) for name, methods in services.items()],
@@ -67,15 +76,17 @@ class GrpcServer:
         self._server.stop(_GRACE_S).wait()
 
 
-def _service(name: str, methods: dict[str, Work]) -> grpc.GenericRpcHandler:
-    handlers = {method: grpc.unary_unary_rpc_method_handler(_answering(work)) for method, work in methods.items()}
-    return grpc.method_handlers_generic_handler(name, handlers)
+def _service(service: str, methods: dict[str, Method[Any]]) -> grpc.GenericRpcHandler:
+    handlers = {name: grpc.unary_unary_rpc_method_handler(_answering(*method)) for name, method in methods.items()}
+    return grpc.method_handlers_generic_handler(service, handlers)
 
 
-def _answering(work: Work) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+def _answering(
+    kind: type[_Request], work: Callable[[_Request, int], Message]
+) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     def answer(message: bytes, context: grpc.ServicerContext) -> bytes:
         try:
-            return work(message, _timeout_ms(context))
+            return work(_parsed(kind, message), _timeout_ms(context)).SerializeToString()
         except StatusError as error:
             failure = error
         except Exception:
@@ -86,21 +97,27 @@ def _answering(work: Work) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     return answer
 
 
+def _parsed(kind: type[_Request], message: bytes) -> _Request:
+    try:
+        return kind.FromString(message)
+    except DecodeError as cause:
+        raise StatusError(Code.DATA_LOSS, "Cannot parse a protocol buffer") from cause
+
+
 def _timeout_ms(context: grpc.ServicerContext) -> int:
     left_s = context.time_remaining()
     return 0 if left_s is None else max(1, int(left_s * 1000))
 
 
 def _abort(context: grpc.ServicerContext, error: StatusError) -> NoReturn:
-    details = error.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    details = error.text
     if len(details) > _LONGEST_MESSAGE:
         details = f"{details[:_LONGEST_MESSAGE]}...TRUNCATED"
     context.abort(_CODES[error.code], details)
     raise AssertionError("abort raises")
 
 
-def _check_health(message: bytes, _: int) -> bytes:
-    """grpc.health.v1: HealthCheckRequest.service -> HealthCheckResponse.status, which never changes."""
-    if protowire.text(protowire.read(message), 1) not in _HEALTH_SERVICES:
+def _check_health(request: HealthCheckRequest, _: int) -> HealthCheckResponse:
+    if request.service not in _HEALTH_SERVICES:
         raise StatusError(Code.NOT_FOUND, "")
-    return protowire.write_int(1, _SERVING)
+    return HealthCheckResponse(status=HealthCheckResponse.SERVING)

@@ -1,16 +1,19 @@
-"""Which models to serve, and where monitoring is found: flags and configuration files -> values (spec 9.1, 9.4)."""
+"""Which models to serve and where to answer Prometheus: flags and configuration files to values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from google.protobuf.message import Message
+from google.protobuf.text_format import Parse, ParseError
+
+from protocol import tensorflow_serving_pb2 as messages
 from serving.standin.flags import Flags
-from serving.standin.text_proto import Message, TextProtoError, Value, parse_text_proto
 from serving.standin.version_policy import All, Latest, Policy, Specific
 
 _DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
-T = TypeVar("T", bound=Value)
+_M = TypeVar("_M", bound=Message)
 
 
 class ConfigError(ValueError):
@@ -33,11 +36,10 @@ def read_models(flags: Flags) -> dict[str, ModelConfig]:
     """
     if not flags.model_config_file:
         return {flags.model_name: ModelConfig(flags.model_name, Path(flags.model_base_path))}
-    lists = _all(_read(flags.model_config_file), "model_config_list", dict)
-    models = [_model(entry) for one in lists for entry in _all(one, "config", dict)]
-    by_name = {model.name: model for model in models}
-    if len(by_name) < len(models):
-        raise ConfigError(f"{flags.model_config_file}: two models of one name")
+    entries = _read(flags.model_config_file, messages.ModelServerConfig()).model_config_list.config
+    by_name = {entry.name: _model(entry) for entry in entries}
+    if len(by_name) < len(entries):
+        raise ConfigError(f"{flags.model_config_file}: two models have the same name; rename one of them")
     return by_name
 
 
@@ -49,41 +51,31 @@ def read_metrics_path(flags: Flags) -> str | None:
     """
     if not flags.monitoring_config_file:
         return None
-    config: Message = _last(_read(flags.monitoring_config_file), "prometheus_config", {})
-    return _last(config, "path", _DEFAULT_METRICS_PATH) if _last(config, "enable", False) else None
+    config = _read(flags.monitoring_config_file, messages.MonitoringConfig()).prometheus_config
+    return (config.path or _DEFAULT_METRICS_PATH) if config.enable else None
 
 
-def _read(path: str) -> Message:
+def _read(path: str, message: _M) -> _M:
+    """The text format of protocol buffers. Fields that are not declared here are ignored."""
     try:
-        return parse_text_proto(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, TextProtoError) as cause:
+        return Parse(Path(path).read_text(encoding="utf-8"), message, allow_unknown_field=True)
+    except (OSError, UnicodeDecodeError, ParseError) as cause:
         raise ConfigError(f"{path}: {cause}") from cause
 
 
-def _model(entry: Message) -> ModelConfig:
-    name, base_path = _last(entry, "name", ""), _last(entry, "base_path", "")
-    if not name or not base_path:
+def _model(entry: messages.ModelConfig) -> ModelConfig:
+    if not entry.name or not entry.base_path:
         raise ConfigError(f"a model needs a name and a base_path: {entry}")
-    if _last(entry, "model_platform", "tensorflow") != "tensorflow":
-        raise ConfigError(f"model {name}: only model_platform tensorflow is served")
-    labels = {_last(label, "key", ""): _last(label, "value", 0) for label in _all(entry, "version_labels", dict)}
-    return ModelConfig(name, Path(base_path), _policy(_last(entry, "model_version_policy", {})), labels)
+    if entry.model_platform not in ("", "tensorflow"):
+        raise ConfigError(f"model {entry.name}: its model_platform must be tensorflow, not {entry.model_platform}")
+    policy = _policy(entry.model_version_policy)
+    return ModelConfig(entry.name, Path(entry.base_path), policy, dict(entry.version_labels))
 
 
-def _policy(entry: Message) -> Policy:
-    if "specific" in entry:
-        return Specific(frozenset(_all(_last(entry, "specific", {}), "versions", int)))
-    if "all" in entry:
-        return All()
-    return Latest(_last(_last(entry, "latest", {}), "num_versions", 1))
-
-
-def _all(message: Message, name: str, kind: type[T]) -> list[T]:
-    values = message.get(name, [])
-    if not all(isinstance(value, kind) for value in values):
-        raise ConfigError(f"{name} has a value of the wrong kind")
-    return [value for value in values if isinstance(value, kind)]
-
-
-def _last(message: Message, name: str, default: T) -> T:
-    return [default, *_all(message, name, type(default))][-1]
+def _policy(policy: messages.ServableVersionPolicy) -> Policy:
+    match policy.WhichOneof("policy_choice"):
+        case "specific":
+            return Specific(frozenset(policy.specific.versions))
+        case "all":
+            return All()
+    return Latest(max(1, policy.latest.num_versions))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from serving.standin import protowire
+from protocol.tensorflow_serving_pb2 import ConfigProto, MetaGraphDef, RunOptions
 from serving.standin.dtypes import Tensor
 from serving.standin.errors import StatusError
 from serving.standin.signatures import Signature, read_signature_def_map, read_signatures
@@ -14,14 +14,10 @@ from serving.standin.turns import Turns
 
 DEFAULT_SIGNATURE = "serving_default"
 
-# Field numbers of ConfigProto and RunOptions: tensorflow/core/protobuf/config.proto
-_INTRA_OP_THREADS, _INTER_OP_THREADS = 2, 5
-_TIMEOUT_MS = 2
-
 
 def run_options(timeout_ms: int) -> bytes:
     """A serialized RunOptions; 0 and less: no limit."""
-    return protowire.write_int(_TIMEOUT_MS, timeout_ms) if timeout_ms > 0 else b""
+    return RunOptions(timeout_in_ms=max(0, timeout_ms)).SerializeToString()
 
 
 class Runtime:
@@ -32,8 +28,9 @@ class Runtime:
     ) -> None:
         """Runs beyond `most_runs` wait for their turn: side by side all of them would take longer."""
         self._library = library
-        self._config = protowire.write_int(_INTRA_OP_THREADS, intra_op_threads)
-        self._config += protowire.write_int(_INTER_OP_THREADS, inter_op_threads)
+        self._config = ConfigProto(
+            intra_op_parallelism_threads=intra_op_threads, inter_op_parallelism_threads=inter_op_threads
+        ).SerializeToString()
         self._run_options = run_options(timeout_ms)
         self._turns = Turns(most_runs)
 
@@ -51,9 +48,10 @@ class Servable:
         self._turns = turns
         self._users = 0
         self._unused = threading.Condition()
-        self.signatures: Mapping[str, Signature] = read_signatures(session.meta_graph)
-        self.signature_def_map = read_signature_def_map(session.meta_graph)
-        """The same as a serialized tensorflow.serving.SignatureDefMap."""
+        graph = MetaGraphDef.FromString(session.meta_graph)
+        self.signatures: Mapping[str, Signature] = read_signatures(graph)
+        self.signature_def_map = read_signature_def_map(graph)
+        """The same as the message that GetModelMetadata answers with."""
 
     def signature(self, name: str) -> Signature:
         """Raises StatusError: INVALID_ARGUMENT, as REST words it."""

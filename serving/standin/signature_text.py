@@ -1,40 +1,29 @@
 """A signature in the text format of protocol buffers, as error texts quote it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-from serving.standin.json_text import quoted
+from google.protobuf.text_format import MessageToString
+
+from protocol import tensorflow_serving_pb2 as messages
 from serving.standin.signatures import Signature, TensorInfo
 
 
 def signature_text(signature: Signature) -> str:
-    lines = [*_entries("inputs", signature.inputs), *_entries("outputs", signature.outputs)]
-    if signature.method_name:
-        lines.append(f"method_name: {quoted(signature.method_name)}")
-    return "".join(f"{line}\n" for line in lines)
+    definition = messages.SignatureDef(
+        inputs=_infos(signature.inputs), outputs=_infos(signature.outputs), method_name=signature.method_name
+    )
+    return MessageToString(definition, as_utf8=False)
 
 
-def _entries(field: str, tensors: Mapping[str, TensorInfo]) -> Iterator[str]:
-    for alias, info in tensors.items():
-        yield f"{field} {{"
-        yield f"  key: {quoted(alias)}"
-        yield "  value {"
-        yield f"    name: {quoted(info.name)}"
-        yield f"    dtype: {info.dtype.proto_name}"
-        yield "    tensor_shape {"
-        yield from _shape(info)
-        yield "    }"
-        yield "  }"
-        yield "}"
+def _infos(infos: Mapping[str, TensorInfo]) -> dict[str, messages.TensorInfo]:
+    return {
+        alias: messages.TensorInfo(name=info.name, dtype=info.dtype.number, tensor_shape=_shape(info))
+        for alias, info in infos.items()
+    }
 
 
-def _shape(info: TensorInfo) -> Iterator[str]:
+def _shape(info: TensorInfo) -> messages.TensorShapeProto:
     if info.shape is None:
-        yield "      unknown_rank: true"
-        return
-    for dim in info.shape:
-        yield "      dim {"
-        if dim.size:
-            yield f"        size: {dim.size}"
-        if dim.name:
-            yield f"        name: {quoted(dim.name)}"
-        yield "      }"
+        return messages.TensorShapeProto(unknown_rank=True)
+    dims = [messages.TensorShapeProto.Dim(size=dim.size, name=dim.name) for dim in info.shape]
+    return messages.TensorShapeProto(dim=dims)

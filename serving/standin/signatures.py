@@ -1,17 +1,10 @@
-"""Signatures of a SavedModel, read from its serialized MetaGraphDef."""
+"""Signatures of a SavedModel, read from its MetaGraphDef."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from serving.standin import protowire
+from protocol import tensorflow_serving_pb2 as messages
 from serving.standin.dtypes import DataType, data_type
-
-# Field numbers: tensorflow/core/protobuf/meta_graph.proto, tensorflow/core/framework/tensor_shape.proto
-_SIGNATURES = 5
-_INPUTS, _OUTPUTS, _METHOD_NAME = 1, 2, 3
-_NAME, _DTYPE, _SHAPE = 1, 2, 3
-_DIM, _UNKNOWN_RANK = 2, 3
-_DIM_SIZE, _DIM_NAME = 1, 2
 
 
 @dataclass(frozen=True)
@@ -27,7 +20,7 @@ class TensorInfo:
     """Of the tensor in the graph: `serving_default_x:0`."""
     dtype: DataType
     shape: tuple[Dimension, ...] | None
-    """None where even the rank is unknown. Never compared with what arrives (spec 4.2)."""
+    """None where even the rank is unknown. Requests are not checked against it."""
 
 
 @dataclass(frozen=True)
@@ -37,45 +30,34 @@ class Signature:
     method_name: str
 
 
-def read_signatures(meta_graph: bytes) -> dict[str, Signature]:
-    found = protowire.map_items(protowire.read(meta_graph), _SIGNATURES)
-    return {name: _signature(protowire.read(message)) for name, message in found.items()}
+def read_signatures(graph: messages.MetaGraphDef) -> dict[str, Signature]:
+    return {name: _signature(definition) for name, definition in graph.signature_def.items()}
 
 
-def read_signature_def_map(meta_graph: bytes) -> bytes:
-    """A tensorflow.serving.SignatureDefMap: its one field holds the very entries that the MetaGraphDef has."""
-    entries = protowire.read(meta_graph).get(_SIGNATURES, [])
-    return b"".join(protowire.write_bytes(1, entry) for entry in entries if isinstance(entry, bytes))
+def read_signature_def_map(graph: messages.MetaGraphDef) -> messages.SignatureDefMap:
+    """A copy, fields that are not declared included: the MetaGraphDef holds the whole graph, and can be dropped."""
+    found = messages.SignatureDefMap()
+    for name, definition in graph.signature_def.items():
+        found.signature_def[name].CopyFrom(definition)
+    return found
 
 
-def _signature(fields: protowire.Fields) -> Signature:
+def _signature(definition: messages.SignatureDef) -> Signature:
     return Signature(
-        inputs=_tensor_infos(fields, _INPUTS),
-        outputs=_tensor_infos(fields, _OUTPUTS),
-        method_name=protowire.text(fields, _METHOD_NAME),
+        inputs=_tensor_infos(definition.inputs),
+        outputs=_tensor_infos(definition.outputs),
+        method_name=definition.method_name,
     )
 
 
-def _tensor_infos(fields: protowire.Fields, number: int) -> dict[str, TensorInfo]:
+def _tensor_infos(infos: Mapping[str, messages.TensorInfo]) -> dict[str, TensorInfo]:
     """Sorted by name: the map has no order of its own, and a fixed one makes answers repeatable."""
-    return {
-        alias: _tensor_info(protowire.read(message))
-        for alias, message in sorted(protowire.map_items(fields, number).items())
-    }
+    return {alias: _tensor_info(info) for alias, info in sorted(infos.items())}
 
 
-def _tensor_info(fields: protowire.Fields) -> TensorInfo:
-    return TensorInfo(
-        name=protowire.text(fields, _NAME),
-        dtype=data_type(protowire.last_int(fields, _DTYPE)),
-        shape=_shape(protowire.read(protowire.last_bytes(fields, _SHAPE))),
-    )
+def _tensor_info(info: messages.TensorInfo) -> TensorInfo:
+    return TensorInfo(name=info.name, dtype=data_type(info.dtype), shape=_shape(info.tensor_shape))
 
 
-def _shape(fields: protowire.Fields) -> tuple[Dimension, ...] | None:
-    if protowire.last_int(fields, _UNKNOWN_RANK):
-        return None
-    return tuple(
-        Dimension(protowire.signed(protowire.last_int(dim, _DIM_SIZE)), protowire.text(dim, _DIM_NAME))
-        for dim in protowire.messages(fields, _DIM)
-    )
+def _shape(shape: messages.TensorShapeProto) -> tuple[Dimension, ...] | None:
+    return None if shape.unknown_rank else tuple(Dimension(dim.size, dim.name) for dim in shape.dim)

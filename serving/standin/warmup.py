@@ -7,22 +7,17 @@ passed over.
 from collections.abc import Iterator
 from pathlib import Path
 
-from serving.standin import protowire
+from google.protobuf.message import DecodeError
+
+from protocol.tensorflow_serving_pb2 import ClassificationRequest, PredictionLog, PredictRequest, RegressionRequest
 from serving.standin.dtypes import STRING, Tensor
 from serving.standin.errors import Code, StatusError
 from serving.standin.examples import read_input
-from serving.standin.protowire import Fields
 from serving.standin.servable import Servable
 from serving.standin.tensor_proto import read_tensor
 
 _FILE = Path("assets.extra/tf_serving_warmup_requests")
 _MOST_RECORDS = 1000
-
-# Field numbers: tensorflow_serving/apis/prediction_log.proto, predict.proto, model.proto
-_CLASSIFY_LOG, _REGRESS_LOG, _PREDICT_LOG = 2, 3, 6
-_REQUEST = 1
-_MODEL_SPEC, _INPUTS = 1, 2
-_SIGNATURE_NAME = 3
 
 
 def warm_up(servable: Servable, export: Path, iterations: int) -> None:
@@ -37,7 +32,7 @@ def warm_up(servable: Servable, export: Path, iterations: int) -> None:
         if count > _MOST_RECORDS:
             raise StatusError.invalid(f"Number of warmup records exceeds the maximum ({_MOST_RECORDS}) for {path}")
         for _ in range(max(1, iterations)):
-            _replay(servable, protowire.read(record))
+            _replay(servable, _parsed(record))
 
 
 def _records(data: bytes) -> Iterator[bytes]:
@@ -65,23 +60,33 @@ def _masked_crc32c(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282_EAD8) & 0xFFFF_FFFF
 
 
-def _replay(servable: Servable, entry: Fields) -> None:
-    for log in protowire.messages(entry, _PREDICT_LOG):
-        for request in protowire.messages(log, _REQUEST):
-            signature = servable.signature(_signature_name(request))
-            tensors = protowire.map_items(request, _INPUTS)
-            if tensors.keys() != signature.inputs.keys():
-                raise StatusError.invalid("The inputs of a warmup request are not those of its signature")
-            servable.run(signature, {name: read_tensor(protowire.read(tensors[name])) for name in tensors})
-    for number in (_CLASSIFY_LOG, _REGRESS_LOG):
-        for log in protowire.messages(entry, number):
-            for request in protowire.messages(log, _REQUEST):
-                signature = servable.signature(_signature_name(request))
-                if "inputs" not in signature.inputs:
-                    raise StatusError.invalid("A warmup request has examples, but its signature takes none")
-                examples = read_input(protowire.read(protowire.last_bytes(request, _INPUTS)))
-                servable.run(signature, {"inputs": Tensor(STRING, (len(examples),), examples)})
+def _parsed(record: bytes) -> PredictionLog:
+    try:
+        return PredictionLog.FromString(record)
+    except DecodeError as cause:
+        raise StatusError(Code.DATA_LOSS, "Failed to parse warmup record") from cause
 
 
-def _signature_name(request: Fields) -> str:
-    return protowire.text(protowire.read(protowire.last_bytes(request, _MODEL_SPEC)), _SIGNATURE_NAME)
+def _replay(servable: Servable, log: PredictionLog) -> None:
+    match log.WhichOneof("log_type"):
+        case "predict_log":
+            _predict(servable, log.predict_log.request)
+        case "classify_log":
+            _on_examples(servable, log.classify_log.request)
+        case "regress_log":
+            _on_examples(servable, log.regress_log.request)
+
+
+def _predict(servable: Servable, request: PredictRequest) -> None:
+    signature = servable.signature(request.model_spec.signature_name)
+    if request.inputs.keys() != signature.inputs.keys():
+        raise StatusError.invalid("The inputs of a warmup request are not those of its signature")
+    servable.run(signature, {name: read_tensor(tensor) for name, tensor in request.inputs.items()})
+
+
+def _on_examples(servable: Servable, request: ClassificationRequest | RegressionRequest) -> None:
+    signature = servable.signature(request.model_spec.signature_name)
+    if "inputs" not in signature.inputs:
+        raise StatusError.invalid("A warmup request has examples, but its signature takes none")
+    examples = read_input(request.input)
+    servable.run(signature, {"inputs": Tensor(STRING, (len(examples),), examples)})

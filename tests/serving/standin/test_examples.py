@@ -1,13 +1,15 @@
 import json
 import math
+from typing import cast
 
 import numpy as np
 import pytest
 
-from serving.standin import protowire
+from protocol.tensorflow_serving_pb2 import Example, Feature
 from serving.standin.dtypes import STRING, Tensor, data_type
 from serving.standin.errors import StatusError
 from serving.standin.examples import read_examples
+from serving.standin.rapid_json import Json, parse
 from serving.standin.results import wanted_outputs, write_json
 from serving.standin.signature_text import signature_text
 from serving.standin.signatures import Dimension, Signature, TensorInfo
@@ -31,18 +33,29 @@ def answer(method: str, outputs: dict[str, Tensor], count: int) -> object:
     return json.loads(write_json(method, outputs, count))["results"]
 
 
-def features(example: bytes) -> dict[str, protowire.Fields]:
-    """Name -> the lists of a tf.Feature: 1 bytes, 2 float, 3 int64; each holds its elements as field 1."""
-    found = protowire.map_items(protowire.read(protowire.last_bytes(protowire.read(example), 1)), 1)
-    return {
-        name: {kind: protowire.read(protowire.last_bytes(lists, kind))[1] for kind in lists}
-        for name, lists in ((name, protowire.read(feature)) for name, feature in found.items())
-    }
+def features(example: bytes) -> dict[bytes, tuple[str | None, list[float | bytes]]]:
+    """Name -> kind and elements."""
+    found = Example.FromString(example).features.feature
+    return {entry.key: (entry.value.WhichOneof("kind"), elements(entry.value)) for entry in found}
+
+
+def elements(feature: Feature) -> list[float | bytes]:
+    return [*feature.bytes_list.value, *feature.float_list.value, *feature.int64_list.value]
 
 
 def test_values_are_put_in_the_list_of_their_kind() -> None:
     [example] = read_examples({"examples": [{"i": [1, True], "f": 0.5, "s": ["a", {"b64": "QQ=="}], "e": []}]})
-    assert features(example) == {"i": {3: [1, 1]}, "f": {2: [b"\0\0\0?"]}, "s": {1: [b"a", b"A"]}, "e": {}}
+    assert features(example) == {
+        b"i": ("int64_list", [1, 1]),
+        b"f": ("float_list", [0.5]),
+        b"s": ("bytes_list", [b"a", b"A"]),
+        b"e": (None, []),
+    }
+
+
+def test_names_need_not_be_utf_8_and_may_stand_twice() -> None:
+    [example] = read_examples(cast("dict[str, Json]", {"examples": [parse(b'{"\xff": 1, "\xff": 2}')]}))
+    assert [entry.key for entry in Example.FromString(example).features.feature] == [b"\xff", b"\xff"]
 
 
 @pytest.mark.parametrize(("literal", "packed"), [(6.0e273, b"\x00\x00\x80\x7f"), (-1e39, b"\x00\x00\x80\xff")])
@@ -119,6 +132,10 @@ def test_signatures_of_another_kind_are_refused(method: str, wrong: Signature, m
     with pytest.raises(StatusError) as caught:
         wanted_outputs(method, wrong)
     assert caught.value.message.startswith(message)
+
+
+def test_a_name_in_a_quoted_signature_is_escaped_as_protocol_buffers_do() -> None:
+    assert 'key: "\\303\\274\\""' in signature_text(signature('\u00fc"'))
 
 
 def test_a_signature_is_quoted_as_protocol_buffers_print_it() -> None:

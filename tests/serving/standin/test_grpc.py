@@ -11,10 +11,21 @@ from typing import Any
 import grpc
 import pytest
 
-from serving.standin import protowire
-from serving.standin.protowire import write_bytes, write_int
+from protocol.tensorflow_serving_pb2 import (
+    DT_FLOAT,
+    DT_INT32,
+    DataType,
+    GetModelStatusRequest,
+    HealthCheckRequest,
+    HealthCheckResponse,
+    ModelSpec,
+    PredictRequest,
+    PredictResponse,
+    TensorProto,
+    TensorShapeProto,
+)
 from tests.contract.recorded import ask
-from tests.serving.graphs import FLOAT, INT32, write_saved_model
+from tests.serving.graphs import write_saved_model
 from tests.serving.servers import PATIENCE_S, Server, running, start, wait_until
 
 pytestmark = pytest.mark.slow
@@ -47,19 +58,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def request(kind: int, name: str, content: bytes, *, signature: str = "", label: str = "") -> bytes:
+def request(kind: DataType, name: str, content: bytes, *, signature: str = "", label: str = "") -> bytes:
     """A PredictRequest for model m with one input of one element."""
-    spec = write_bytes(1, b"m") + write_bytes(3, signature.encode()) + write_bytes(4, label.encode())
-    shape = write_bytes(2, write_bytes(2, write_int(1, 1)))
-    tensor = write_int(1, kind) + shape + write_bytes(4, content)
-    return write_bytes(1, spec) + write_bytes(2, write_bytes(1, name.encode()) + write_bytes(2, tensor))
+    spec = ModelSpec(name="m", signature_name=signature, version_label=label or None)
+    shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
+    tensor = TensorProto(dtype=kind, tensor_shape=shape, tensor_content=content)
+    return PredictRequest(model_spec=spec, inputs={name: tensor}).SerializeToString()
 
 
 def slow(size: int) -> bytes:
-    return request(INT32, "n", struct.pack("<i", size), signature="slow")
+    return request(DT_INT32, "n", struct.pack("<i", size), signature="slow")
 
 
-HALF_OF_ONE_AND_ONE = request(FLOAT, "x", struct.pack("<f", 1))
+HALF_OF_ONE_AND_ONE = request(DT_FLOAT, "x", struct.pack("<f", 1))
 
 
 def call(server: Server, method: str, message: bytes, *, target: str = "", timeout: float = PATIENCE_S) -> bytes:
@@ -76,8 +87,9 @@ def refusal(server: Server, method: str, message: bytes, **options: Any) -> tupl
 
 
 def test_numbers_of_an_answer_come_in_one_piece_where_the_flag_asks_for_it(server: Server) -> None:
-    outputs = protowire.map_items(protowire.read(call(server, PREDICT, HALF_OF_ONE_AND_ONE)), 1)
-    assert protowire.read(outputs["y"])[4] == [struct.pack("<f", 1.5)]
+    outputs = PredictResponse.FromString(call(server, PREDICT, HALF_OF_ONE_AND_ONE)).outputs
+    assert outputs["y"].tensor_content == struct.pack("<f", 1.5)
+    assert not outputs["y"].float_val
 
 
 def test_a_unix_socket_serves_as_the_port_does(server: Server) -> None:
@@ -86,18 +98,19 @@ def test_a_unix_socket_serves_as_the_port_does(server: Server) -> None:
 
 
 def test_the_health_check_knows_the_services(server: Server) -> None:
-    assert call(server, HEALTH, b"") == write_int(1, 1)
-    assert call(server, HEALTH, write_bytes(1, b"PredictionService")) == write_int(1, 1)
-    assert refusal(server, HEALTH, write_bytes(1, b"other"))[0] == "NOT_FOUND"
+    serving = HealthCheckResponse(status=HealthCheckResponse.SERVING).SerializeToString()
+    assert call(server, HEALTH, b"") == serving == b"\x08\x01"
+    assert call(server, HEALTH, HealthCheckRequest(service="PredictionService").SerializeToString()) == serving
+    assert refusal(server, HEALTH, HealthCheckRequest(service="other").SerializeToString())[0] == "NOT_FOUND"
 
 
 def test_a_long_message_is_cut(server: Server) -> None:
-    code, details = refusal(server, PREDICT, request(FLOAT, "x", bytes(4), label="L" * 3000))
+    code, details = refusal(server, PREDICT, request(DT_FLOAT, "x", bytes(4), label="L" * 3000))
     text = "Unrecognized servable version label: " + "L" * 3000
     assert (code, details) == ("INVALID_ARGUMENT", text[:1024] + "...TRUNCATED")
 
 
-@pytest.mark.parametrize("message", [b"\xff", write_bytes(1, b"\xff")])
+@pytest.mark.parametrize("message", [b"\xff", b"\x0a\x01\xff"])
 def test_what_is_no_message_is_refused(server: Server, message: bytes) -> None:
     assert refusal(server, PREDICT, message)[0] == "DATA_LOSS"
 
@@ -128,7 +141,9 @@ def test_a_call_under_way_is_finished_after_sigterm(tmp_path: Path) -> None:
     with serving(tmp_path) as server, grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         answer = channel.unary_unary(f"/{PREDICT}").future(slow(1500), timeout=PATIENCE_S)
         status = channel.unary_unary("/tensorflow.serving.ModelService/GetModelStatus")
-        assert status(write_bytes(1, write_bytes(1, b"m")), timeout=PATIENCE_S)  # the call before it has arrived, too
+        assert status(
+            GetModelStatusRequest(model_spec=ModelSpec(name="m")).SerializeToString(), timeout=PATIENCE_S
+        )  # the call before it has arrived, too
         server.process.send_signal(signal.SIGTERM)
         assert answer.result()
         assert server.process.wait(PATIENCE_S) == 0

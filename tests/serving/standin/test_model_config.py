@@ -4,7 +4,6 @@ import pytest
 
 from serving.standin.flags import Flags
 from serving.standin.model_config import ConfigError, ModelConfig, read_metrics_path, read_models
-from serving.standin.text_proto import TextProtoError, parse_text_proto
 from serving.standin.version_policy import All, Latest, Specific
 
 
@@ -15,6 +14,9 @@ def models(tmp_path: Path, text: str) -> dict[str, ModelConfig]:
 
 def config(rest: str = "", name: str = "m") -> str:
     return f'model_config_list {{ config {{ name: "{name}" base_path: "/{name}" {rest} }} }}'
+
+
+ENTRY = 'config { name: "m" base_path: "/m" }'
 
 
 def test_without_a_file_the_flags_name_the_one_model() -> None:
@@ -43,12 +45,13 @@ def test_labels_stand_for_versions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (config() + config(), "two models of one name"),
+        (f"model_config_list {{ {ENTRY} {ENTRY} }}", "two models have the same name"),
         ("model_config_list { config { } }", "needs a name and a base_path"),
-        (config('model_platform: "caffe"'), "only model_platform tensorflow"),
-        (config("model_version_policy: 5"), "wrong kind"),
-        ("model_config_list {", "line 1: unexpected 'end of file'"),
-        ("\n\nmodel_config_list }", "line 3: unexpected '}'"),
+        (config('model_platform: "caffe"'), "its model_platform must be tensorflow, not caffe"),
+        (config("model_version_policy: 5"), r"models\.config: 1:78 : .*Expected"),
+        (config() + config(), 'should not have multiple "model_config_list"'),
+        ("model_config_list {", r"models\.config: 1:"),
+        ("\n\nmodel_config_list }", r"models\.config: 3:19 : .*Expected"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
@@ -75,16 +78,17 @@ def test_metrics_are_where_the_monitoring_file_says(tmp_path: Path, text: str, p
     assert read_metrics_path(Flags(monitoring_config_file=str(tmp_path / "monitoring.config"))) == path
 
 
-def test_the_text_format_has_comments_escapes_and_strings_in_pieces() -> None:
-    assert parse_text_proto("# a\na: 'x\\ty' \"z\" # b\nb: -1.5e3 c: true d: NAME") == {
-        "a": ["x\tyz"],
-        "b": [-1500.0],
-        "c": [True],
-        "d": ["NAME"],
-    }
+def test_the_text_format_has_comments_escapes_and_strings_in_pieces(tmp_path: Path) -> None:
+    text = "# a\nmodel_config_list: { config: { name: 'x\\ty' \"z\" # b\nbase_path: '/m' } }"
+    assert models(tmp_path, text) == {"x\tyz": ModelConfig("x\tyz", Path("/m"))}
 
 
-@pytest.mark.parametrize("text", ["a: [1", "a {", "1: 2", "a: }", "a: $"])
-def test_other_text_is_refused(text: str) -> None:
-    with pytest.raises(TextProtoError):
-        parse_text_proto(text)
+def test_fields_of_the_real_server_that_have_no_effect_here_are_ignored(tmp_path: Path) -> None:
+    rest = 'logging_config { sampling_config { sampling_rate: 1.5e-3 } } model_type: TENSORFLOW other: [1, "a"]'
+    assert models(tmp_path, config(rest)) == {"m": ModelConfig("m", Path("/m"))}
+
+
+@pytest.mark.parametrize("text", ["a: [1", "a {", ": 2", "a: }", "a: $", config("version_labels { value: yes }")])
+def test_other_text_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"models\.config: "):
+        models(tmp_path, text)
