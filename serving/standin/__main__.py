@@ -10,19 +10,19 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from serving.standin.catalogue import Catalogue
+from serving.standin.engine.tensorflow_c import Library
 from serving.standin.flags import NOT_IMPLEMENTED, FlagError, Flags, channel_arguments, parse_flags, usage
-from serving.standin.grpc_api import GrpcApi
-from serving.standin.grpc_server import GrpcServer
-from serving.standin.http_server import HttpServer, bind
-from serving.standin.keeper import Habits, Keeper, StartError
-from serving.standin.model_config import ConfigError, read_metrics_path, read_models
+from serving.standin.grpc.methods import GrpcApi
+from serving.standin.grpc.server import GrpcServer
+from serving.standin.http.routes import Rest
+from serving.standin.http.server import HttpServer, bind
+from serving.standin.models.catalog import Catalogue
+from serving.standin.models.config import ConfigError, read_metrics_path, read_models
+from serving.standin.models.manager import Habits, Keeper, StartError
+from serving.standin.models.servable import Runtime, Servable
+from serving.standin.models.version_policy import Retries
+from serving.standin.models.warmup import warm_up
 from serving.standin.monitoring import Metrics
-from serving.standin.rest import Rest
-from serving.standin.servable import Runtime, Servable
-from serving.standin.tensorflow_c import Library
-from serving.standin.version_policy import Retries
-from serving.standin.warmup import warm_up
 
 log = logging.getLogger("serving.standin")
 

@@ -23,9 +23,9 @@ from gateway.labels import Description, Preprocessing
 from gateway.tfserving import protobuf
 from gateway.tfserving.addresses import grpc_address, rest_address
 from protocol.tensorflow_serving_pb2 import PredictRequest, TensorProto
-from serving.standin.dtypes import Tensor as Values
-from serving.standin.dtypes import data_type
-from serving.standin.tensor_proto import read_tensor, write_tensor
+from serving.standin.tensors.dtypes import Tensor as Values
+from serving.standin.tensors.dtypes import data_type
+from serving.standin.tensors.tensor_proto import read_tensor, write_tensor
 from tests.conftest import SHARED
 from tests.wire_format import write_bytes, write_int
 

@@ -1,0 +1,92 @@
+"""Which model and what about it: the URL grammar of the REST API (spec section 2).
+
+A query string and a fragment are part of what is matched, as in the real server; the grammar ignores case, but the verb
+must be in lower case, and `/METADATA` in capitals asks for the status.
+"""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from serving.standin.errors import StatusError
+from serving.standin.models.catalog import Address
+
+_MODEL = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_PREDICTION = re.compile(
+    rf"/v1/models/(?P<model>[^/:]+){_MODEL}:(?P<what>classify|regress|predict)", re.IGNORECASE | re.ASCII
+)
+_STATUS = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_MODEL}(?:/(?P<what>metadata))?", re.IGNORECASE | re.ASCII)
+_GRAMMARS = {"POST": _PREDICTION, "GET": _STATUS}
+_LARGEST_VERSION = (1 << 63) - 1
+
+# RFC 3986 as libevent reads it
+_UNIT = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]+|%[0-9A-Fa-f]{2})"
+_TARGET = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*:)?(?://[^/?#]*)?"
+    rf"(?P<path>{_UNIT}*)(?P<rest>(?:\?(?:{_UNIT}|\?)*)?(?:\#(?:{_UNIT}|\?)*)?)"
+)
+
+
+class VersionRangeError(Exception):
+    """A version beyond 64 bits. Alone among the errors it has no body in the real server."""
+
+
+@dataclass(frozen=True)
+class Target:
+    path: str
+    rest: str
+    """Query and fragment."""
+    absolute: bool
+    """It named scheme and host, as to a proxy; the real server closes the connection after the answer."""
+
+    @property
+    def matched(self) -> str:
+        return self.path + self.rest
+
+    @property
+    def is_api(self) -> bool:
+        return self.path[:4].lower() == "/v1/"
+
+
+@dataclass(frozen=True)
+class Question:
+    what: str
+    """predict, classify, regress, status or metadata."""
+    address: Address
+
+
+def parse_target(text: str) -> Target | None:
+    """None where it is no URI: 400 in HTML."""
+    match = _TARGET.fullmatch(text)
+    if match is None or (not match["scheme"] and ":" in match["path"].partition("/")[0]):
+        return None
+    return Target(match["path"], match["rest"], match["scheme"] is not None)
+
+
+def parse_question(method: str, path: str) -> Question:
+    """What a path under /v1/ asks for.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT, not in the grammar.
+        VersionRangeError: the version does not fit 64 bits.
+    """
+    match = _GRAMMARS[method].fullmatch(path) if method in _GRAMMARS else None
+    version = _version(match["version"]) if match and match["version"] else None
+    if match is None or (method == "POST" and not match["what"].islower()):
+        raise StatusError.invalid(f"Malformed request: {method} {path}")
+    if match["model"] is None:
+        raise StatusError.invalid("Missing model name in request.")
+    what = match["what"] or "status"
+    label = _decoded(match["label"]) if match["label"] else None
+    return Question(what if what.islower() else "status", Address(_decoded(match["model"]), version, label))
+
+
+def _version(digits: str) -> int:
+    significant = digits.lstrip("0") or "0"
+    if len(significant) > 19 or int(significant) > _LARGEST_VERSION:
+        raise VersionRangeError
+    return int(significant)
+
+
+def _decoded(text: str) -> str:
+    return unquote(text, errors="surrogateescape")

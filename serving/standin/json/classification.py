@@ -1,0 +1,148 @@
+"""The answers to classify and regress, and what they ask of a signature (spec section 6)."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.standin.errors import Code, StatusError
+from serving.standin.json.numbers import decimals
+from serving.standin.json.text import quoted
+from serving.standin.tensors.dtypes import Tensor
+from serving.standin.tensors.signature_text import signature_text
+from serving.standin.tensors.signatures import Signature
+
+Outputs = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What classify found: for each example as many classes, one after the other."""
+
+    labels: list[bytes] | None
+    """None where the signature has no such output, as with `scores`."""
+    scores: NDArray[np.float32] | None
+    width: int
+    """Classes an example."""
+
+
+def wanted_outputs(method: str, signature: Signature) -> list[str]:
+    """Which outputs to fetch for classify or regress.
+
+    Raises StatusError: the signature is of another kind.
+    """
+    return _classify(signature) if method == "classify" else _regress(signature)
+
+
+def write_json(method: str, outputs: Outputs, count: int) -> bytes:
+    """The body of the answer about `count` examples.
+
+    Raises StatusError: the outputs are not what the method answers with.
+    """
+    return _classifications(classes(outputs, count), count) if method == "classify" else _regressions(outputs, count)
+
+
+def _classify(signature: Signature) -> list[str]:
+    if len(signature.inputs) != 1:
+        raise StatusError.invalid("Expected one input Tensor.")
+    if len(signature.outputs) not in (1, 2):
+        raise StatusError.invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
+    if "inputs" not in signature.inputs:
+        raise _missing("classification inputs", signature)
+    found = [alias for alias in ("classes", "scores") if alias in signature.outputs]
+    if not found:
+        raise StatusError(
+            Code.FAILED_PRECONDITION,
+            'Expected classification signature outputs to contain at least one of "classes" or "scores".'
+            f" Signature was: {signature_text(signature)}",
+        )
+    return found
+
+
+def _regress(signature: Signature) -> list[str]:
+    if len(signature.inputs) != 1:
+        raise StatusError.invalid("Expected one input Tensor.")
+    if len(signature.outputs) != 1:
+        raise StatusError.invalid("Expected one output Tensor.")
+    if "inputs" not in signature.inputs:
+        raise _missing("regression inputs", signature)
+    if "outputs" not in signature.outputs:
+        raise _missing("regression outputs", signature)
+    return ["outputs"]
+
+
+def _missing(what: str, signature: Signature) -> StatusError:
+    return StatusError(Code.FAILED_PRECONDITION, f"No {what} found in SignatureDef: {signature_text(signature)}")
+
+
+def classes(outputs: Outputs, count: int) -> Classes:
+    """Raises StatusError: outputs of other shapes or types than classify knows."""
+    widths = {_classes(alias, tensor, count) for alias, tensor in outputs.items()}
+    if len(widths) != 1:
+        raise StatusError.invalid("Tensors class and score should match in size")
+    labels, scores = outputs.get("classes"), outputs.get("scores")
+    return Classes(
+        None if labels is None else _strings(labels), None if scores is None else _floats(scores), widths.pop()
+    )
+
+
+def regressions(outputs: Outputs, count: int) -> NDArray[np.float32]:
+    """A value an example. Raises StatusError: an output of another shape or type."""
+    tensor = outputs["outputs"]
+    if len(tensor.shape) not in (1, 2) or tensor.shape[1:] not in ((), (1,)):
+        raise StatusError.invalid(
+            f"Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got {_shape_text(tensor)}"
+        )
+    if tensor.shape[0] != count:
+        raise StatusError.invalid(f"Expected output batch size to be {count}. Got: {tensor.shape[0]}")
+    return _floats(tensor)
+
+
+def _classifications(found: Classes, count: int) -> bytes:
+    """[[label, score], ...] for each example; "" and 0.0 stand in for an output that the signature lacks."""
+    width, total = found.width, found.width * count
+    labels = ['""'] * total if found.labels is None else [quoted(_text(label)) for label in found.labels]
+    scores = ["0.0"] * total if found.scores is None else decimals(found.scores)
+    pairs = [f"[{label}, {score}]" for label, score in zip(labels, scores, strict=True)]
+    return _results(f"[{', '.join(pairs[at * width : (at + 1) * width])}]" for at in range(count))
+
+
+def _regressions(outputs: Outputs, count: int) -> bytes:
+    return _results(decimals(regressions(outputs, count)))
+
+
+def _classes(alias: str, tensor: Tensor, count: int) -> int:
+    if len(tensor.shape) != 2:
+        raise StatusError.invalid(f"Expected Tensor shape: [batch_size num_classes] but got {_shape_text(tensor)}")
+    if tensor.shape[0] != count:
+        raise StatusError.invalid(f"Expected {alias} output batch size of {count}. Got: {tensor.shape[0]}")
+    return tensor.shape[1]
+
+
+def _strings(tensor: Tensor) -> list[bytes]:
+    if not isinstance(tensor.values, list):
+        raise _wrong_type("string", tensor)
+    return tensor.values
+
+
+def _floats(tensor: Tensor) -> NDArray[np.float32]:
+    if isinstance(tensor.values, list) or tensor.dtype.text != "float":
+        raise _wrong_type("float", tensor)
+    return tensor.values
+
+
+def _wrong_type(kind: str, tensor: Tensor) -> StatusError:
+    return StatusError.invalid(f"Expected output Tensor of {kind}. Got: {tensor.dtype.proto_name}")
+
+
+def _text(label: bytes) -> str:
+    return label.decode("utf-8", "surrogateescape")
+
+
+def _shape_text(tensor: Tensor) -> str:
+    return f"[{','.join(map(str, tensor.shape))}]"
+
+
+def _results(items: Iterable[str]) -> bytes:
+    return f'{{"results": [{", ".join(items)}]}}'.encode("utf-8", "surrogateescape")

@@ -1,0 +1,71 @@
+"""The loaded versions and the labels, as requests look them up (spec sections 3, 8).
+
+Written by the thread that loads and unloads, read by those that answer.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from serving.standin.errors import Code, StatusError
+from serving.standin.models.servable import Servable
+
+
+@dataclass(frozen=True)
+class Address:
+    """The model a request names, with at most one of version and label."""
+
+    model: str
+    version: int | None = None
+    label: str | None = None
+
+
+class Catalogue:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: dict[str, dict[int, Servable]] = {}
+        self.labels: Mapping[str, Mapping[str, int]] = {}
+        """Model -> label -> version."""
+
+    def add(self, model: str, version: int, servable: Servable) -> None:
+        with self._lock:
+            self._loaded.setdefault(model, {})[version] = servable
+
+    def remove(self, model: str, version: int) -> Servable:
+        """From here on no request finds it; those that have it may still be running."""
+        with self._lock:
+            return self._loaded[model].pop(version)
+
+    def has(self, model: str, version: int) -> bool:
+        return version in self._loaded.get(model, {})
+
+    @contextmanager
+    def lease(self, address: Address) -> Iterator[tuple[int, Servable]]:
+        """The version meant and its number, kept from being closed meanwhile.
+
+        Raises StatusError: NOT_FOUND; INVALID_ARGUMENT for an unknown label.
+        """
+        with ExitStack() as use:
+            with self._lock:
+                number, servable = self._find(address)
+                use.enter_context(servable.in_use())
+            yield number, servable
+
+    def _find(self, address: Address) -> tuple[int, Servable]:
+        number = self._number(address)
+        loaded = self._loaded.get(address.model, {})
+        if number is None and loaded:
+            number = max(loaded)
+        if number is None or number not in loaded:
+            wanted = f"Latest({address.model})" if number is None else f"Specific({address.model}, {number})"
+            raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
+        return number, loaded[number]
+
+    def _number(self, address: Address) -> int | None:
+        if address.label is None:
+            return address.version
+        try:
+            return self.labels[address.model][address.label]
+        except KeyError:
+            raise StatusError.invalid(f"Unrecognized servable version label: {address.label}") from None

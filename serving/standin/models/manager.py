@@ -1,0 +1,231 @@
+"""Keep the loaded versions as configuration and disk want them: scan, load, swap, unload (spec section 11).
+
+The rules are `version_policy`'s; here are the threads, the clock and the disk. Unlike in the real server a model whose
+folder is missing holds up no other model, and neither does a load that is slow or fails.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from serving.standin.models.catalog import Address, Catalogue
+from serving.standin.errors import Code, StatusError
+from serving.standin.models.config import ConfigError, ModelConfig
+from serving.standin.models.servable import Servable
+from serving.standin.models.version_policy import ModelVersions, Retries, State, Version
+
+log = logging.getLogger(__name__)
+
+_LARGEST_VERSION = (1 << 63) - 1
+_TICK_S = 0.1
+"""Scans and retries become due unannounced; everything else wakes the keeper at once."""
+
+Models = Mapping[str, ModelConfig]
+
+
+class StartError(Exception):
+    """A model that was to be served from the start will not become available."""
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How often to look and how hard to try."""
+
+    scan_every_s: float
+    """0: once; negative: never."""
+    reread_config_every_s: float
+    """0: never."""
+    retries: Retries
+    loads_at_once: int
+    label_unavailable_versions: bool
+
+
+class Keeper:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        load: Callable[[Path], Servable],
+        read_models: Callable[[], Models],
+        habits: Habits,
+    ) -> None:
+        """Raises ConfigError: `read_models` does, or a label is given to a version not yet available."""
+        self._catalogue = catalogue
+        self._load = load
+        self._read_models = read_models
+        self._habits = habits
+        self._changed = threading.Condition()
+        self._config: Models = {}
+        self._models: dict[str, ModelVersions] = {}
+        self._folders: dict[tuple[str, int], Path] = {}
+        self._complaints: dict[str, str | None] = {}
+        self._loading = 0
+        self._next_scan = self._next_reread = 0.0
+        self._apply(read_models())
+
+    def start(self) -> None:
+        self._next_reread = time.monotonic() + self._habits.reread_config_every_s
+        threading.Thread(target=self._keep, name="keeper", daemon=True).start()
+
+    def wait_until_serving(self) -> None:
+        """Until every configured model has a version available, which may be for ever.
+
+        Raises StartError: one of them never will.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._start_failure() or self._all_available())
+            if failure := self._start_failure():
+                raise StartError(failure)
+
+    def versions(self, model: str) -> list[Version]:
+        """As they are now, highest first; those long gone included."""
+        with self._changed:
+            known = self._models.get(model)
+            return [replace(version) for version in known.highest_first()] if known else []
+
+    def described(self, address: Address) -> list[Version]:
+        """Those that a question for the status is about.
+
+        Raises StatusError: NOT_FOUND where there are none.
+        """
+        versions = [v for v in self.versions(address.model) if address.version in (None, v.number)]
+        if not versions:
+            which = "any versions" if address.version is None else f"version {address.version}"
+            raise StatusError(Code.NOT_FOUND, f"Could not find {which} of model {address.model}")
+        return versions
+
+    def knows(self, model: str) -> bool:
+        return model in self._models
+
+    def _start_failure(self) -> str | None:
+        failed = {name: model.failed for name, model in self._models.items() if model.failed}
+        return "; ".join(f"{name} did not become available: {error}" for name, error in failed.items()) or None
+
+    def _all_available(self) -> bool:
+        return all(name in self._models and self._models[name].available for name in self._config)
+
+    # The keeper's own thread
+
+    def _keep(self) -> None:
+        while True:
+            now = time.monotonic()
+            self._reread_config(now)
+            self._scan(now)
+            with self._changed:
+                self._act(now)
+                self._changed.wait(_TICK_S)
+
+    def _reread_config(self, now: float) -> None:
+        every = self._habits.reread_config_every_s
+        if every <= 0 or now < self._next_reread:
+            return
+        self._next_reread = now + every
+        try:
+            config = self._read_models()
+            if config != self._config:
+                self._apply(config)
+        except ConfigError as error:
+            log.error("The configuration stays as it was: %s", error)
+
+    def _apply(self, config: Models) -> None:
+        self._check_labels(config)
+        with self._changed:
+            for name in self._models.keys() - config.keys():
+                self._models[name].want(())
+            self._config = config
+            self._catalogue.labels = {name: model.labels for name, model in config.items()}
+            self._next_scan = 0.0
+
+    def _check_labels(self, config: Models) -> None:
+        for name, model in config.items():
+            present = self._catalogue.labels.get(name, {})
+            for label, version in model.labels.items():
+                fresh = self._habits.label_unavailable_versions and label not in present
+                if present.get(label) != version and not fresh and not self._catalogue.has(name, version):
+                    raise ConfigError(
+                        f"Request to assign label {label} to version {version} of model {name}, which is not"
+                        " currently available for inference"
+                    )
+
+    def _scan(self, now: float) -> None:
+        every = self._habits.scan_every_s
+        if every < 0 or now < self._next_scan:
+            return
+        self._next_scan = now + every if every else float("inf")
+        for model in list(self._config.values()):
+            folders = version_folders(model.base_path)
+            self._complain(model, folders)
+            if folders is None:
+                continue
+            with self._changed:
+                known = self._models.setdefault(model.name, ModelVersions(self._habits.retries))
+                known.want(model.policy.choose(folders))
+                self._folders.update({(model.name, number): path for number, path in folders.items()})
+
+    def _complain(self, model: ModelConfig, folders: Mapping[int, Path] | None) -> None:
+        """Once, until something changes: this is looked at every second."""
+        missing = "base path" if folders is None else "versions under" if not folders else None
+        if missing and self._complaints.get(model.name) != missing:
+            log.warning("Could not find %s %s for model %s", missing, model.base_path, model.name)
+        self._complaints[model.name] = missing
+
+    def _act(self, now: float) -> None:
+        for name, model in self._models.items():
+            while version := model.next_unload():
+                version.state = State.UNLOADING
+                self._spawn(self._unload_one, name, version, self._catalogue.remove(name, version.number))
+            while self._loading < self._habits.loads_at_once and (version := model.next_load(now)):
+                version.state, version.attempting = State.LOADING, True
+                self._loading += 1
+                self._spawn(self._load_one, name, version, self._folders[name, version.number])
+
+    # Threads of their own: a load takes seconds, an unload waits for the requests that are inside
+
+    def _spawn(self, work: Callable[..., None], *arguments: object) -> None:
+        threading.Thread(target=work, args=arguments, daemon=True).start()
+
+    def _load_one(self, name: str, version: Version, folder: Path) -> None:
+        outcome: Servable | StatusError = StatusError(Code.INTERNAL, "the load broke off")
+        try:
+            outcome = self._load(folder)
+        except StatusError as error:
+            outcome = error
+        except OSError as error:
+            outcome = StatusError(Code.UNKNOWN, str(error))
+        finally:
+            self._settle(name, version, outcome)
+
+    def _settle(self, name: str, version: Version, outcome: Servable | StatusError) -> None:
+        with self._changed:
+            self._loading -= 1
+            if isinstance(outcome, StatusError):
+                self._models[name].load_failed(version, outcome, time.monotonic())
+                log.error("Loading %s version %d failed: %s", name, version.number, outcome)
+            else:
+                self._catalogue.add(name, version.number, outcome)
+                version.state, version.attempting, version.error = State.AVAILABLE, False, None
+                log.info("Successfully loaded servable version {name: %s version: %d}", name, version.number)
+            self._changed.notify_all()
+
+    def _unload_one(self, name: str, version: Version, servable: Servable) -> None:
+        servable.close()
+        with self._changed:
+            version.state = State.END
+            self._changed.notify_all()
+        log.info("Unloaded servable version {name: %s version: %d}", name, version.number)
+
+
+def version_folders(base_path: Path) -> dict[int, Path] | None:
+    """Version -> its folder: those named by a number, `0001` is 1. None where `base_path` cannot be read."""
+    try:
+        entries = [entry for entry in base_path.iterdir() if entry.is_dir()]
+    except OSError:
+        return None
+    numbered = {int(entry.name): entry for entry in sorted(entries) if _is_number(entry.name)}
+    return {number: folder for number, folder in numbered.items() if number <= _LARGEST_VERSION}
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and len(name) < 20

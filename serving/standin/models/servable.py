@@ -1,0 +1,102 @@
+"""One loaded version of a model: its signatures, and runs of them."""
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from protocol.tensorflow_serving_pb2 import ConfigProto, MetaGraphDef, RunOptions
+from serving.standin.tensors.dtypes import Tensor
+from serving.standin.errors import StatusError
+from serving.standin.tensors.signatures import Signature, read_signature_def_map, read_signatures
+from serving.standin.engine.tensorflow_c import Library, Session
+from serving.standin.engine.fair_semaphore import Turns
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+def run_options(timeout_ms: int) -> bytes:
+    """A serialized RunOptions; 0 and less: no limit."""
+    return RunOptions(timeout_in_ms=max(0, timeout_ms)).SerializeToString()
+
+
+class Runtime:
+    """TensorFlow with the settings that all models share."""
+
+    def __init__(
+        self, library: Library, *, intra_op_threads: int, inter_op_threads: int, timeout_ms: int, most_runs: int
+    ) -> None:
+        """Runs beyond `most_runs` wait for their turn: side by side all of them would take longer."""
+        self._library = library
+        self._config = ConfigProto(
+            intra_op_parallelism_threads=intra_op_threads, inter_op_parallelism_threads=inter_op_threads
+        ).SerializeToString()
+        self._run_options = run_options(timeout_ms)
+        self._turns = Turns(most_runs)
+
+    def load(self, export: Path, tags: Sequence[str]) -> "Servable":
+        """Raises StatusError: TensorFlow cannot load what is there."""
+        return Servable(Session(self._library, export, tags, self._config), self._run_options, self._turns)
+
+
+class Servable:
+    """Safe to run from several threads; closed once it is retired and the last run is over."""
+
+    def __init__(self, session: Session, run_options: bytes, turns: Turns) -> None:
+        self._session = session
+        self._run_options = run_options
+        self._turns = turns
+        self._users = 0
+        self._unused = threading.Condition()
+        graph = MetaGraphDef.FromString(session.meta_graph)
+        self.signatures: Mapping[str, Signature] = read_signatures(graph)
+        self.signature_def_map = read_signature_def_map(graph)
+        """The same as the message that GetModelMetadata answers with."""
+
+    def signature(self, name: str) -> Signature:
+        """Raises StatusError: INVALID_ARGUMENT, as REST words it."""
+        found = self.signatures.get(name or DEFAULT_SIGNATURE)
+        if found is None:
+            raise StatusError.invalid(
+                f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def'
+            )
+        return found
+
+    def run(
+        self,
+        signature: Signature,
+        feeds: Mapping[str, Tensor],
+        fetch: Sequence[str] | None = None,
+        *,
+        timeout_ms: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Outputs by alias: those of `fetch`, all without it.
+
+        timeout_ms: 0 is no limit; None the one for all runs.
+
+        Raises StatusError: what the graph had to object; DEADLINE_EXCEEDED beyond the time allowed.
+        """
+        aliases = list(signature.outputs) if fetch is None else fetch
+        by_tensor = {signature.inputs[alias].name: tensor for alias, tensor in feeds.items()}
+        names = [signature.outputs[alias].name for alias in aliases]
+        options = self._run_options if timeout_ms is None else run_options(timeout_ms)
+        with self._turns:
+            results = self._session.run(by_tensor, names, options)
+        return dict(zip(aliases, results, strict=True))
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        with self._unused:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._unused:
+                self._users -= 1
+                self._unused.notify_all()
+
+    def close(self) -> None:
+        """Waits for the runs that are under way. Nobody may start another."""
+        with self._unused:
+            self._unused.wait_for(lambda: not self._users)
+        self._session.close()
