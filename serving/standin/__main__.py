@@ -14,11 +14,11 @@ from serving.standin.engine.tensorflow_c import Library
 from serving.standin.flags import NOT_IMPLEMENTED, FlagError, Flags, channel_arguments, parse_flags, usage
 from serving.standin.grpc.methods import GrpcApi
 from serving.standin.grpc.server import GrpcServer
-from serving.standin.http.routes import Rest
+from serving.standin.http.routes import RestApi
 from serving.standin.http.server import HttpServer, bind
-from serving.standin.models.catalog import Catalogue
+from serving.standin.models.catalog import Catalog
 from serving.standin.models.config import ConfigError, read_metrics_path, read_models
-from serving.standin.models.manager import Habits, Keeper, StartError
+from serving.standin.models.manager import ManagerOptions, StartError, VersionManager
 from serving.standin.models.servable import Runtime, Servable
 from serving.standin.models.version_policy import Retries
 from serving.standin.models.warmup import warm_up
@@ -71,24 +71,24 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 async def _serve(flags: Flags, listener: socket.socket) -> None:
-    loop, told_to_stop = asyncio.get_running_loop(), asyncio.Event()
+    loop, stop_requested = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told_to_stop.set)
-    metrics, catalogue = Metrics(), Catalogue()
-    keeper = _keeper(flags, catalogue, metrics)
-    rest = Rest(
-        keeper,
-        catalogue,
+        loop.add_signal_handler(number, stop_requested.set)
+    metrics, catalog = Metrics(), Catalog()
+    manager = _manager(flags, catalog, metrics)
+    rest = RestApi(
+        manager,
+        catalog,
         metrics,
         workers=flags.rest_api_num_threads or 4 * _cpus(),
         cors=flags.rest_api_enable_cors_support,
         metrics_path=read_metrics_path(flags),
     )
-    api = GrpcApi(keeper, catalogue, metrics, as_content=flags.enable_serialization_as_tensor_content)
+    api = GrpcApi(manager, catalog, metrics, as_content=flags.enable_serialization_as_tensor_content)
     server, grpc_server = HttpServer(rest.answer), _grpc_server(flags, api)
-    keeper.start()
-    stop = asyncio.create_task(told_to_stop.wait())
-    ready = asyncio.create_task(asyncio.to_thread(keeper.wait_until_serving))
+    manager.start()
+    stop = asyncio.create_task(stop_requested.wait())
+    ready = asyncio.create_task(asyncio.to_thread(manager.wait_until_serving))
     await asyncio.wait({stop, ready}, return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
         ready.result()
@@ -117,8 +117,8 @@ def _grpc_addresses(flags: Flags) -> list[str]:
     return port + ([f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else [])
 
 
-def _keeper(flags: Flags, catalogue: Catalogue, metrics: Metrics) -> Keeper:
-    habits = Habits(
+def _manager(flags: Flags, catalog: Catalog, metrics: Metrics) -> VersionManager:
+    options = ManagerOptions(
         scan_every_s=flags.file_system_poll_wait_seconds,
         reread_config_every_s=flags.model_config_file_poll_wait_seconds,
         retries=Retries(flags.max_num_load_retries, flags.load_retry_interval_micros / 1e6),
@@ -126,7 +126,7 @@ def _keeper(flags: Flags, catalogue: Catalogue, metrics: Metrics) -> Keeper:
         label_unavailable_versions=flags.allow_version_labels_for_unavailable_models,
     )
     load = partial(_load, flags, _runtime(flags), metrics)
-    return Keeper(catalogue, load, partial(read_models, flags), habits)
+    return VersionManager(catalog, load, partial(read_models, flags), options)
 
 
 def _runtime(flags: Flags) -> Runtime:
@@ -137,7 +137,7 @@ def _runtime(flags: Flags) -> Runtime:
         intra_op_threads=flags.tensorflow_intra_op_parallelism or threads,
         inter_op_threads=inter_op_threads,
         timeout_ms=flags.rest_api_timeout_in_ms,
-        most_runs=inter_op_threads or max(2, _cpus()),
+        max_runs=inter_op_threads or max(2, _cpus()),
     )
 
 

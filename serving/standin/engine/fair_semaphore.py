@@ -4,7 +4,7 @@ import threading
 from collections import deque
 
 
-class Turns:
+class FairSemaphore:
     """To be entered with `with`. `threading.Semaphore` lets a newcomer in before those who wait; this does not."""
 
     def __init__(self, most: int) -> None:

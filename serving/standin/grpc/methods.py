@@ -28,14 +28,14 @@ from protocol.tensorflow_serving_pb2 import (
     TensorProto,
 )
 from serving.standin.errors import Code, StatusError
-from serving.standin.json import classification as results
-from serving.standin.json.examples import read_input
-from serving.standin.models.catalog import Address, Catalogue
-from serving.standin.models.manager import Keeper
+from serving.standin.models.catalog import Catalog, ModelAddress
+from serving.standin.models.manager import VersionManager
 from serving.standin.models.servable import DEFAULT_SIGNATURE, Servable
 from serving.standin.models.version_policy import State, Version
 from serving.standin.monitoring import Metrics
+from serving.standin.tensors import classification
 from serving.standin.tensors.dtypes import STRING, Tensor
+from serving.standin.tensors.examples import read_input
 from serving.standin.tensors.signatures import Signature
 from serving.standin.tensors.tensor_proto import read_tensor, write_tensor
 
@@ -53,17 +53,17 @@ _SIGNATURE_DEF_MAP = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 class GrpcApi:
     """Called from any thread."""
 
-    def __init__(self, keeper: Keeper, catalogue: Catalogue, metrics: Metrics, *, as_content: bool) -> None:
+    def __init__(self, manager: VersionManager, catalog: Catalog, metrics: Metrics, *, as_content: bool) -> None:
         """`as_content`: numbers of answers in one piece, --enable_serialization_as_tensor_content."""
-        self._keeper = keeper
-        self._catalogue = catalogue
+        self._manager = manager
+        self._catalog = catalog
         self._metrics = metrics
         self._as_content = as_content
 
     def predict(self, request: PredictRequest, timeout_ms: int) -> PredictResponse:
         """`timeout_ms` 0: no limit."""
         address, name = _model_spec(request)
-        with self._counted(address.model, "Predict"), self._catalogue.lease(address) as (version, servable):
+        with self._counted(address.model, "Predict"), self._catalog.lease(address) as (version, servable):
             signature = _signature(servable, name)
             feeds, wanted = _feeds(request, signature), _wanted(request, signature)
             with self._metrics.runtime(address.model, "Predict"):
@@ -83,15 +83,15 @@ class GrpcApi:
 
     def _on_examples(
         self, method: str, request: ClassificationRequest | RegressionRequest, timeout_ms: int
-    ) -> tuple[results.Outputs, int, ModelSpec]:
+    ) -> tuple[classification.Outputs, int, ModelSpec]:
         """Outputs, number of examples, and what answered."""
         address, name = _model_spec(request)
         api, examples = method.capitalize(), read_input(request.input)
-        with self._counted(address.model, api), self._catalogue.lease(address) as (version, servable):
+        with self._counted(address.model, api), self._catalog.lease(address) as (version, servable):
             signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
             if signature is None:
                 raise StatusError(Code.FAILED_PRECONDITION, f"No signature was found with the name: {name}")
-            aliases = results.wanted_outputs(method, signature)
+            aliases = classification.wanted_outputs(method, signature)
             if not examples:
                 raise StatusError.invalid("Input is empty.")
             feeds = {"inputs": Tensor(STRING, (len(examples),), examples)}
@@ -106,32 +106,32 @@ class GrpcApi:
         for field in request.metadata_field:
             if field != _SIGNATURE_DEF:
                 raise StatusError.invalid(f"Metadata field {field} is not supported")
-        with self._catalogue.lease(address) as (version, servable):
+        with self._catalog.lease(address) as (version, servable):
             packed = Any(type_url=_SIGNATURE_DEF_MAP, value=servable.signature_def_map.SerializeToString())
         spec = ModelSpec(name=address.model, version=Int64Value(value=version))
         return GetModelMetadataResponse(model_spec=spec, metadata={_SIGNATURE_DEF: packed})
 
     def status(self, request: GetModelStatusRequest, _: int) -> GetModelStatusResponse:
         address, _name = _model_spec(request)
-        versions = self._keeper.described(address)
+        versions = self._manager.described(address)
         return GetModelStatusResponse(model_version_status=[_version_status(version) for version in versions])
 
     @contextmanager
     def _counted(self, model: str, api: str) -> Iterator[None]:
-        with self._metrics.request(model if self._keeper.knows(model) else "unknown", api, "GRPC"):
+        with self._metrics.request(model if self._manager.knows(model) else "unknown", api, "GRPC"):
             yield
 
 
 Request = PredictRequest | ClassificationRequest | RegressionRequest | GetModelMetadataRequest | GetModelStatusRequest
 
 
-def _model_spec(request: Request) -> tuple[Address, str]:
+def _model_spec(request: Request) -> tuple[ModelAddress, str]:
     """The model asked for and the signature; empty where none is named."""
     if not request.HasField("model_spec"):
         raise StatusError.invalid("Missing ModelSpec")
     spec = request.model_spec
     version = spec.version.value if spec.HasField("version") else None
-    return Address(spec.name, version, spec.version_label or None), spec.signature_name
+    return ModelAddress(spec.name, version, spec.version_label or None), spec.signature_name
 
 
 def _signature(servable: Servable, name: str) -> Signature:
@@ -189,8 +189,8 @@ def _answered_by(model: str, version: int, signature: str) -> ModelSpec:
     return ModelSpec(name=model, version=Int64Value(value=version), signature_name=signature or DEFAULT_SIGNATURE)
 
 
-def _classifications(outputs: results.Outputs, count: int) -> ClassificationResult:
-    found = results.classes(outputs, count)
+def _classifications(outputs: classification.Outputs, count: int) -> ClassificationResult:
+    found = classification.classes(outputs, count)
     labels = [b""] * (found.width * count) if found.labels is None else found.labels
     scores = [0.0] * (found.width * count) if found.scores is None else found.scores.tolist()
     classes = [Class(label=label, score=score) for label, score in zip(labels, scores, strict=True)]
@@ -198,8 +198,8 @@ def _classifications(outputs: results.Outputs, count: int) -> ClassificationResu
     return ClassificationResult(classifications=[Classifications(classes=row) for row in rows])
 
 
-def _regressions(outputs: results.Outputs, count: int) -> RegressionResult:
-    values = results.regressions(outputs, count).tolist()
+def _regressions(outputs: classification.Outputs, count: int) -> RegressionResult:
+    values = classification.regressions(outputs, count).tolist()
     return RegressionResult(regressions=[Regression(value=value) for value in values])
 
 

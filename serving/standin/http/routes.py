@@ -11,11 +11,11 @@ from serving.standin.errors import Code, StatusError
 from serving.standin.http import predictions
 from serving.standin.http.message import METHODS, Request, Response, html_error
 from serving.standin.http.server import Reply
-from serving.standin.http.urls import Question, Target, VersionRangeError, parse_question, parse_target
+from serving.standin.http.urls import ApiCall, Target, VersionRangeError, parse_call, parse_target
 from serving.standin.json.status import write_metadata, write_status
 from serving.standin.json.text import error_body
-from serving.standin.models.catalog import Address, Catalogue
-from serving.standin.models.manager import Keeper
+from serving.standin.models.catalog import Catalog, ModelAddress
+from serving.standin.models.manager import VersionManager
 from serving.standin.monitoring import Metrics
 
 log = logging.getLogger(__name__)
@@ -28,21 +28,21 @@ _CORS = {
 _NO_BODY_TYPE = "text/html; charset=ISO-8859-1"
 
 
-class Rest:
+class RestApi:
     """Status, metadata and metrics are answered in the event loop, so that they are when all workers are busy."""
 
     def __init__(
         self,
-        keeper: Keeper,
-        catalogue: Catalogue,
+        manager: VersionManager,
+        catalog: Catalog,
         metrics: Metrics,
         *,
         workers: int,
         cors: bool,
         metrics_path: str | None,
     ) -> None:
-        self._keeper = keeper
-        self._catalogue = catalogue
+        self._manager = manager
+        self._catalog = catalog
         self._metrics = metrics
         self._workers = ThreadPoolExecutor(workers, thread_name_prefix="rest")
         self._headers: Mapping[str, str] = _CORS if cors else {}
@@ -69,7 +69,7 @@ class Rest:
         elif request.method == "OPTIONS":
             reply(self._preflight(request))
         else:
-            self._answer_question(request, target.matched, reply)
+            self._answer_call(request, target.matched, reply)
 
     def _render_metrics(self, target: Target) -> Response:
         if target.rest:
@@ -82,22 +82,22 @@ class Rest:
         allowed = "http://" in origin or "https://" in origin
         return self._response(200 if allowed else 400, content_type=_NO_BODY_TYPE)
 
-    def _answer_question(self, request: Request, path: str, reply: Reply) -> None:
+    def _answer_call(self, request: Request, path: str, reply: Reply) -> None:
         try:
-            question = parse_question(request.method, path)
+            call = parse_call(request.method, path)
         except StatusError as error:
             reply(self._failure(error))
         except VersionRangeError:
             reply(self._response(400))
         else:
-            self._work_on(question, request, reply)
+            self._work_on(call, request, reply)
 
-    def _work_on(self, question: Question, request: Request, reply: Reply) -> None:
-        if question.what in ("status", "metadata"):
-            reply(self._counted(question, partial(self._describe, question.what, question.address)))
+    def _work_on(self, call: ApiCall, request: Request, reply: Reply) -> None:
+        if call.verb in ("status", "metadata"):
+            reply(self._counted(call, partial(self._describe, call.verb, call.address)))
             return
         loop = asyncio.get_running_loop()
-        work = self._workers.submit(self._counted, question, partial(self._predict, question, request))
+        work = self._workers.submit(self._counted, call, partial(self._predict, call, request))
         work.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finish, done, reply))
 
     def _finish(self, done: Future[Response], reply: Reply) -> None:
@@ -108,11 +108,11 @@ class Rest:
         else:
             reply(done.result())
 
-    def _counted(self, question: Question, work: Callable[[], bytes]) -> Response:
+    def _counted(self, call: ApiCall, work: Callable[[], bytes]) -> Response:
         """The answer, counted and timed. Names of models that are not ours share a label: they could be any."""
-        model = question.address.model
-        model = model if self._keeper.knows(model) else "unknown"
-        api = "" if question.what in ("status", "metadata") else question.what
+        model = call.address.model
+        model = model if self._manager.knows(model) else "unknown"
+        api = "" if call.verb in ("status", "metadata") else call.verb
         try:
             with self._metrics.request(model, api, "REST"):
                 body = work()
@@ -120,15 +120,15 @@ class Rest:
         except StatusError as error:
             return self._failure(error)
 
-    def _predict(self, question: Question, request: Request) -> bytes:
+    def _predict(self, call: ApiCall, request: Request) -> bytes:
         body = predictions.unpack(request.body, request.headers.get("content-encoding", ""))
-        return predictions.answer(question, body, self._catalogue, self._metrics)
+        return predictions.answer(call, body, self._catalog, self._metrics)
 
-    def _describe(self, what: str, address: Address) -> bytes:
-        if what == "metadata":
-            with self._catalogue.lease(address) as (version, servable):
+    def _describe(self, verb: str, address: ModelAddress) -> bytes:
+        if verb == "metadata":
+            with self._catalog.lease(address) as (version, servable):
                 return write_metadata(address.model, version, servable.signatures)
-        return write_status(self._keeper.described(address))
+        return write_status(self._manager.described(address))
 
     def _failure(self, error: StatusError) -> Response:
         return self._response(error.code.http_status, error_body(error.message))

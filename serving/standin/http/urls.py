@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from serving.standin.errors import StatusError
-from serving.standin.models.catalog import Address
+from serving.standin.models.catalog import ModelAddress
 
 _MODEL = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _PREDICTION = re.compile(
-    rf"/v1/models/(?P<model>[^/:]+){_MODEL}:(?P<what>classify|regress|predict)", re.IGNORECASE | re.ASCII
+    rf"/v1/models/(?P<model>[^/:]+){_MODEL}:(?P<verb>classify|regress|predict)", re.IGNORECASE | re.ASCII
 )
-_STATUS = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_MODEL}(?:/(?P<what>metadata))?", re.IGNORECASE | re.ASCII)
+_STATUS = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_MODEL}(?:/(?P<verb>metadata))?", re.IGNORECASE | re.ASCII)
 _GRAMMARS = {"POST": _PREDICTION, "GET": _STATUS}
 _LARGEST_VERSION = (1 << 63) - 1
 
@@ -49,10 +49,10 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Question:
-    what: str
+class ApiCall:
+    verb: str
     """predict, classify, regress, status or metadata."""
-    address: Address
+    address: ModelAddress
 
 
 def parse_target(text: str) -> Target | None:
@@ -63,7 +63,7 @@ def parse_target(text: str) -> Target | None:
     return Target(match["path"], match["rest"], match["scheme"] is not None)
 
 
-def parse_question(method: str, path: str) -> Question:
+def parse_call(method: str, path: str) -> ApiCall:
     """What a path under /v1/ asks for.
 
     Raises:
@@ -72,13 +72,13 @@ def parse_question(method: str, path: str) -> Question:
     """
     match = _GRAMMARS[method].fullmatch(path) if method in _GRAMMARS else None
     version = _version(match["version"]) if match and match["version"] else None
-    if match is None or (method == "POST" and not match["what"].islower()):
+    if match is None or (method == "POST" and not match["verb"].islower()):
         raise StatusError.invalid(f"Malformed request: {method} {path}")
     if match["model"] is None:
         raise StatusError.invalid("Missing model name in request.")
-    what = match["what"] or "status"
+    verb = match["verb"] or "status"
     label = _decoded(match["label"]) if match["label"] else None
-    return Question(what if what.islower() else "status", Address(_decoded(match["model"]), version, label))
+    return ApiCall(verb if verb.islower() else "status", ModelAddress(_decoded(match["model"]), version, label))
 
 
 def _version(digits: str) -> int:

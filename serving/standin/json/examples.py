@@ -1,8 +1,8 @@
-"""A classify or regress request, JSON or message -> serialized tf.Examples (spec section 6)."""
+"""The JSON of a classify or regress request to serialized tf.Examples."""
 
 from typing import Any
 
-from protocol.tensorflow_serving_pb2 import BytesList, Example, Feature, Features, FloatList, Input, Int64List
+from protocol.tensorflow_serving_pb2 import BytesList, Example, Feature, Features, FloatList, Int64List
 from serving.standin.errors import StatusError
 from serving.standin.json.base64 import decode_base64
 from serving.standin.json.parser import Json, members
@@ -21,12 +21,6 @@ def read_examples(document: dict[str, Json]) -> list[bytes]:
     if not examples:
         raise _format_error(document, "'examples' value is an empty array")
     return [context + _example(example) for example in examples]
-
-
-def read_input(message: Input) -> list[bytes]:
-    """The same of a tensorflow.serving.Input."""
-    shared = message.example_list_with_context
-    return [shared.context + example for example in shared.examples] or list(message.example_list.examples)
 
 
 def _format_error(document: dict[str, Json], what: str) -> StatusError:

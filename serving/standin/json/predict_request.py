@@ -9,7 +9,7 @@ from serving.standin.errors import StatusError
 from serving.standin.json.parser import Json, members, parse
 from serving.standin.json.text import debug_text
 from serving.standin.json.values import Leaves, Shape, is_base64, pack, read_leaves
-from serving.standin.tensors.dtypes import DataType, Tensor
+from serving.standin.tensors.dtypes import DType, Tensor
 from serving.standin.tensors.signatures import TensorInfo
 
 Inputs = Mapping[str, TensorInfo]
@@ -97,7 +97,7 @@ def _named(value: dict[str, Json], name: str) -> Json:
     return value[name]
 
 
-def _read_tensor(value: Json, dtype: DataType) -> Tensor:
+def _read_tensor(value: Json, dtype: DType) -> Tensor:
     leaves, shape = read_leaves(value, dtype)
     return Tensor(dtype, shape, pack(leaves, dtype))
 
@@ -127,7 +127,7 @@ def _read_plain_rows(instances: list[Json], name: str, info: TensorInfo) -> dict
         return {name: _read_item_by_item(instances, info.dtype)}
 
 
-def _read_item_by_item(instances: list[Json], dtype: DataType) -> Tensor:
+def _read_item_by_item(instances: list[Json], dtype: DType) -> Tensor:
     rows = _Rows(dtype)
     for at, item in enumerate(instances):
         if _names_inputs(item):
@@ -169,7 +169,7 @@ def _add_named(rows: "dict[str, _Rows]", item: dict[str, Json], at: int) -> None
 class _Rows:
     """The values of one input, instance after instance, all of the shape of the first."""
 
-    dtype: DataType
+    dtype: DType
     leaves: Leaves = field(default_factory=list)
     first: tuple[int, Shape] | None = None
 

@@ -14,7 +14,7 @@ from serving.standin.errors import Code, StatusError
 from serving.standin.json.base64 import decode_base64
 from serving.standin.json.parser import Json
 from serving.standin.json.text import debug_text
-from serving.standin.tensors.dtypes import DataType, Flat
+from serving.standin.tensors.dtypes import DType, Flat
 
 Shape = tuple[int, ...]
 Leaves = list[Any]
@@ -39,7 +39,7 @@ _OTHERS: dict[str, frozenset[type]] = {
 }
 
 
-def read_leaves(value: Json, dtype: DataType) -> tuple[Leaves, Shape]:
+def read_leaves(value: Json, dtype: DType) -> tuple[Leaves, Shape]:
     """What `value` holds and in which shape.
 
     Raises StatusError: INVALID_ARGUMENT or, for types that JSON cannot express, UNIMPLEMENTED.
@@ -51,7 +51,7 @@ def read_leaves(value: Json, dtype: DataType) -> tuple[Leaves, Shape]:
     return [_converted(leaf, dtype) for leaf in leaves] if dtype.text == "string" else leaves, shape
 
 
-def pack(leaves: Leaves, dtype: DataType) -> Flat:
+def pack(leaves: Leaves, dtype: DType) -> Flat:
     if dtype.text == "string":
         return cast("list[bytes]", leaves)
     if dtype.numpy is None:
@@ -89,7 +89,7 @@ def _flatten(value: Json, shape: Shape) -> Leaves | None:
     return None if list in set(map(type, level)) else level
 
 
-def _all_fit(leaves: Leaves, dtype: DataType) -> bool:
+def _all_fit(leaves: Leaves, dtype: DType) -> bool:
     """Without a line of Python per number."""
     kinds = set(map(type, leaves))
     if dtype.text in _INTEGERS and kinds == {int}:
@@ -102,7 +102,7 @@ def _is_string(leaf: Json) -> bool:
     return isinstance(leaf, str) or is_base64(leaf)
 
 
-def _walk(value: Json, shape: Shape, dtype: DataType) -> Leaves:
+def _walk(value: Json, shape: Shape, dtype: DType) -> Leaves:
     """The same one element at a time and depth first, so that the first fault is the one reported."""
     leaves: Leaves = []
     pending = [(value, 0)]
@@ -130,7 +130,7 @@ def _check_list(item: list[Json], level: int, shape: Shape) -> None:
         )
 
 
-def _converted(leaf: Json, dtype: DataType) -> Any:
+def _converted(leaf: Json, dtype: DType) -> Any:
     if isinstance(leaf, dict):
         return _decoded(leaf) if dtype.text == "string" else _fail_type(leaf, dtype)
     if dtype.numpy is None and dtype.text != "string":
@@ -146,7 +146,7 @@ def _decoded(leaf: dict[str, Json]) -> bytes:
     return decode_base64(cast("str", leaf["b64"]))
 
 
-def _fail_type(leaf: Json, dtype: DataType) -> NoReturn:
+def _fail_type(leaf: Json, dtype: DType) -> NoReturn:
     raise StatusError.invalid(
         f"JSON Value: {debug_text(leaf)} Type: {json_type(leaf)} is not of expected type: {dtype.text}"
     )

@@ -13,7 +13,7 @@ from serving.standin.models.servable import Servable
 
 
 @dataclass(frozen=True)
-class Address:
+class ModelAddress:
     """The model a request names, with at most one of version and label."""
 
     model: str
@@ -21,7 +21,7 @@ class Address:
     label: str | None = None
 
 
-class Catalogue:
+class Catalog:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loaded: dict[str, dict[int, Servable]] = {}
@@ -41,7 +41,7 @@ class Catalogue:
         return version in self._loaded.get(model, {})
 
     @contextmanager
-    def lease(self, address: Address) -> Iterator[tuple[int, Servable]]:
+    def lease(self, address: ModelAddress) -> Iterator[tuple[int, Servable]]:
         """The version meant and its number, kept from being closed meanwhile.
 
         Raises StatusError: NOT_FOUND; INVALID_ARGUMENT for an unknown label.
@@ -52,7 +52,7 @@ class Catalogue:
                 use.enter_context(servable.in_use())
             yield number, servable
 
-    def _find(self, address: Address) -> tuple[int, Servable]:
+    def _find(self, address: ModelAddress) -> tuple[int, Servable]:
         number = self._number(address)
         loaded = self._loaded.get(address.model, {})
         if number is None and loaded:
@@ -62,7 +62,7 @@ class Catalogue:
             raise StatusError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
         return number, loaded[number]
 
-    def _number(self, address: Address) -> int | None:
+    def _number(self, address: ModelAddress) -> int | None:
         if address.label is None:
             return address.version
         try:

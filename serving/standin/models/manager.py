@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serving.standin.models.catalog import Address, Catalogue
+from serving.standin.models.catalog import ModelAddress, Catalog
 from serving.standin.errors import Code, StatusError
 from serving.standin.models.config import ConfigError, ModelConfig
 from serving.standin.models.servable import Servable
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 _LARGEST_VERSION = (1 << 63) - 1
 _TICK_S = 0.1
-"""Scans and retries become due unannounced; everything else wakes the keeper at once."""
+"""Scans and retries become due unannounced; everything else wakes the manager at once."""
 
 Models = Mapping[str, ModelConfig]
 
@@ -31,7 +31,7 @@ class StartError(Exception):
 
 
 @dataclass(frozen=True)
-class Habits:
+class ManagerOptions:
     """How often to look and how hard to try."""
 
     scan_every_s: float
@@ -43,19 +43,19 @@ class Habits:
     label_unavailable_versions: bool
 
 
-class Keeper:
+class VersionManager:
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalog: Catalog,
         load: Callable[[Path], Servable],
         read_models: Callable[[], Models],
-        habits: Habits,
+        options: ManagerOptions,
     ) -> None:
         """Raises ConfigError: `read_models` does, or a label is given to a version not yet available."""
-        self._catalogue = catalogue
+        self._catalog = catalog
         self._load = load
         self._read_models = read_models
-        self._habits = habits
+        self._options = options
         self._changed = threading.Condition()
         self._config: Models = {}
         self._models: dict[str, ModelVersions] = {}
@@ -66,8 +66,8 @@ class Keeper:
         self._apply(read_models())
 
     def start(self) -> None:
-        self._next_reread = time.monotonic() + self._habits.reread_config_every_s
-        threading.Thread(target=self._keep, name="keeper", daemon=True).start()
+        self._next_reread = time.monotonic() + self._options.reread_config_every_s
+        threading.Thread(target=self._keep, name="manager", daemon=True).start()
 
     def wait_until_serving(self) -> None:
         """Until every configured model has a version available, which may be for ever.
@@ -85,8 +85,8 @@ class Keeper:
             known = self._models.get(model)
             return [replace(version) for version in known.highest_first()] if known else []
 
-    def described(self, address: Address) -> list[Version]:
-        """Those that a question for the status is about.
+    def described(self, address: ModelAddress) -> list[Version]:
+        """Those that a call for the status is about.
 
         Raises StatusError: NOT_FOUND where there are none.
         """
@@ -106,7 +106,7 @@ class Keeper:
     def _all_available(self) -> bool:
         return all(name in self._models and self._models[name].available for name in self._config)
 
-    # The keeper's own thread
+    # The manager's own thread
 
     def _keep(self) -> None:
         while True:
@@ -118,7 +118,7 @@ class Keeper:
                 self._changed.wait(_TICK_S)
 
     def _reread_config(self, now: float) -> None:
-        every = self._habits.reread_config_every_s
+        every = self._options.reread_config_every_s
         if every <= 0 or now < self._next_reread:
             return
         self._next_reread = now + every
@@ -135,22 +135,22 @@ class Keeper:
             for name in self._models.keys() - config.keys():
                 self._models[name].want(())
             self._config = config
-            self._catalogue.labels = {name: model.labels for name, model in config.items()}
+            self._catalog.labels = {name: model.labels for name, model in config.items()}
             self._next_scan = 0.0
 
     def _check_labels(self, config: Models) -> None:
         for name, model in config.items():
-            present = self._catalogue.labels.get(name, {})
+            present = self._catalog.labels.get(name, {})
             for label, version in model.labels.items():
-                fresh = self._habits.label_unavailable_versions and label not in present
-                if present.get(label) != version and not fresh and not self._catalogue.has(name, version):
+                fresh = self._options.label_unavailable_versions and label not in present
+                if present.get(label) != version and not fresh and not self._catalog.has(name, version):
                     raise ConfigError(
                         f"Request to assign label {label} to version {version} of model {name}, which is not"
                         " currently available for inference"
                     )
 
     def _scan(self, now: float) -> None:
-        every = self._habits.scan_every_s
+        every = self._options.scan_every_s
         if every < 0 or now < self._next_scan:
             return
         self._next_scan = now + every if every else float("inf")
@@ -160,7 +160,7 @@ class Keeper:
             if folders is None:
                 continue
             with self._changed:
-                known = self._models.setdefault(model.name, ModelVersions(self._habits.retries))
+                known = self._models.setdefault(model.name, ModelVersions(self._options.retries))
                 known.want(model.policy.choose(folders))
                 self._folders.update({(model.name, number): path for number, path in folders.items()})
 
@@ -175,8 +175,8 @@ class Keeper:
         for name, model in self._models.items():
             while version := model.next_unload():
                 version.state = State.UNLOADING
-                self._spawn(self._unload_one, name, version, self._catalogue.remove(name, version.number))
-            while self._loading < self._habits.loads_at_once and (version := model.next_load(now)):
+                self._spawn(self._unload_one, name, version, self._catalog.remove(name, version.number))
+            while self._loading < self._options.loads_at_once and (version := model.next_load(now)):
                 version.state, version.attempting = State.LOADING, True
                 self._loading += 1
                 self._spawn(self._load_one, name, version, self._folders[name, version.number])
@@ -204,7 +204,7 @@ class Keeper:
                 self._models[name].load_failed(version, outcome, time.monotonic())
                 log.error("Loading %s version %d failed: %s", name, version.number, outcome)
             else:
-                self._catalogue.add(name, version.number, outcome)
+                self._catalog.add(name, version.number, outcome)
                 version.state, version.attempting, version.error = State.AVAILABLE, False, None
                 log.info("Successfully loaded servable version {name: %s version: %d}", name, version.number)
             self._changed.notify_all()

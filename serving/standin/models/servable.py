@@ -10,7 +10,7 @@ from serving.standin.tensors.dtypes import Tensor
 from serving.standin.errors import StatusError
 from serving.standin.tensors.signatures import Signature, read_signature_def_map, read_signatures
 from serving.standin.engine.tensorflow_c import Library, Session
-from serving.standin.engine.fair_semaphore import Turns
+from serving.standin.engine.fair_semaphore import FairSemaphore
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -24,28 +24,28 @@ class Runtime:
     """TensorFlow with the settings that all models share."""
 
     def __init__(
-        self, library: Library, *, intra_op_threads: int, inter_op_threads: int, timeout_ms: int, most_runs: int
+        self, library: Library, *, intra_op_threads: int, inter_op_threads: int, timeout_ms: int, max_runs: int
     ) -> None:
-        """Runs beyond `most_runs` wait for their turn: side by side all of them would take longer."""
+        """Runs beyond `max_runs` wait for their turn: side by side all of them would take longer."""
         self._library = library
         self._config = ConfigProto(
             intra_op_parallelism_threads=intra_op_threads, inter_op_parallelism_threads=inter_op_threads
         ).SerializeToString()
         self._run_options = run_options(timeout_ms)
-        self._turns = Turns(most_runs)
+        self._semaphore = FairSemaphore(max_runs)
 
     def load(self, export: Path, tags: Sequence[str]) -> "Servable":
         """Raises StatusError: TensorFlow cannot load what is there."""
-        return Servable(Session(self._library, export, tags, self._config), self._run_options, self._turns)
+        return Servable(Session(self._library, export, tags, self._config), self._run_options, self._semaphore)
 
 
 class Servable:
     """Safe to run from several threads; closed once it is retired and the last run is over."""
 
-    def __init__(self, session: Session, run_options: bytes, turns: Turns) -> None:
+    def __init__(self, session: Session, run_options: bytes, semaphore: FairSemaphore) -> None:
         self._session = session
         self._run_options = run_options
-        self._turns = turns
+        self._semaphore = semaphore
         self._users = 0
         self._unused = threading.Condition()
         graph = MetaGraphDef.FromString(session.meta_graph)
@@ -80,7 +80,7 @@ class Servable:
         by_tensor = {signature.inputs[alias].name: tensor for alias, tensor in feeds.items()}
         names = [signature.outputs[alias].name for alias in aliases]
         options = self._run_options if timeout_ms is None else run_options(timeout_ms)
-        with self._turns:
+        with self._semaphore:
             results = self._session.run(by_tensor, names, options)
         return dict(zip(aliases, results, strict=True))
 

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from protocol.tensorflow_serving_pb2 import ClassificationRequest, PredictionLog, PredictRequest, RegressionRequest
 from serving.standin.tensors.dtypes import STRING, Tensor
 from serving.standin.errors import Code, StatusError
-from serving.standin.json.examples import read_input
+from serving.standin.tensors.examples import read_input
 from serving.standin.models.servable import Servable
 from serving.standin.tensors.tensor_proto import read_tensor
 

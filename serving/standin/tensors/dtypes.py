@@ -13,7 +13,7 @@ Flat = NDArray[Any] | list[bytes]
 
 
 @dataclass(frozen=True)
-class DataType:
+class DType:
     number: messages.DataType
     proto_name: str
     """As in metadata: DT_FLOAT."""
@@ -52,24 +52,24 @@ _STORAGE = _NUMPY | {
 }
 
 
-def _known(proto_name: str, number: messages.DataType) -> DataType:
+def _known(proto_name: str, number: messages.DataType) -> DType:
     name = proto_name.removeprefix("DT_")
     numpy, storage = (np.dtype(table[name]) if name in table else None for table in (_NUMPY, _STORAGE))
-    return DataType(number, proto_name, name.lower(), numpy, storage)
+    return DType(number, proto_name, name.lower(), numpy, storage)
 
 
 _BY_NUMBER = {number: _known(name, number) for name, number in messages.DataType.items()}
 STRING = _BY_NUMBER[messages.DT_STRING]
 
 
-def data_type(number: int) -> DataType:
+def data_type(number: int) -> DType:
     known = _BY_NUMBER.get(cast("messages.DataType", number))
-    return known or DataType(cast("messages.DataType", number), f"DT_{number}", f"dtype {number}")
+    return known or DType(cast("messages.DataType", number), f"DT_{number}", f"dtype {number}")
 
 
 @dataclass(frozen=True)
 class Tensor:
-    dtype: DataType
+    dtype: DType
     shape: tuple[int, ...]
     values: Flat
-    """Empty also where the type has no plain numbers (see `DataType.storage`)."""
+    """Empty also where the type has no plain numbers (see `DType.storage`)."""

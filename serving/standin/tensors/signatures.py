@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from protocol import tensorflow_serving_pb2 as messages
-from serving.standin.tensors.dtypes import DataType, data_type
+from serving.standin.tensors.dtypes import DType, data_type
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Dimension:
 class TensorInfo:
     name: str
     """Of the tensor in the graph: `serving_default_x:0`."""
-    dtype: DataType
+    dtype: DType
     shape: tuple[Dimension, ...] | None
     """None where even the rank is unknown. Requests are not checked against it."""
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from protocol.tensorflow_serving_pb2 import PackedValues, TensorProto, TensorShapeProto
 from serving.standin.errors import Code, StatusError
-from serving.standin.tensors.dtypes import STRING, DataType, Tensor, data_type
+from serving.standin.tensors.dtypes import STRING, DType, Tensor, data_type
 
 if TYPE_CHECKING:
     from google.protobuf.internal.containers import RepeatedScalarFieldContainer
@@ -64,7 +64,7 @@ def _filled_strings(values: list[bytes], count: int) -> list[bytes]:
     return values + [values[-1] if values else b""] * (count - len(values))
 
 
-def _numbers(message: TensorProto, dtype: DataType, count: int) -> NDArray[Any]:
+def _numbers(message: TensorProto, dtype: DType, count: int) -> NDArray[Any]:
     storage = _storage(dtype)
     content = message.tensor_content
     if not content:
@@ -74,13 +74,13 @@ def _numbers(message: TensorProto, dtype: DataType, count: int) -> NDArray[Any]:
     return np.frombuffer(content, storage)
 
 
-def _storage(dtype: DataType) -> np.dtype[Any]:
+def _storage(dtype: DType) -> np.dtype[Any]:
     if dtype.storage is None:
         raise StatusError(Code.UNIMPLEMENTED, f"A tensor of type {dtype.text}")
     return dtype.storage
 
 
-def _values(message: TensorProto, dtype: DataType, storage: np.dtype[Any]) -> NDArray[Any]:
+def _values(message: TensorProto, dtype: DType, storage: np.dtype[Any]) -> NDArray[Any]:
     """Integers wrap, as in C++."""
     field = _field(message, dtype)
     if dtype.text in _ELEMENTS:
@@ -91,7 +91,7 @@ def _values(message: TensorProto, dtype: DataType, storage: np.dtype[Any]) -> ND
     return np.array(field, widest).astype(storage)
 
 
-def _field(message: TensorProto, dtype: DataType) -> "RepeatedScalarFieldContainer[Any]":
+def _field(message: TensorProto, dtype: DType) -> "RepeatedScalarFieldContainer[Any]":
     find = _VALUES.get(dtype.text)
     return find(message) if find else message.int_val
 

@@ -3,9 +3,7 @@ import zlib
 
 import pytest
 
-from serving.standin.errors import StatusError
 from serving.standin.http.predictions import unpack
-from serving.standin.json.base64 import decode_base64
 
 
 def test_a_body_is_unpacked_where_the_header_mentions_gzip() -> None:
@@ -34,17 +32,3 @@ def test_what_cannot_be_unpacked_counts_as_empty(body: bytes) -> None:
 def test_a_bomb_is_not_unpacked_beyond_the_size_it_announces() -> None:
     bomb = gzip.compress(bytes(50 << 20))
     assert unpack(bomb[:-4] + (3).to_bytes(4, "little"), "gzip") == b""
-
-
-@pytest.mark.parametrize(
-    ("text", "data"),
-    [("", b""), ("QUI=", b"AB"), ("QUI", b"AB"), ("Q U\nI=", b"AB"), ("QQ..", b"A"), ("QUJD", b"ABC"), ("QR==", b"A")],
-)
-def test_base64_is_read_as_absl_does(text: str, data: bytes) -> None:
-    assert decode_base64(text) == data
-
-
-@pytest.mark.parametrize("text", ["A", "QUJDR", "QUI==", "QQ=", "-_8A", "QU=I", "=", "Qü==", "!"])
-def test_other_base64_is_refused(text: str) -> None:
-    with pytest.raises(StatusError, match="Unable to base64 decode"):
-        decode_base64(text)

@@ -6,14 +6,14 @@ from typing import cast
 import pytest
 
 from serving.standin.engine import tensorflow_c
-from serving.standin.models.catalog import Address, Catalogue
+from serving.standin.models.catalog import ModelAddress, Catalog
 from serving.standin.errors import StatusError
 from serving.standin.models.servable import Servable
-from serving.standin.engine.fair_semaphore import Turns
+from serving.standin.engine.fair_semaphore import FairSemaphore
 
 
 class Version:
-    """What a catalogue needs of a servable: to be told of its use."""
+    """What a catalog needs of a servable: to be told of its use."""
 
     def __init__(self) -> None:
         self.users = 0
@@ -25,46 +25,46 @@ class Version:
         self.users -= 1
 
 
-def catalogue(*versions: int) -> Catalogue:
-    made = Catalogue()
+def catalog(*versions: int) -> Catalog:
+    made = Catalog()
     made.labels = {"m": {"stable": 1, "gone": 9}}
     for version in versions:
         made.add("m", version, cast("Servable", Version()))
     return made
 
 
-def found(made: Catalogue, address: Address) -> int:
+def found(made: Catalog, address: ModelAddress) -> int:
     with made.lease(address) as (number, _):
         return number
 
 
-def fault(made: Catalogue, address: Address) -> str:
+def fault(made: Catalog, address: ModelAddress) -> str:
     with pytest.raises(StatusError) as caught:
         found(made, address)
     return str(caught.value)
 
 
 def test_without_a_version_the_largest_one_answers() -> None:
-    made = catalogue(1, 20, 3)
-    assert found(made, Address("m")) == 20
-    assert found(made, Address("m", version=3)) == 3
-    assert found(made, Address("m", label="stable")) == 1
+    made = catalog(1, 20, 3)
+    assert found(made, ModelAddress("m")) == 20
+    assert found(made, ModelAddress("m", version=3)) == 3
+    assert found(made, ModelAddress("m", label="stable")) == 1
 
 
 def test_what_is_not_loaded_is_not_found() -> None:
-    made = catalogue(1)
-    assert fault(made, Address("x")) == "NOT_FOUND: Servable not found for request: Latest(x)"
-    assert fault(made, Address("m", version=2)) == "NOT_FOUND: Servable not found for request: Specific(m, 2)"
-    assert fault(made, Address("m", label="gone")) == "NOT_FOUND: Servable not found for request: Specific(m, 9)"
-    assert fault(made, Address("x", label="y")) == "INVALID_ARGUMENT: Unrecognized servable version label: y"
+    made = catalog(1)
+    assert fault(made, ModelAddress("x")) == "NOT_FOUND: Servable not found for request: Latest(x)"
+    assert fault(made, ModelAddress("m", version=2)) == "NOT_FOUND: Servable not found for request: Specific(m, 2)"
+    assert fault(made, ModelAddress("m", label="gone")) == "NOT_FOUND: Servable not found for request: Specific(m, 9)"
+    assert fault(made, ModelAddress("x", label="y")) == "INVALID_ARGUMENT: Unrecognized servable version label: y"
 
 
 def test_a_version_removed_in_mid_request_stays_in_use_until_its_end() -> None:
-    made = catalogue(1)
-    with made.lease(Address("m")):
+    made = catalog(1)
+    with made.lease(ModelAddress("m")):
         removed = cast("Version", made.remove("m", 1))
         assert removed.users == 1
-        assert fault(made, Address("m")) == "NOT_FOUND: Servable not found for request: Latest(m)"
+        assert fault(made, ModelAddress("m")) == "NOT_FOUND: Servable not found for request: Latest(m)"
     assert removed.users == 0
 
 
@@ -82,7 +82,7 @@ class Session:
 
 def test_closing_waits_for_the_last_user() -> None:
     session = Session()
-    servable = Servable(cast("tensorflow_c.Session", session), b"", Turns(1))
+    servable = Servable(cast("tensorflow_c.Session", session), b"", FairSemaphore(1))
     with servable.in_use():
         closing = threading.Thread(target=servable.close)
         closing.start()

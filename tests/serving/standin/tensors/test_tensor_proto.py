@@ -6,7 +6,6 @@ import pytest
 
 from protocol.tensorflow_serving_pb2 import TensorProto
 from serving.standin.errors import StatusError
-from serving.standin.models.warmup import _masked_crc32c, _records
 from serving.standin.tensors.dtypes import Tensor, data_type
 from serving.standin.tensors.tensor_proto import read_tensor, write_tensor
 from tests.wire_format import read, write_bytes, write_float, write_int, write_varint
@@ -105,18 +104,3 @@ def test_strings_are_written_one_by_one_or_as_lengths_and_bytes() -> None:
     strings = Tensor(data_type(STRING), (2,), [b"ab", b"c"])
     assert read(written(strings))[8] == [b"ab", b"c"]
     assert read(written(strings, as_content=True))[4] == [b"\x02\x01abc"]
-
-
-def record(data: bytes) -> bytes:
-    header = len(data).to_bytes(8, "little")
-    return header + _masked_crc32c(header).to_bytes(4, "little") + data + bytes(4)
-
-
-def test_warmup_records_are_read_from_a_tfrecord() -> None:
-    assert list(_records(record(b"a") + record(b"") + record(b"bc"))) == [b"a", b"", b"bc"]
-
-
-@pytest.mark.parametrize("data", [b"x", b"not a TFRecord at all", record(b"abc")[:-1]])
-def test_another_file_is_no_tfrecord(data: bytes) -> None:
-    with pytest.raises(StatusError, match=r"Please verify your warmup data is in TFRecord format\."):
-        list(_records(data))

@@ -1,14 +1,12 @@
-"""The answers to classify and regress, and what they ask of a signature (spec section 6)."""
+"""Classify and regress: what they require of a signature, and what they find in its outputs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from serving.standin.errors import Code, StatusError
-from serving.standin.json.numbers import decimals
-from serving.standin.json.text import quoted
 from serving.standin.tensors.dtypes import Tensor
 from serving.standin.tensors.signature_text import signature_text
 from serving.standin.tensors.signatures import Signature
@@ -33,14 +31,6 @@ def wanted_outputs(method: str, signature: Signature) -> list[str]:
     Raises StatusError: the signature is of another kind.
     """
     return _classify(signature) if method == "classify" else _regress(signature)
-
-
-def write_json(method: str, outputs: Outputs, count: int) -> bytes:
-    """The body of the answer about `count` examples.
-
-    Raises StatusError: the outputs are not what the method answers with.
-    """
-    return _classifications(classes(outputs, count), count) if method == "classify" else _regressions(outputs, count)
 
 
 def _classify(signature: Signature) -> list[str]:
@@ -99,19 +89,6 @@ def regressions(outputs: Outputs, count: int) -> NDArray[np.float32]:
     return _floats(tensor)
 
 
-def _classifications(found: Classes, count: int) -> bytes:
-    """[[label, score], ...] for each example; "" and 0.0 stand in for an output that the signature lacks."""
-    width, total = found.width, found.width * count
-    labels = ['""'] * total if found.labels is None else [quoted(_text(label)) for label in found.labels]
-    scores = ["0.0"] * total if found.scores is None else decimals(found.scores)
-    pairs = [f"[{label}, {score}]" for label, score in zip(labels, scores, strict=True)]
-    return _results(f"[{', '.join(pairs[at * width : (at + 1) * width])}]" for at in range(count))
-
-
-def _regressions(outputs: Outputs, count: int) -> bytes:
-    return _results(decimals(regressions(outputs, count)))
-
-
 def _classes(alias: str, tensor: Tensor, count: int) -> int:
     if len(tensor.shape) != 2:
         raise StatusError.invalid(f"Expected Tensor shape: [batch_size num_classes] but got {_shape_text(tensor)}")
@@ -136,13 +113,5 @@ def _wrong_type(kind: str, tensor: Tensor) -> StatusError:
     return StatusError.invalid(f"Expected output Tensor of {kind}. Got: {tensor.dtype.proto_name}")
 
 
-def _text(label: bytes) -> str:
-    return label.decode("utf-8", "surrogateescape")
-
-
 def _shape_text(tensor: Tensor) -> str:
     return f"[{','.join(map(str, tensor.shape))}]"
-
-
-def _results(items: Iterable[str]) -> bytes:
-    return f'{{"results": [{", ".join(items)}]}}'.encode("utf-8", "surrogateescape")
