@@ -96,6 +96,7 @@ async def _serve(flags: Flags, listener: socket.socket) -> None:
         await server.start(listener)
         log.info("Exporting HTTP/REST API at:localhost:%d ...", flags.rest_api_port)
         await stop
+        manager.stop()
         log.info("Finishing %d connections", len(server.connections))
         await asyncio.gather(server.stop(), asyncio.to_thread(grpc_server.stop))
     _exit(0)

@@ -129,11 +129,21 @@ def _checked(flags: Flags) -> Flags:
 
 def _read(name: str, kind: type, value: str) -> object:
     try:
-        return {"true": True, "false": False, "1": True, "0": False}[value.lower()] if kind is bool else kind(value)
+        if kind is bool:
+            return {"true": True, "false": False, "1": True, "0": False}[value.lower()]
+        return _integer(value, 64 if name in _64_BITS else 32) if kind is int else kind(value)
     except (KeyError, ValueError) as cause:
         raise FlagError(f"Couldn't interpret value {value} for flag {name}.") from cause
 
 
+def _integer(text: str, bits: int) -> int:
+    value = int(text)
+    if not -(1 << bits - 1) <= value < 1 << bits - 1:
+        raise ValueError(f"{value} does not fit {bits} bits")
+    return value
+
+
+_64_BITS = ("load_retry_interval_micros",)
 _KINDS: dict[str, type] = {flag.name: type(flag.default) for flag in fields(Flags)}
 
 

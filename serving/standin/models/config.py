@@ -59,7 +59,7 @@ def _read(path: str, message: _M) -> _M:
     """The text format of protocol buffers. Fields that are not declared here are ignored."""
     try:
         return Parse(Path(path).read_text(encoding="utf-8"), message, allow_unknown_field=True)
-    except (OSError, UnicodeDecodeError, ParseError) as cause:
+    except (OSError, UnicodeDecodeError, ParseError, RecursionError) as cause:
         raise ConfigError(f"{path}: {cause}") from cause
 
 

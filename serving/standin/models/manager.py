@@ -1,7 +1,8 @@
-"""Keep the loaded versions as configuration and disk want them: scan, load, swap, unload (spec section 11).
+"""Keep the loaded versions as configuration and disk want them: scan, load, swap, unload.
 
-The rules are `version_policy`'s; here are the threads, the clock and the disk. Unlike in the real server a model whose
-folder is missing holds up no other model, and neither does a load that is slow or fails.
+The rules are in `version_policy`; here are the threads, the clock and the disk. One thread scans and decides; each load
+and each unload has a thread of its own. Unlike in the real server, a model whose folder is missing delays no other
+model, and neither does a load that is slow or fails.
 """
 
 import logging
@@ -11,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serving.standin.models.catalog import ModelAddress, Catalog
 from serving.standin.errors import Code, StatusError
+from serving.standin.models.catalog import Catalog, ModelAddress
 from serving.standin.models.config import ConfigError, ModelConfig
 from serving.standin.models.servable import Servable
 from serving.standin.models.version_policy import ModelVersions, Retries, State, Version
@@ -21,19 +22,17 @@ log = logging.getLogger(__name__)
 
 _LARGEST_VERSION = (1 << 63) - 1
 _TICK_S = 0.1
-"""Scans and retries become due unannounced; everything else wakes the manager at once."""
+"""Longest wait before the manager looks whether a scan or a retry is due; other changes wake it at once."""
 
 Models = Mapping[str, ModelConfig]
 
 
 class StartError(Exception):
-    """A model that was to be served from the start will not become available."""
+    """A model that is to be served from the start will not become available."""
 
 
 @dataclass(frozen=True)
 class ManagerOptions:
-    """How often to look and how hard to try."""
-
     scan_every_s: float
     """0: once; negative: never."""
     reread_config_every_s: float
@@ -51,28 +50,36 @@ class VersionManager:
         read_models: Callable[[], Models],
         options: ManagerOptions,
     ) -> None:
-        """Raises ConfigError: `read_models` does, or a label is given to a version not yet available."""
+        """Raises ConfigError: from `read_models`, or because a label names a version that is not available yet."""
         self._catalog = catalog
         self._load = load
         self._read_models = read_models
         self._options = options
         self._changed = threading.Condition()
+        self._stopping = False
         self._config: Models = {}
         self._models: dict[str, ModelVersions] = {}
         self._folders: dict[tuple[str, int], Path] = {}
-        self._complaints: dict[str, str | None] = {}
+        self._warnings: dict[str, str | None] = {}
         self._loading = 0
         self._next_scan = self._next_reread = 0.0
         self._apply(read_models())
 
     def start(self) -> None:
         self._next_reread = time.monotonic() + self._options.reread_config_every_s
-        threading.Thread(target=self._keep, name="manager", daemon=True).start()
+        threading.Thread(target=self._run, name="version manager", daemon=True).start()
+
+    def stop(self) -> None:
+        """Begin no more loads and unloads; what is loaded stays so."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
 
     def wait_until_serving(self) -> None:
-        """Until every configured model has a version available, which may be for ever.
+        """Block until every configured model has an available version, which may be never.
 
-        Raises StartError: one of them never will.
+        Raises:
+            StartError: a model will not become available.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._start_failure() or self._all_available())
@@ -80,15 +87,16 @@ class VersionManager:
                 raise StartError(failure)
 
     def versions(self, model: str) -> list[Version]:
-        """As they are now, highest first; those long gone included."""
+        """Copies of their current state, highest number first; unloaded versions are included."""
         with self._changed:
             known = self._models.get(model)
             return [replace(version) for version in known.highest_first()] if known else []
 
     def described(self, address: ModelAddress) -> list[Version]:
-        """Those that a call for the status is about.
+        """The versions that a status request asks about.
 
-        Raises StatusError: NOT_FOUND where there are none.
+        Raises:
+            StatusError: NOT_FOUND where there are none.
         """
         versions = [v for v in self.versions(address.model) if address.version in (None, v.number)]
         if not versions:
@@ -108,8 +116,8 @@ class VersionManager:
 
     # The manager's own thread
 
-    def _keep(self) -> None:
-        while True:
+    def _run(self) -> None:
+        while not self._stopping:
             now = time.monotonic()
             self._reread_config(now)
             self._scan(now)
@@ -156,7 +164,7 @@ class VersionManager:
         self._next_scan = now + every if every else float("inf")
         for model in list(self._config.values()):
             folders = version_folders(model.base_path)
-            self._complain(model, folders)
+            self._warn_if_missing(model, folders)
             if folders is None:
                 continue
             with self._changed:
@@ -164,38 +172,41 @@ class VersionManager:
                 known.want(model.policy.choose(folders))
                 self._folders.update({(model.name, number): path for number, path in folders.items()})
 
-    def _complain(self, model: ModelConfig, folders: Mapping[int, Path] | None) -> None:
-        """Once, until something changes: this is looked at every second."""
+    def _warn_if_missing(self, model: ModelConfig, folders: Mapping[int, Path] | None) -> None:
+        """Log once, until something changes: the scan comes every second."""
         missing = "base path" if folders is None else "versions under" if not folders else None
-        if missing and self._complaints.get(model.name) != missing:
+        if missing and self._warnings.get(model.name) != missing:
             log.warning("Could not find %s %s for model %s", missing, model.base_path, model.name)
-        self._complaints[model.name] = missing
+        self._warnings[model.name] = missing
 
     def _act(self, now: float) -> None:
-        for name, model in self._models.items():
-            while version := model.next_unload():
-                version.state = State.UNLOADING
-                self._spawn(self._unload_one, name, version, self._catalog.remove(name, version.number))
-            while self._loading < self._options.loads_at_once and (version := model.next_load(now)):
-                version.state, version.attempting = State.LOADING, True
-                self._loading += 1
-                self._spawn(self._load_one, name, version, self._folders[name, version.number])
+        """Begin the loads and unloads that are due. Holds the lock, so that no thread it starts can settle before."""
+        try:
+            for name, model in self._models.items():
+                while version := model.next_unload():
+                    _start_thread("unload", self._unload_one, name, version)
+                    version.state = State.UNLOADING
+                while self._loading < self._options.loads_at_once and (version := model.next_load(now)):
+                    _start_thread("load", self._load_one, name, version, self._folders[name, version.number])
+                    version.state, version.attempting = State.LOADING, True
+                    self._loading += 1
+        except RuntimeError as error:  # no more threads for this process; the next tick tries again
+            log.error("A model version could not be loaded or unloaded: %s", error)
 
-    # Threads of their own: a load takes seconds, an unload waits for the requests that are inside
-
-    def _spawn(self, work: Callable[..., None], *arguments: object) -> None:
-        threading.Thread(target=work, args=arguments, daemon=True).start()
+    # A load takes seconds, and an unload waits for the requests that use the version
 
     def _load_one(self, name: str, version: Version, folder: Path) -> None:
-        outcome: Servable | StatusError = StatusError(Code.INTERNAL, "the load broke off")
+        outcome: Servable | StatusError
         try:
             outcome = self._load(folder)
         except StatusError as error:
             outcome = error
         except OSError as error:
             outcome = StatusError(Code.UNKNOWN, str(error))
-        finally:
-            self._settle(name, version, outcome)
+        except Exception:
+            log.exception("Loading %s version %d broke off", name, version.number)
+            outcome = StatusError(Code.INTERNAL, "The failure has been logged")
+        self._settle(name, version, outcome)
 
     def _settle(self, name: str, version: Version, outcome: Servable | StatusError) -> None:
         with self._changed:
@@ -209,16 +220,25 @@ class VersionManager:
                 log.info("Successfully loaded servable version {name: %s version: %d}", name, version.number)
             self._changed.notify_all()
 
-    def _unload_one(self, name: str, version: Version, servable: Servable) -> None:
-        servable.close()
+    def _unload_one(self, name: str, version: Version) -> None:
+        try:
+            self._catalog.remove(name, version.number).close()
+            log.info("Unloaded servable version {name: %s version: %d}", name, version.number)
+        except StatusError as error:
+            log.error("Unloading %s version %d failed: %s", name, version.number, error)
         with self._changed:
             version.state = State.END
             self._changed.notify_all()
-        log.info("Unloaded servable version {name: %s version: %d}", name, version.number)
+
+
+def _start_thread(purpose: str, work: Callable[..., None], name: str, version: Version, *more: object) -> None:
+    threading.Thread(
+        target=work, args=(name, version, *more), name=f"{purpose} {name} {version.number}", daemon=True
+    ).start()
 
 
 def version_folders(base_path: Path) -> dict[int, Path] | None:
-    """Version -> its folder: those named by a number, `0001` is 1. None where `base_path` cannot be read."""
+    """Version number to folder. Leading zeros are allowed: `0001` is 1. None where `base_path` cannot be read."""
     try:
         entries = [entry for entry in base_path.iterdir() if entry.is_dir()]
     except OSError:
