@@ -1,4 +1,7 @@
-"""Start: flags, then the port, then TensorFlow and the models, and only then the first connection (spec section 11)."""
+"""Start the stand-in: parse the flags, bind the port, load TensorFlow and the models, then accept connections.
+
+The order is the real server's (`docs/tensorflow-serving.md`, Start): a port that accepts a connection can serve.
+"""
 
 import asyncio
 import logging
@@ -27,7 +30,7 @@ from serving.standin.monitoring import Metrics
 log = logging.getLogger("serving.standin")
 
 _FAILED = 255
-"""What the real server's `return -1` comes to."""
+"""Exit status of the real server, which returns -1 from `main`."""
 
 
 def main() -> int:
@@ -36,7 +39,7 @@ def main() -> int:
     try:
         flags, unknown = parse_flags(sys.argv[1:])
         if unknown or flags.help:
-            print(usage("python -m serving.standin"))  # noqa: T201  # asked for, or needed
+            print(usage("python -m serving.standin"))  # noqa: T201
         if flags.version:
             print(f"TensorFlow ModelServer: stand-in\nTensorFlow Library: {Library().version}")  # noqa: T201
         if flags.help or flags.version:
@@ -50,7 +53,7 @@ def main() -> int:
 def _start(flags: Flags) -> int:
     for name in NOT_IMPLEMENTED:
         if getattr(flags, name):
-            log.warning("--%s has no effect: it is not implemented here", name)
+            log.warning("--%s has no effect: the stand-in does not implement it", name)
     try:
         listener = bind(os.environ.get("STANDIN_HOST", ""), flags.rest_api_port)
     except OSError as error:
@@ -62,7 +65,7 @@ def _start(flags: Flags) -> int:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Uvloop where there is one: not on Windows."""
+    """uvloop, or asyncio's own loop where uvloop is not installed, as on Windows."""
     try:
         import uvloop
     except ImportError:
@@ -112,7 +115,7 @@ def _grpc_server(flags: Flags, api: GrpcApi) -> GrpcServer:
 
 
 def _grpc_addresses(flags: Flags) -> list[str]:
-    """Of IPv4 only, where none is named, as in the real server."""
+    """Without STANDIN_HOST all IPv4 addresses, as in the real server."""
     host = os.environ.get("STANDIN_HOST", "") or "0.0.0.0"  # noqa: S104  # as the real server does
     port = [f"[{host}]:{flags.port}" if ":" in host else f"{host}:{flags.port}"] if flags.port else []
     return port + ([f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else [])
@@ -151,12 +154,12 @@ def _load(flags: Flags, runtime: Runtime, metrics: Metrics, export: Path) -> Ser
 
 
 def _cpus() -> int:
-    """Those this process may run on."""
+    """CPUs that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _exit(code: int) -> None:
-    """At once: TensorFlow's threads may still be at work, and taking things down under them can crash."""
+    """End the process without clean-up: TensorFlow's threads may still run, and destroying what they use can crash."""
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)

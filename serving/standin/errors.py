@@ -1,4 +1,4 @@
-"""The canonical status codes of TensorFlow and what they become on HTTP (spec section 3)."""
+"""TensorFlow's canonical status codes and their HTTP statuses (`docs/tensorflow-serving.md`, Errors)."""
 
 from enum import IntEnum
 from typing import Self
@@ -51,9 +51,9 @@ _HTTP_STATUS = {
 
 
 class StatusError(Exception):
-    """A failure as TensorFlow words it: a canonical code and a message, which is what clients get to see.
+    """A canonical code and a message, which the client receives.
 
-    Bytes of the message that are not UTF-8 are held as surrogate escapes.
+    Bytes of the message that are not UTF-8 are surrogate escapes.
     """
 
     def __init__(self, code: Code, message: str) -> None:

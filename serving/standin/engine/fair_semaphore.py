@@ -1,11 +1,11 @@
-"""At most so many at once, first come, first served."""
+"""A semaphore that serves threads in the order in which they came."""
 
 import threading
 from collections import deque
 
 
 class FairSemaphore:
-    """To be entered with `with`. `threading.Semaphore` lets a newcomer in before those who wait; this does not."""
+    """A context manager. `threading.Semaphore` may let a new thread overtake those that wait; this one does not."""
 
     def __init__(self, most: int) -> None:
         self._lock = threading.Lock()
@@ -14,12 +14,12 @@ class FairSemaphore:
 
     @property
     def waiting(self) -> int:
-        """How many stand in line."""
+        """Number of threads that wait."""
         return len(self._waiting)
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._free:  # then nobody waits: a turn that ends goes to the next in line
+            if self._free:  # then no thread waits: a free place goes to the first in the queue
                 self._free -= 1
                 return
             called = threading.Lock()

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's gRPC methods: a request message in, the answer's message out."""
+"""TensorFlow Serving's gRPC methods, from request message to response message (`docs/tensorflow-serving.md`, gRPC)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,10 +51,10 @@ _SIGNATURE_DEF_MAP = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
 
 class GrpcApi:
-    """Called from any thread."""
+    """Thread-safe."""
 
     def __init__(self, manager: VersionManager, catalog: Catalog, metrics: Metrics, *, as_content: bool) -> None:
-        """`as_content`: numbers of answers in one piece, --enable_serialization_as_tensor_content."""
+        """`as_content`: --enable_serialization_as_tensor_content, which writes the values of a tensor in one piece."""
         self._manager = manager
         self._catalog = catalog
         self._metrics = metrics
@@ -84,7 +84,7 @@ class GrpcApi:
     def _on_examples(
         self, method: str, request: ClassificationRequest | RegressionRequest, timeout_ms: int
     ) -> tuple[classification.Outputs, int, ModelSpec]:
-        """Outputs, number of examples, and what answered."""
+        """Outputs, number of examples, and the model version that answered."""
         address, name = _model_spec(request)
         api, examples = method.capitalize(), read_input(request.input)
         with self._counted(address.model, api), self._catalog.lease(address) as (version, servable):
@@ -126,7 +126,7 @@ Request = PredictRequest | ClassificationRequest | RegressionRequest | GetModelM
 
 
 def _model_spec(request: Request) -> tuple[ModelAddress, str]:
-    """The model asked for and the signature; empty where none is named."""
+    """The model and the name of the signature, which may be empty."""
     if not request.HasField("model_spec"):
         raise StatusError.invalid("Missing ModelSpec")
     spec = request.model_spec
@@ -171,7 +171,7 @@ def _tensor(alias: str, message: TensorProto) -> Tensor:
 
 
 def _wanted(request: PredictRequest, signature: Signature) -> list[str]:
-    """Outputs to answer with: those of the filter, all without one."""
+    """Names of the outputs to return: those of the filter, or all without one."""
     wanted: list[str] = []
     for alias in request.output_filter:
         if alias not in signature.outputs:
@@ -204,7 +204,7 @@ def _regressions(outputs: classification.Outputs, count: int) -> RegressionResul
 
 
 def _version_status(version: Version) -> ModelVersionStatus:
-    """An error shows at the END: while attempts are left, all counts as well."""
+    """The error shows only in state END. While attempts are left, the status is OK."""
     error = version.error if version.state is State.END else None
     status = StatusProto(error_code=error.code, error_message=error.text) if error else StatusProto()
     return ModelVersionStatus(version=version.number, state=_STATES[version.state], status=status)

@@ -1,4 +1,4 @@
-"""gRPC connections: the threads and the wire are the library's, what is said over them is `grpc_api`'s (section 10)."""
+"""The gRPC server: decodes requests, calls the methods, and turns their errors into status codes."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 _Request = TypeVar("_Request", bound=Message)
 Method = tuple[type[_Request], Callable[[_Request, int], Message]]
-"""The request's type, and what answers it: request and milliseconds left (0: no limit) -> answer, or StatusError."""
+"""Type of the request, and its handler: request and milliseconds left (0: no limit) to response, or StatusError."""
 
 _LONGEST_MESSAGE = 1024
 _GRACE_S = 30.0
@@ -33,12 +33,12 @@ _HEALTH_SERVICES = ("", "ModelService", "PredictionService")
 
 
 class GrpcServer:
-    """Bound and answering from `start` on."""
+    """Binds its addresses in `start`."""
 
     def __init__(
         self, api: GrpcApi, *, threads: int, healthcheck: bool, options: Sequence[tuple[str, int | str]]
     ) -> None:
-        """One call more than `threads` is refused with RESOURCE_EXHAUSTED, as --grpc_max_threads has it."""
+        """Calls beyond `threads` at once are refused with RESOURCE_EXHAUSTED, as with --grpc_max_threads."""
         services: dict[str, dict[str, Method[Any]]] = {
             "tensorflow.serving.PredictionService": {
                 "Predict": (PredictRequest, api.predict),
@@ -54,7 +54,10 @@ class GrpcServer:
             ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
             handlers=[_service(name, methods) for name, methods in services.items()],
             options=[
-                ("grpc.so_reuseport", 0),  # two servers on one port would share its connections, unnoticed
+                (
+                    "grpc.so_reuseport",
+                    0,
+                ),  # or a second server on the port would get half of its connections, without an error
                 ("grpc.max_receive_message_length", -1),
                 ("grpc.max_send_message_length", -1),
                 *options,
@@ -63,16 +66,18 @@ class GrpcServer:
         )
 
     def start(self, addresses: Sequence[str]) -> None:
-        """Raises OSError: one of them cannot be had."""
+        """Raises OSError: an address cannot be bound."""
         for address in addresses:
             try:
                 self._server.add_insecure_port(address)
             except RuntimeError as cause:
-                raise OSError(f"{address} cannot be used for gRPC; --port names another, 0 does without") from cause
+                raise OSError(
+                    f"{address} cannot be used for gRPC; set --port to a free port, or to 0 to turn gRPC off"
+                ) from cause
         self._server.start()
 
     def stop(self) -> None:
-        """Takes no more calls; returns when every one that was under way has been answered."""
+        """Accept no more calls, and return when every call in progress has its response."""
         self._server.stop(_GRACE_S).wait()
 
 
@@ -90,7 +95,7 @@ def _answering(
         except StatusError as error:
             failure = error
         except Exception:
-            log.exception("A call was not answered")
+            log.exception("A call failed for an unforeseen reason")
             failure = StatusError(Code.INTERNAL, "The failure has been logged")
         _abort(context, failure)
 

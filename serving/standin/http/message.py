@@ -1,7 +1,7 @@
-"""HTTP as libevent 2.1.12 speaks it in the real server: bytes in, requests out, and answers back to bytes (section 1).
+"""HTTP as libevent 2.1.12 implements it in the real server: parse requests and format responses, without I/O.
 
-No I/O here. General servers refuse before anyone is asked what this one must answer: unknown methods (501), headers
-folded or without a colon, bad chunk sizes (413), lines that end in LF alone.
+A general HTTP server cannot be used: it rejects by itself what the real server answers, such as unknown methods (501),
+bad chunk sizes (413), folded headers and lines that end in LF alone (`docs/tensorflow-serving.md`, HTTP).
 """
 
 import re
@@ -14,14 +14,14 @@ from http import HTTPStatus
 METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _LONGEST_HEAD = 1 << 20
-"""The real server knows no limit; its recorded answers go up to 200 KB."""
+"""Bytes. The real server has no limit; it has been recorded with up to 200 KB."""
 _REQUEST_LINE = re.compile(r"([^ ]+) (.+) HTTP/(\d{1,9})\.(\d{1,9})")
 _CHUNK_SIZE = re.compile(rb"(?:0[xX])?([0-9a-fA-F]{1,15})(?: .*)?")
 _PHRASES = {429: "Client Error", 499: "Client Error", 504: "Gateway Time-out", 413: "Request Entity Too Large"}
 
 
 class HttpError(Exception):
-    """Answered in HTML, and the connection is closed."""
+    """The response is an HTML page, and the connection closes after it."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -34,7 +34,7 @@ class Request:
     target: str
     version: tuple[int, int]
     headers: Mapping[str, str]
-    """Names in lower case; of several of one name the first."""
+    """Names in lower case. The first of several headers of one name wins."""
     body: bytes = b""
 
     @property
@@ -76,15 +76,15 @@ def write_head(response: Response, version: tuple[int, int], *, keeps_open: bool
 
 
 class Await(Enum):
-    """What keeps the next request from being complete."""
+    """Why the next request is not complete yet."""
 
     BYTES = auto()
     PERMISSION = auto()
-    """The client sends no body before it has seen `100 Continue`."""
+    """The client waits for `100 Continue` before it sends the body."""
 
 
 class RequestReader:
-    """Takes in what arrives and gives out requests, one after the other."""
+    """An incremental parser of the requests on one connection."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -94,7 +94,11 @@ class RequestReader:
         self._buffer += data
 
     def next_request(self) -> Request | Await:
-        """Raises HttpError: not HTTP, or none that is spoken here. The reader is of no use after that."""
+        """The next complete request, or why there is none yet.
+
+        Raises:
+            HttpError: the bytes are not HTTP/1.0 or 1.1. The reader cannot be used any more.
+        """
         return next(self._requests)
 
     def _read(self) -> Iterator[Request | Await]:
@@ -110,7 +114,7 @@ class RequestReader:
             yield replace(head, body=body)
 
     def _line(self) -> Generator[Await, None, bytes]:
-        """Without its end, which is LF or CRLF."""
+        """The next line without its end, which is LF or CRLF."""
         searched = 0
         while (end := self._buffer.find(b"\n", searched)) < 0:
             searched = len(self._buffer)
@@ -148,12 +152,12 @@ class RequestReader:
         body = bytearray()
         while size := (yield from self._chunk_size()):
             body += yield from self._exactly(size)
-        yield from self._headers()  # trailers count for nothing
+        yield from self._headers()  # trailers are ignored
         return bytes(body)
 
     def _chunk_size(self) -> Generator[Await, None, int]:
         while not (line := (yield from self._line())):
-            pass  # the end of the chunk before
+            pass  # the line end after the previous chunk
         match = _CHUNK_SIZE.fullmatch(line)
         if match is None:
             raise HttpError(413)
@@ -172,7 +176,7 @@ def _body_length(head: Request) -> int:
     if text is None:
         connection = head.headers.get("connection", "close").lower()
         if head.method in _METHODS_WITH_BODY and connection != "close":
-            raise HttpError(400)  # where such a body ends could not be told
+            raise HttpError(400)  # the end of the body is unknown
         return 0
     if not re.fullmatch(r"\+?[0-9]{1,18}", text):
         raise HttpError(400)

@@ -1,4 +1,4 @@
-"""What happens to one predict, classify or regress request: bytes in, bytes out (spec sections 3 to 6)."""
+"""Answer one predict, classify or regress request: JSON in, JSON out."""
 
 import zlib
 
@@ -18,7 +18,7 @@ _LARGEST_UNPACKED = 100 << 20
 
 
 def answer(call: ApiCall, body: bytes, catalog: Catalog, metrics: Metrics) -> bytes:
-    """Raises StatusError: everything that can be wrong with it."""
+    """Raises StatusError: the request is invalid, the version is not loaded, or the run failed."""
     work = _predict if call.verb == "predict" else _classify_or_regress
     return work(call, body, catalog, metrics)
 
@@ -52,7 +52,7 @@ def _classify_or_regress(call: ApiCall, body: bytes, catalog: Catalog, metrics: 
 
 
 def unpack(body: bytes, content_encoding: str) -> bytes:
-    """Gunzip where asked to. What cannot be unpacked, or is too large, counts as empty."""
+    """Decompress a gzip body. One that is invalid or too large counts as empty, as in the real server."""
     if "gzip" not in content_encoding or not body:
         return body
     size = int.from_bytes(body[-4:], "little")

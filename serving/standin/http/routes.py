@@ -1,4 +1,4 @@
-"""Routes: what each request is answered with, and by which thread (spec sections 1, 2)."""
+"""Which handler and which thread answer a request (`docs/tensorflow-serving.md`, HTTP and URLs)."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ _NO_BODY_TYPE = "text/html; charset=ISO-8859-1"
 
 
 class RestApi:
-    """Status, metadata and metrics are answered in the event loop, so that they are when all workers are busy."""
+    """Answers status, metadata and metrics in the event loop, so that busy workers do not delay them."""
 
     def __init__(
         self,
@@ -103,13 +103,13 @@ class RestApi:
     def _finish(self, done: Future[Response], reply: Reply) -> None:
         unforeseen = done.exception()
         if unforeseen:
-            log.error("A request was not answered", exc_info=unforeseen)
+            log.error("A request failed for an unforeseen reason", exc_info=unforeseen)
             reply(self._failure(StatusError(Code.INTERNAL, "The failure has been logged")))
         else:
             reply(done.result())
 
     def _counted(self, call: ApiCall, work: Callable[[], bytes]) -> Response:
-        """The answer, counted and timed. Names of models that are not ours share a label: they could be any."""
+        """The response, counted and timed. All names of unknown models share one label value."""
         model = call.address.model
         model = model if self._manager.knows(model) else "unknown"
         api = "" if call.verb in ("status", "metadata") else call.verb
@@ -138,7 +138,7 @@ class RestApi:
 
 
 def _expects_something_else(request: Request) -> bool:
-    """Only looked at where there is a body to wait for."""
+    """An Expect header with another value. It is ignored where there is no body."""
     return (
         bool(request.body)
         and request.version >= (1, 1)

@@ -1,4 +1,4 @@
-"""Connections: asyncio underneath, `http_message` for the protocol, one request at a time on each (spec section 1)."""
+"""HTTP connections on asyncio. Each handles one request at a time; `message` parses and formats."""
 
 import asyncio
 import errno
@@ -10,11 +10,11 @@ from serving.standin.http.message import Await, HttpError, Request, RequestReade
 
 Reply = Callable[[Response], None]
 Answer = Callable[[Request, Reply], None]
-"""Answers a request by calling its second argument in the event loop, at once or later."""
+"""Handles a request and calls the second argument with the response, in the event loop, at once or later."""
 
 _BACKLOG = 128
 _LINGER_S = 1.0
-"""How long bytes still under way are read and dropped: closing at once could take the answer with them."""
+"""How long a refused connection drops incoming bytes: closing at once would reset it and could lose the response."""
 _UNREADABLE = Request("GET", "", (1, 1), {})
 
 
@@ -47,7 +47,7 @@ class Connection(asyncio.Protocol):
         self._read_on()
 
     def eof_received(self) -> bool:
-        """A client may end its side after the last request and still wait for the answer."""
+        """Keep the connection half open while a response is pending: the client may still read it."""
         self._ended = True
         return self._answering is not None
 
@@ -57,7 +57,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _read_on(self) -> None:
-        """Requests that have arrived, one after the other. An answer given at once comes back here: no recursion."""
+        """Handle the requests that have arrived. A response given at once calls this again, which then does nothing."""
         if self._reading_on:
             return
         self._reading_on = True
@@ -115,7 +115,7 @@ class HttpServer:
         self._server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG)
 
     async def stop(self) -> None:
-        """Takes no more connections; returns when every request that was under way has been answered."""
+        """Accept no more connections, and return when every request in progress has its response."""
         self._server.close()
         for connection in list(self.connections):
             connection.close_when_idle()
@@ -129,13 +129,13 @@ class HttpServer:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Nobody can connect before `HttpServer.start`.
+    """A bound socket. Clients cannot connect before `HttpServer.start` listens on it.
 
     Args:
-        host: an address; empty for all of both families, or of IPv4 on a machine without IPv6.
+        host: an address; empty for all IPv6 and IPv4 addresses, or all IPv4 addresses on a machine without IPv6.
 
     Raises:
-        OSError: the port is taken, or not for us.
+        OSError: the port is in use, or this user may not bind it.
     """
     if host:
         return _bound(socket.AF_INET6 if ":" in host else socket.AF_INET, host, port)

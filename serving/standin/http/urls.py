@@ -1,7 +1,7 @@
-"""Which model and what about it: the URL grammar of the REST API (spec section 2).
+"""The URL grammar of the REST API (`docs/tensorflow-serving.md`, URLs).
 
-A query string and a fragment are part of what is matched, as in the real server; the grammar ignores case, but the verb
-must be in lower case, and `/METADATA` in capitals asks for the status.
+As in the real server, the query string and the fragment take part in the match. The grammar ignores case, except that
+the verb must be in lower case; `/METADATA` in capitals asks for the status.
 """
 
 import re
@@ -19,7 +19,7 @@ _STATUS = re.compile(rf"/v1/models(?:/(?P<model>[^/:]+))?{_MODEL}(?:/(?P<verb>me
 _GRAMMARS = {"POST": _PREDICTION, "GET": _STATUS}
 _LARGEST_VERSION = (1 << 63) - 1
 
-# RFC 3986 as libevent reads it
+# RFC 3986 as libevent implements it
 _UNIT = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]+|%[0-9A-Fa-f]{2})"
 _TARGET = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*:)?(?://[^/?#]*)?"
@@ -28,7 +28,7 @@ _TARGET = re.compile(
 
 
 class VersionRangeError(Exception):
-    """A version beyond 64 bits. Alone among the errors it has no body in the real server."""
+    """The version does not fit 64 bits. The real server answers this error alone without a body."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Target:
     rest: str
     """Query and fragment."""
     absolute: bool
-    """It named scheme and host, as to a proxy; the real server closes the connection after the answer."""
+    """Whether the target has a scheme, as for a proxy. The real server closes the connection after the response."""
 
     @property
     def matched(self) -> str:
@@ -56,7 +56,7 @@ class ApiCall:
 
 
 def parse_target(text: str) -> Target | None:
-    """None where it is no URI: 400 in HTML."""
+    """None where `text` is not a URI; the response is then 400 in HTML."""
     match = _TARGET.fullmatch(text)
     if match is None or (not match["scheme"] and ":" in match["path"].partition("/")[0]):
         return None
@@ -64,10 +64,10 @@ def parse_target(text: str) -> Target | None:
 
 
 def parse_call(method: str, path: str) -> ApiCall:
-    """What a path under /v1/ asks for.
+    """The API call that a path under /v1/ stands for.
 
     Raises:
-        StatusError: INVALID_ARGUMENT, not in the grammar.
+        StatusError: INVALID_ARGUMENT: the path does not match the grammar.
         VersionRangeError: the version does not fit 64 bits.
     """
     match = _GRAMMARS[method].fullmatch(path) if method in _GRAMMARS else None

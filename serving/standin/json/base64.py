@@ -1,4 +1,4 @@
-"""Base64 as absl::Base64Unescape reads it: what the real server takes for `b64` (spec 4.1)."""
+"""Base64 as absl::Base64Unescape decodes it in the real server (`docs/tensorflow-serving.md`, base64)."""
 
 import re
 
@@ -11,12 +11,13 @@ _DIGITS_AND_PADDING = re.compile(r"([A-Za-z0-9+/]*)([=.]*)")
 
 
 def decode_base64(text: str) -> bytes:
-    """The standard alphabet; white space counts for nothing; padding may be left out, but not be wrong.
+    """Decode the standard alphabet. White space is ignored; padding may be missing, but not wrong.
 
-    Raises StatusError: INVALID_ARGUMENT.
+    Raises:
+        StatusError: INVALID_ARGUMENT.
     """
     try:
-        return pybase64.b64decode(text, validate=True)  # 0.02 ms a picture where the standard library takes 1
+        return pybase64.b64decode(text, validate=True)  # 0.02 ms for a picture; the standard library takes 1 ms
     except ValueError:
         return _decode_leniently(_SPACE.sub("", text))
 

@@ -1,4 +1,4 @@
-"""The JSON of a classify or regress request to serialized tf.Examples."""
+"""Convert the JSON of a classify or regress request to serialized tf.Examples."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from serving.standin.json.values import is_base64, json_type
 
 
 def read_examples(document: dict[str, Json]) -> list[bytes]:
-    """Serialized tf.Examples, the context merged into each by standing before it."""
+    """Serialized tf.Examples. The context is put in front of each: parsing merges concatenated messages."""
     context = _example(document["context"]) if "context" in document else b""
     if "examples" not in document:
         raise _format_error(document, "When method is classify, key 'examples' is expected and was not found")
@@ -40,7 +40,7 @@ def _entry(name: str, content: Json) -> Features.FeatureEntry:
 
 
 def _feature(name: str, items: list[Json]) -> Feature:
-    """Without a kind where there are no items."""
+    """A feature of the items' common kind, or of none where there are no items."""
     kind = ""
     values: list[Any] = []
     for item in items:
@@ -59,7 +59,7 @@ def _feature(name: str, items: list[Json]) -> Feature:
 
 
 def _element(name: str, item: Json) -> tuple[str, int | float | bytes]:
-    """Its kind and its value; a float beyond float32 becomes infinite in the list, as in C++."""
+    """Kind and value of one item. A float beyond float32 becomes infinite in the list, as in C++."""
     if isinstance(item, int):
         if item >= 1 << 63:
             raise StatusError.invalid(f"Feature: {name} has uint64 element. Only int64 is supported.")

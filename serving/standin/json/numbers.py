@@ -1,6 +1,6 @@
-"""Floating-point numbers as the real server writes them (spec section 5).
+"""Print floating-point numbers as the real server does (`docs/tensorflow-serving.md`, Numbers).
 
-Six significant digits where they read back as the same number, else as many as always do; `.0` marks whole numbers.
+Six significant digits where they parse back to the same number, else as many as always do. Whole numbers end in `.0`.
 """
 
 from decimal import Decimal
@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 _ENOUGH_DIGITS = {4: 9, 8: 17}
-"""Bytes of a number -> significant digits that identify it."""
+"""Size of a number in bytes -> significant digits that always identify it."""
 _NOT_FINITE = {"nan": "NaN", "-nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 def decimals(values: NDArray[np.floating[Any]]) -> list[str]:
-    """The text of each of `values`, which are float32 or float64."""
+    """The text of each number. `values`: float32 or float64."""
     numbers = values.tolist()
     texts = [f"{number:.6g}" for number in numbers]
     with np.errstate(over="ignore"):
@@ -27,7 +27,7 @@ def decimals(values: NDArray[np.floating[Any]]) -> list[str]:
 
 
 def shortest(number: float) -> str:
-    """A finite number as RapidJSON's own writer has it: the fewest digits that read back, 1e30 for 1e+30."""
+    """A finite number as RapidJSON's writer prints it: the fewest digits that parse back, and 1e30 for 1e+30."""
     if number == 0:
         return repr(number)
     sign, digits, exponent = Decimal(repr(number)).normalize().as_tuple()

@@ -1,8 +1,8 @@
-"""Parse a request body as RapidJSON 1.1 does in the real server (spec section 4).
+"""Parse a request body as RapidJSON 1.1 does in the real server (`docs/tensorflow-serving.md`, JSON parsing).
 
-The rules that other parsers do not share: NaN, Infinity and Inf are numbers; the first of several members of one name
-wins; whatever follows the document is ignored; strings need not be UTF-8; nesting has no limit; a NUL byte ends the
-text; every error has its own words and offset. orjson, 30 times faster, reads what is plain JSON anyway.
+RapidJSON has rules that other parsers do not share. NaN, Infinity and Inf are numbers. The first of several members of
+one name wins. Anything after the document is ignored. Strings need not be UTF-8. Nesting has no limit. A NUL byte ends
+the text. Every error has its own text and offset. orjson, which is 30 times faster, parses bodies of plain JSON.
 """
 
 import math
@@ -16,11 +16,11 @@ import orjson
 from serving.standin.errors import StatusError
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-"""int: a literal without fraction or exponent, of -2**63 to 2**64 - 1. str: bytes not UTF-8 are surrogate escapes."""
+"""int: a literal without fraction or exponent, -2**63 to 2**64 - 1. str: surrogate escapes where it is not UTF-8."""
 
 
 class Repeating(dict[str, Json]):
-    """An object in which a name stands more than once; the first one counts."""
+    """An object that has several members of one name. Looking up the name gives the first."""
 
     def __init__(self, members: list[tuple[str, Json]]) -> None:
         super().__init__(reversed(members))
@@ -28,24 +28,24 @@ class Repeating(dict[str, Json]):
 
 
 def members(value: dict[str, Json]) -> Iterable[tuple[str, Json]]:
-    """All members in their order, repeated ones included."""
+    """All members in order, repeated names included."""
     return value.members if isinstance(value, Repeating) else value.items()
 
 
 def parse(body: bytes) -> Json:
-    """Raises StatusError: INVALID_ARGUMENT in RapidJSON's words."""
+    """Raises StatusError: INVALID_ARGUMENT with RapidJSON's error text."""
     if not body:
         raise StatusError.invalid("JSON Parse error: The document is empty")
     try:
         value: Json = orjson.loads(body)
     except orjson.JSONDecodeError:
         return _Reader(body).document()
-    # orjson keeps the last of several members of one name; each of them brought a colon.
+    # orjson keeps the last of several members of one name; a missing member shows as a colon too many.
     return value if _member_count(value) == body.count(b":") else _Reader(body).document()
 
 
 def _member_count(value: Json, levels: int = 4) -> int:
-    """Down to where a well-formed request has its last object. Too low a count only costs time."""
+    """Members of the objects down to the deepest level of a valid request. Too low a count only costs time."""
     if isinstance(value, dict):
         return len(value) + sum(_member_count(item, levels - 1) for item in value.values())
     if isinstance(value, list) and levels > 1 and value and isinstance(value[0], dict):
@@ -85,7 +85,7 @@ _CONTAINERS: dict[bytes, type[_Array] | type[_Object]] = {b"[": _Array, b"{": _O
 
 
 class _Opened(Enum):
-    """Stands for the value of a container that has only begun."""
+    """In place of a value: a container has begun and is not complete."""
 
     OPENED = auto()
 
@@ -107,7 +107,7 @@ class _Reader:
         self._open: list[_Array | _Object] = []
 
     def document(self) -> Json:
-        """The first value in the text, read without recursion."""
+        """The first value in the text, parsed without recursion."""
         self._skip_byte_order_mark()
         self._skip_space()
         if self._peek() in (b"", b"]", b"}", b",", b":"):
@@ -121,7 +121,7 @@ class _Reader:
                 value = self._open.pop().value() if self._container_ends() else _Opened.OPENED
 
     def _scalar_or_container(self) -> "Json | _Opened":
-        """The value that starts here; OPENED where that is a container with something inside."""
+        """The value at the current position; OPENED where it is a container that is not empty."""
         kind = _CONTAINERS.get(self._peek())
         if kind is None:
             return self._scalar()
@@ -134,7 +134,7 @@ class _Reader:
         return _Opened.OPENED
 
     def _container_ends(self) -> bool:
-        """After an item: whether the container ends here, or a comma announces another item."""
+        """After an item: True where the container ends, False where a comma precedes another item."""
         self._skip_space()
         container = self._open[-1]
         if self._peek() == b",":
@@ -233,7 +233,7 @@ class _Reader:
         return int(digits[0], 16)
 
     def _consume(self, word: bytes) -> bool:
-        """Steps over as much of `word` as stands here; whether that was all of it."""
+        """Skip the longest prefix of `word` at the current position; True where that is all of it."""
         for letter in word:
             if self._text[self._at : self._at + 1] != bytes([letter]):
                 return False
@@ -248,7 +248,7 @@ class _Reader:
         self._take(_SPACE)
 
     def _take(self, pattern: re.Pattern[bytes]) -> bytes:
-        """What stands here of a pattern that always matches."""
+        """Consume the match of `pattern`, which matches everywhere."""
         match = pattern.match(self._text, self._at)
         assert match
         self._at = match.end()

@@ -1,4 +1,7 @@
-"""A predict request's JSON -> the tensors to feed, by name (spec section 4)."""
+"""Convert the JSON of a predict request to input tensors.
+
+See `docs/tensorflow-serving.md`, Row format and Column format.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +18,7 @@ from serving.standin.tensors.signatures import TensorInfo
 Inputs = Mapping[str, TensorInfo]
 
 _MOST_DIMENSIONS = 254
-"""TensorShape holds no more."""
+"""The limit of TensorFlow's TensorShape."""
 
 
 class Format(Enum):
@@ -31,7 +34,7 @@ def parse_object(body: bytes) -> dict[str, Json]:
 
 
 def signature_name(document: dict[str, Json]) -> str:
-    """Empty where none is named."""
+    """The name of the signature, or an empty string where the request has none."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise _format_error(document, "not formatted correctly. 'signature_name' key must be a string value.")
@@ -39,7 +42,11 @@ def signature_name(document: dict[str, Json]) -> str:
 
 
 def read_feeds(document: dict[str, Json], inputs: Inputs) -> tuple[Format, dict[str, Tensor]]:
-    """Raises StatusError: INVALID_ARGUMENT, or UNIMPLEMENTED for column values of a type that JSON cannot express."""
+    """Format of the request, and tensors by name of the input.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT, or UNIMPLEMENTED for column values of a type that JSON cannot express.
+    """
     if "instances" in document and "inputs" in document:
         raise _format_error(
             document, "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist "
@@ -61,7 +68,7 @@ def _instances(document: dict[str, Json]) -> list[Json]:
 
 
 def _checked(tensors: dict[str, Tensor], inputs: Inputs) -> dict[str, Tensor]:
-    if len(tensors) != len(inputs):  # a lone b64 object passes for a value even where inputs must be named
+    if len(tensors) != len(inputs):  # a single b64 object is taken for a value even where inputs must be named
         sent, missing = ",".join(tensors), ",".join(inputs.keys() - tensors.keys())
         raise StatusError.invalid(
             f"input size does not match signature: {len(tensors)}!={len(inputs)} len({{{sent}}}) !="
@@ -123,7 +130,7 @@ def _names_inputs(item: Json) -> bool:
 def _read_plain_rows(instances: list[Json], name: str, info: TensorInfo) -> dict[str, Tensor]:
     try:
         return {name: _read_tensor(list(instances), info.dtype)}
-    except StatusError:  # one item at a time says which, or finds that only the sum was irregular
+    except StatusError:  # item by item: find the faulty one, or accept items that are regular by themselves only
         return {name: _read_item_by_item(instances, info.dtype)}
 
 
@@ -167,7 +174,7 @@ def _add_named(rows: "dict[str, _Rows]", item: dict[str, Json], at: int) -> None
 
 @dataclass
 class _Rows:
-    """The values of one input, instance after instance, all of the shape of the first."""
+    """The values of one input, in the order of the instances. All have the shape of the first."""
 
     dtype: DType
     leaves: Leaves = field(default_factory=list)
@@ -183,7 +190,7 @@ class _Rows:
         self.leaves += leaves
 
     def tensor(self, count: int) -> Tensor:
-        """An input named twice in one instance has leaves to spare; the server drops the last ones."""
+        """An input named twice in an instance has too many leaves; the real server drops the last ones."""
         size, shape = self.first or (0, ())
         return Tensor(self.dtype, (count, *shape), pack(self.leaves[: count * size], self.dtype))
 

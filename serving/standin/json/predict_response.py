@@ -1,4 +1,7 @@
-"""Output tensors -> the JSON of a predict answer (spec section 5). White space is left to the real server."""
+"""Convert output tensors to the JSON of a predict response (`docs/tensorflow-serving.md`, Predict answers).
+
+The white space differs from the real server's.
+"""
 
 import base64
 import math
@@ -14,7 +17,7 @@ Outputs = Mapping[str, Tensor]
 
 
 def write_answer(outputs: Outputs, form: Format) -> bytes:
-    """Raises StatusError: INVALID_ARGUMENT for outputs that this format, or JSON, cannot express."""
+    """Raises StatusError: INVALID_ARGUMENT: the format, or JSON, cannot express the outputs."""
     text = _rows(outputs) if form is Format.ROW else _columns(outputs)
     return text.encode("utf-8", "surrogateescape")
 
@@ -48,14 +51,14 @@ def _batch_size(outputs: Outputs) -> int:
 
 
 def _object_or_value(named: Mapping[str, str]) -> str:
-    """A lone output goes without its name."""
+    """A single output is written without its name."""
     if len(named) == 1:
         return next(iter(named.values()))
     return "{" + ", ".join(f"{quoted(name)}: {value}" for name, value in named.items()) + "}"
 
 
 def _nested(texts: list[str], shape: tuple[int, ...], count: int) -> list[str]:
-    """`count` values of `shape`, each the brackets around its own part of `texts`."""
+    """`count` nested lists of `shape`, each of its part of `texts`."""
     for axis in range(len(shape) - 1, -1, -1):
         size, groups = shape[axis], count * math.prod(shape[:axis])
         texts = [f"[{', '.join(texts[at * size : (at + 1) * size])}]" for at in range(groups)]
@@ -63,7 +66,7 @@ def _nested(texts: list[str], shape: tuple[int, ...], count: int) -> list[str]:
 
 
 def _texts(name: str, tensor: Tensor) -> list[str]:
-    """Each element as JSON. A type without JSON is an error only where there is an element of it."""
+    """Each element as JSON. A type that JSON cannot express is an error only where the tensor has elements."""
     if isinstance(tensor.values, list):
         write = _base64_object if name.endswith("_bytes") else _string
         return [write(value) for value in tensor.values]

@@ -1,4 +1,4 @@
-"""The JSON of classify and regress answers."""
+"""The JSON of classify and regress responses (`docs/tensorflow-serving.md`, Classify and regress)."""
 
 from collections.abc import Iterable
 
@@ -8,10 +8,10 @@ from serving.standin.tensors.classification import Classes, Outputs, classes, re
 
 
 def write_results(method: str, outputs: Outputs, count: int) -> bytes:
-    """The body of the answer about `count` examples.
+    """The response body for `count` examples.
 
     Raises:
-        StatusError: the outputs are not what the method answers with.
+        StatusError: the outputs do not have the shape or type that the method requires.
     """
     if method == "classify":
         return _results(_classifications(classes(outputs, count), count))
@@ -19,7 +19,7 @@ def write_results(method: str, outputs: Outputs, count: int) -> bytes:
 
 
 def _classifications(found: Classes, count: int) -> Iterable[str]:
-    """[[label, score], ...] for each example; "" and 0.0 stand in for an output that the signature lacks."""
+    """[[label, score], ...] for each example. An output that the signature lacks becomes "" or 0.0."""
     width, total = found.width, found.width * count
     labels = ['""'] * total if found.labels is None else [quoted(_text(label)) for label in found.labels]
     scores = ["0.0"] * total if found.scores is None else decimals(found.scores)

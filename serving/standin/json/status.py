@@ -1,4 +1,4 @@
-"""The JSON of status and metadata answers (spec section 8)."""
+"""The JSON of status and metadata responses (`docs/tensorflow-serving.md`, Status and Metadata)."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ def write_status(versions: Sequence[Version]) -> bytes:
 
 
 def _version_status(version: Version) -> dict[str, Any]:
-    """Numbers of 64 bits are strings. An error shows at the END: while attempts are left, all counts as well."""
+    """64-bit numbers are strings. The error shows only in state END: while attempts are left, the status is OK."""
     error = version.error if version.state is State.END else None
     status = {"error_code": error.code.name if error else "OK", "error_message": error.message if error else ""}
     return {"version": str(version.number), "state": version.state.value, "status": status}

@@ -1,4 +1,4 @@
-"""Write JSON as RapidJSON does: strings that pass bytes through, error bodies, and values quoted in error texts."""
+"""Write JSON as RapidJSON does: strings of any bytes, error bodies, and values quoted in error texts."""
 
 import math
 import re
@@ -16,7 +16,7 @@ _LARGEST_FLOAT = 3.4028234e38
 
 
 def quoted(text: str) -> str:
-    """A JSON string. Only what must be is escaped: `/` and non-ASCII are not (spec section 5)."""
+    """A JSON string. `/` and characters beyond ASCII are not escaped."""
     return f'"{_SPECIAL.sub(_escape, text)}"'
 
 
@@ -29,7 +29,7 @@ def error_body(message: str) -> bytes:
 
 
 def debug_text(value: Json) -> str:
-    """How error texts quote a JSON value: pretty-printed and cut (VAL in the spec)."""
+    """A JSON value as error texts quote it: pretty-printed, and cut after 256 characters."""
     if isinstance(value, float):
         return _root_number(value)
     text = ""
@@ -41,15 +41,15 @@ def debug_text(value: Json) -> str:
 
 
 def _root_number(number: float) -> str:
-    """A number on its own is written like an answer, as float if it is in the range of one."""
+    """A number outside of containers is printed as in a response, as float32 if it is in the range of one."""
     kind = np.float32 if abs(number) <= _LARGEST_FLOAT else np.float64
     return decimals(np.array([number], kind))[0]
 
 
 def _pretty(root: Json) -> Iterator[str]:
-    """Piece by piece, without recursion. Arrays stay on one line, objects take a line for each member.
+    """The text in pieces, without recursion. Arrays stay on one line; an object has one line for each member.
 
-    Ends early at a NaN or infinity within an array or object: RapidJSON's writer gives up there.
+    The text ends at a NaN or infinity inside an array or object, where RapidJSON's writer stops.
     """
     pending = [iter([("", root)])]
     closings = [""]
@@ -76,7 +76,7 @@ def _indent(levels: int) -> str:
 
 
 def _lead_ins(container: dict[str, Json] | list[Json], indent: str) -> Iterator[tuple[str, Json]]:
-    """The items of a container, each with what is written before it."""
+    """The items of a container, each with the text that precedes it."""
     if isinstance(container, list):
         for at, item in enumerate(container):
             yield (", " if at else ""), item

@@ -1,7 +1,7 @@
-"""One JSON value read as one tensor: its shape, its leaves, and what is wrong with them (spec 4.1, 4.2).
+"""Convert one JSON value to the shape and the leaves of a tensor (`docs/tensorflow-serving.md`, Tensor values).
 
-The shape is that of the first elements all the way down. Regular values are checked a level at a time with built-ins,
-some 20 ns an element; only an irregular one is walked element by element, to name the first fault.
+The first element of each level decides the shape. A regular value is checked level by level with built-in functions,
+at about 20 ns an element. Only an irregular one is walked element by element, to name the first fault.
 """
 
 from itertools import chain
@@ -30,7 +30,7 @@ _INTEGERS = {
     "uint32": (0, 1 << 32),
     "uint64": (0, 1 << 64),
 }
-"""Type -> the literals it takes. The narrow types take what fits int32, and wrap."""
+"""Type -> range of its literals. The narrow types accept int32 and wrap."""
 _OTHERS: dict[str, frozenset[type]] = {
     "float": frozenset({int, float}),
     "double": frozenset({int, float}),
@@ -40,9 +40,10 @@ _OTHERS: dict[str, frozenset[type]] = {
 
 
 def read_leaves(value: Json, dtype: DType) -> tuple[Leaves, Shape]:
-    """What `value` holds and in which shape.
+    """The leaves of `value` and their shape.
 
-    Raises StatusError: INVALID_ARGUMENT or, for types that JSON cannot express, UNIMPLEMENTED.
+    Raises:
+        StatusError: INVALID_ARGUMENT, or UNIMPLEMENTED for types that JSON cannot express.
     """
     shape = _shape_of(value)
     leaves = _flatten(value, shape)
@@ -60,14 +61,14 @@ def pack(leaves: Leaves, dtype: DType) -> Flat:
 
 
 def _array(leaves: Leaves, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Beyond float32 numbers become infinite, beyond 8 and 16 bits integers wrap: silently, as in the real server."""
+    """As in the real server, numbers beyond float32 become infinite and integers beyond 8 or 16 bits wrap."""
     widest = {"f": np.float64, "u": np.uint64 if dtype.itemsize == 8 else np.int64, "i": np.int64, "b": np.bool_}
     with np.errstate(over="ignore"):
         return np.array(leaves, widest[dtype.kind]).astype(dtype)
 
 
 def is_base64(value: Json) -> bool:
-    """An object of exactly one member, `b64`, which is a string."""
+    """Whether `value` is an object whose one member is `b64`, a string."""
     return type(value) is dict and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
@@ -80,7 +81,7 @@ def _shape_of(value: Json) -> Shape:
 
 
 def _flatten(value: Json, shape: Shape) -> Leaves | None:
-    """None unless every list is as long as the first one of its level and all leaves lie equally deep."""
+    """None unless all lists of a level have the same length and all leaves have the same depth."""
     level: Leaves = [value]
     for size in shape:
         if set(map(type, level)) != {list} or set(map(len, level)) != {size}:
@@ -90,7 +91,7 @@ def _flatten(value: Json, shape: Shape) -> Leaves | None:
 
 
 def _all_fit(leaves: Leaves, dtype: DType) -> bool:
-    """Without a line of Python per number."""
+    """Whether the type accepts every leaf. Built-in functions only: no Python code runs per number."""
     kinds = set(map(type, leaves))
     if dtype.text in _INTEGERS and kinds == {int}:
         low, high = _INTEGERS[dtype.text]
@@ -103,7 +104,7 @@ def _is_string(leaf: Json) -> bool:
 
 
 def _walk(value: Json, shape: Shape, dtype: DType) -> Leaves:
-    """The same one element at a time and depth first, so that the first fault is the one reported."""
+    """The leaves, converted one by one and depth first, so that the error names the first fault."""
     leaves: Leaves = []
     pending = [(value, 0)]
     while pending:
@@ -153,7 +154,7 @@ def _fail_type(leaf: Json, dtype: DType) -> NoReturn:
 
 
 def json_type(value: Json) -> str:
-    """RapidJSON's name for the kind of a value."""
+    """RapidJSON's name for the type of a value."""
     if value is None or isinstance(value, bool):
         return {None: "Null", True: "True", False: "False"}[value]
     return next(name for kind, name in _JSON_TYPES if isinstance(value, kind))

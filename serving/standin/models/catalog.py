@@ -1,6 +1,6 @@
-"""The loaded versions and the labels, as requests look them up (spec sections 3, 8).
+"""The loaded versions and the version labels, where requests look them up.
 
-Written by the thread that loads and unloads, read by those that answer.
+The version manager's threads write it; the threads that answer requests read it.
 """
 
 import threading
@@ -14,7 +14,7 @@ from serving.standin.models.servable import Servable
 
 @dataclass(frozen=True)
 class ModelAddress:
-    """The model a request names, with at most one of version and label."""
+    """The model that a request names, with a version or a label or neither."""
 
     model: str
     version: int | None = None
@@ -33,7 +33,7 @@ class Catalog:
             self._loaded.setdefault(model, {})[version] = servable
 
     def remove(self, model: str, version: int) -> Servable:
-        """From here on no request finds it; those that have it may still be running."""
+        """Hide the version from new requests. Requests that use it may still run."""
         with self._lock:
             return self._loaded[model].pop(version)
 
@@ -42,9 +42,10 @@ class Catalog:
 
     @contextmanager
     def lease(self, address: ModelAddress) -> Iterator[tuple[int, Servable]]:
-        """The version meant and its number, kept from being closed meanwhile.
+        """The version that a request names and its number. It is not closed while the block runs.
 
-        Raises StatusError: NOT_FOUND; INVALID_ARGUMENT for an unknown label.
+        Raises:
+            StatusError: NOT_FOUND, or INVALID_ARGUMENT for an unknown label.
         """
         with ExitStack() as use:
             with self._lock:

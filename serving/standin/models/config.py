@@ -1,4 +1,7 @@
-"""Which models to serve and where to answer Prometheus: flags and configuration files to values."""
+"""Read the models to serve and the path of the metrics from the flags and the configuration files.
+
+See `docs/tensorflow-serving.md`, Model configuration and Monitoring.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +20,7 @@ _M = TypeVar("_M", bound=Message)
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the message is for the operator."""
+    """The configuration cannot be used; the message is for the operator."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,10 @@ class ModelConfig:
 
 
 def read_models(flags: Flags) -> dict[str, ModelConfig]:
-    """By name: those of the file or, without one, the single model of the flags.
+    """Models by name: those of the file, or the one of the flags where there is no file.
 
     Raises:
-        ConfigError: the file is missing or wrong.
+        ConfigError: the file is missing or invalid.
     """
     if not flags.model_config_file:
         return {flags.model_name: ModelConfig(flags.model_name, Path(flags.model_base_path))}
@@ -44,10 +47,10 @@ def read_models(flags: Flags) -> dict[str, ModelConfig]:
 
 
 def read_metrics_path(flags: Flags) -> str | None:
-    """Where to answer Prometheus; None where monitoring is off.
+    """The path that Prometheus scrapes; None where monitoring is off.
 
     Raises:
-        ConfigError: the file is missing or wrong.
+        ConfigError: the file is missing or invalid.
     """
     if not flags.monitoring_config_file:
         return None
@@ -56,7 +59,7 @@ def read_metrics_path(flags: Flags) -> str | None:
 
 
 def _read(path: str, message: _M) -> _M:
-    """The text format of protocol buffers. Fields that are not declared here are ignored."""
+    """Parse the text format of protocol buffers. Undeclared fields are ignored."""
     try:
         return Parse(Path(path).read_text(encoding="utf-8"), message, allow_unknown_field=True)
     except (OSError, UnicodeDecodeError, ParseError, RecursionError) as cause:
@@ -65,7 +68,7 @@ def _read(path: str, message: _M) -> _M:
 
 def _model(entry: messages.ModelConfig) -> ModelConfig:
     if not entry.name or not entry.base_path:
-        raise ConfigError(f"a model needs a name and a base_path: {entry}")
+        raise ConfigError(f"a model needs a name and a base_path; this one has not both: {entry}")
     if entry.model_platform not in ("", "tensorflow"):
         raise ConfigError(f"model {entry.name}: its model_platform must be tensorflow, not {entry.model_platform}")
     policy = _policy(entry.model_version_policy)

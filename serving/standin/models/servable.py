@@ -1,4 +1,4 @@
-"""One loaded version of a model: its signatures, and runs of them."""
+"""One loaded version of a model: its signatures and how to run them."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ DEFAULT_SIGNATURE = "serving_default"
 
 
 def run_options(timeout_ms: int) -> bytes:
-    """A serialized RunOptions; 0 and less: no limit."""
+    """A serialized RunOptions. 0 and below mean no limit."""
     return RunOptions(timeout_in_ms=max(0, timeout_ms)).SerializeToString()
 
 
@@ -26,7 +26,7 @@ class Runtime:
     def __init__(
         self, library: Library, *, intra_op_threads: int, inter_op_threads: int, timeout_ms: int, max_runs: int
     ) -> None:
-        """Runs beyond `max_runs` wait for their turn: side by side all of them would take longer."""
+        """Runs beyond `max_runs` wait: more of them at once would make each one slower."""
         self._library = library
         self._config = ConfigProto(
             intra_op_parallelism_threads=intra_op_threads, inter_op_parallelism_threads=inter_op_threads
@@ -35,12 +35,12 @@ class Runtime:
         self._semaphore = FairSemaphore(max_runs)
 
     def load(self, export: Path, tags: Sequence[str]) -> "Servable":
-        """Raises StatusError: TensorFlow cannot load what is there."""
+        """Raises StatusError: TensorFlow cannot load the version."""
         return Servable(Session(self._library, export, tags, self._config), self._run_options, self._semaphore)
 
 
 class Servable:
-    """Safe to run from several threads; closed once it is retired and the last run is over."""
+    """Thread-safe. `close` waits until no request uses the version."""
 
     def __init__(self, session: Session, run_options: bytes, semaphore: FairSemaphore) -> None:
         self._session = session
@@ -54,7 +54,7 @@ class Servable:
         """The same as the message that GetModelMetadata answers with."""
 
     def signature(self, name: str) -> Signature:
-        """Raises StatusError: INVALID_ARGUMENT, as REST words it."""
+        """Raises StatusError: INVALID_ARGUMENT with the text of the REST API."""
         found = self.signatures.get(name or DEFAULT_SIGNATURE)
         if found is None:
             raise StatusError.invalid(
@@ -70,11 +70,13 @@ class Servable:
         *,
         timeout_ms: int | None = None,
     ) -> dict[str, Tensor]:
-        """Outputs by alias: those of `fetch`, all without it.
+        """Outputs by alias: those in `fetch`, or all where it is None.
 
-        timeout_ms: 0 is no limit; None the one for all runs.
+        Args:
+            timeout_ms: 0 means no limit; None the limit of the runtime.
 
-        Raises StatusError: what the graph had to object; DEADLINE_EXCEEDED beyond the time allowed.
+        Raises:
+            StatusError: the graph rejects its input, or DEADLINE_EXCEEDED.
         """
         aliases = list(signature.outputs) if fetch is None else fetch
         by_tensor = {signature.inputs[alias].name: tensor for alias, tensor in feeds.items()}
@@ -96,7 +98,7 @@ class Servable:
                 self._unused.notify_all()
 
     def close(self) -> None:
-        """Waits for the runs that are under way. Nobody may start another."""
+        """Wait for the requests that use the version, then free it. New requests must not find it any more."""
         with self._unused:
             self._unused.wait_for(lambda: not self._users)
         self._session.close()

@@ -1,8 +1,8 @@
-"""Which versions of a model to have, and in which order to get there. No I/O, no clock.
+"""Which versions of a model to load and unload, and in which order. No I/O, no clock.
 
-Rules (spec sections 8, 11): a version is loaded before the one it replaces is dropped; versions that nobody wants any
-more go once a wanted one is available, or at once where none is wanted; a load that failed is retried a few times and
-then left alone until the version disappears and comes back.
+A version is loaded before the one it replaces is unloaded. Versions that are not wanted any more are unloaded once a
+wanted one is available, or at once where none is wanted. A load that fails is retried a few times, then not again
+until the version disappears from the disk and comes back (`docs/tensorflow-serving.md`, Load states).
 """
 
 from collections.abc import Collection
@@ -56,7 +56,7 @@ class Version:
     number: int
     state: State = State.START
     error: StatusError | None = None
-    """Why the last attempt to load it failed; an END without one is a version unloaded in peace."""
+    """Why the last attempt to load it failed. None in state END: the version was unloaded as intended."""
     wanted: bool = True
     attempting: bool = False
     failures: int = 0
@@ -64,19 +64,19 @@ class Version:
 
     @property
     def waiting(self) -> bool:
-        """For a first or another attempt to load it; shown as LOADING between attempts."""
+        """Whether it waits for an attempt to load it. Between attempts its state is LOADING."""
         return self.state is State.START or (self.state is State.LOADING and not self.attempting)
 
 
 @dataclass
 class ModelVersions:
-    """What every version of one model is going through; those once seen stay listed for good."""
+    """All versions of one model that have been seen, with their states. Unloaded ones stay listed."""
 
     retries: Retries
     versions: dict[int, Version] = field(default_factory=dict)
 
     def want(self, numbers: Collection[int]) -> None:
-        """These and no others, from now on."""
+        """From now on these versions are wanted, and no others."""
         for number in numbers:
             known = self.versions.get(number)
             if known is None or (known.state is State.END and not known.wanted):
@@ -87,12 +87,12 @@ class ModelVersions:
                 version.state = State.END
 
     def next_load(self, now: float) -> Version | None:
-        """The highest first: that is where requests without a version go."""
+        """The next version to load, highest first: requests without a version go to the highest."""
         due = (v for v in self.highest_first() if v.waiting and v.retry_at <= now)
         return next(due, None)
 
     def next_unload(self) -> Version | None:
-        """A version whose time is over, if another can stand in for it or none is wanted."""
+        """The next version to unload. None while no wanted version is available to replace it."""
         wanted = [version for version in self.versions.values() if version.wanted]
         if wanted and not any(version.state is State.AVAILABLE for version in wanted):
             return None
@@ -115,7 +115,7 @@ class ModelVersions:
 
     @property
     def failed(self) -> StatusError | None:
-        """Why this model will not become available, if it will not: every wanted version has failed for good."""
+        """The last error where every wanted version has used up its attempts, else None."""
         wanted = [version for version in self.versions.values() if version.wanted]
         hopeless = wanted and all(version.state is State.END for version in wanted)
         return wanted[-1].error if hopeless else None

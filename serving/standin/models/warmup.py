@@ -1,7 +1,7 @@
-"""Warm-up: the requests that a version brings along in assets.extra run before it is AVAILABLE (spec 9.3).
+"""Warm-up: run the requests stored in a version's assets.extra before it becomes AVAILABLE.
 
-The file is a TFRecord of tensorflow.serving.PredictionLog. Predict, classify and regress logs are run; others are
-passed over.
+The file is a TFRecord of tensorflow.serving.PredictionLog. Predict, classify and regress requests are run; others are
+skipped (`docs/tensorflow-serving.md`, Warm-up).
 """
 
 from collections.abc import Iterator
@@ -21,9 +21,10 @@ _MOST_RECORDS = 1000
 
 
 def warm_up(servable: Servable, export: Path, iterations: int) -> None:
-    """Does nothing where there is no such file.
+    """Run each stored request `iterations` times, at least once. Without the file, do nothing.
 
-    Raises StatusError: not TFRecord, too many records, or a request that fails.
+    Raises:
+        StatusError: the file is not a TFRecord or has too many records, or a request fails.
     """
     path = export / _FILE
     if not path.is_file():
@@ -36,7 +37,7 @@ def warm_up(servable: Servable, export: Path, iterations: int) -> None:
 
 
 def _records(data: bytes) -> Iterator[bytes]:
-    """TFRecord: length, its checksum, the data, its checksum. The one of the length tells files of another kind."""
+    """A TFRecord is length, its checksum, data, its checksum. The length's checksum detects other kinds of files."""
     at = 0
     while at < len(data):
         header, checksum = data[at : at + 8], data[at + 8 : at + 12]

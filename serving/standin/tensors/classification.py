@@ -1,4 +1,4 @@
-"""Classify and regress: what they require of a signature, and what they find in its outputs."""
+"""Classify and regress: check the signature and the outputs (`docs/tensorflow-serving.md`, Classify and regress)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,19 +16,20 @@ Outputs = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Classes:
-    """What classify found: for each example as many classes, one after the other."""
+    """The result of classify: `width` classes for each example, in order."""
 
     labels: list[bytes] | None
-    """None where the signature has no such output, as with `scores`."""
+    """None where the signature has no such output; so is `scores`."""
     scores: NDArray[np.float32] | None
     width: int
-    """Classes an example."""
+    """Number of classes of one example."""
 
 
 def wanted_outputs(method: str, signature: Signature) -> list[str]:
-    """Which outputs to fetch for classify or regress.
+    """The outputs to fetch for classify or regress.
 
-    Raises StatusError: the signature is of another kind.
+    Raises:
+        StatusError: the signature does not have the inputs and outputs that the method requires.
     """
     return _classify(signature) if method == "classify" else _regress(signature)
 
@@ -67,7 +68,7 @@ def _missing(what: str, signature: Signature) -> StatusError:
 
 
 def classes(outputs: Outputs, count: int) -> Classes:
-    """Raises StatusError: outputs of other shapes or types than classify knows."""
+    """Raises StatusError: an output has a shape or type that classify does not support."""
     widths = {_classes(alias, tensor, count) for alias, tensor in outputs.items()}
     if len(widths) != 1:
         raise StatusError.invalid("Tensors class and score should match in size")
@@ -78,7 +79,11 @@ def classes(outputs: Outputs, count: int) -> Classes:
 
 
 def regressions(outputs: Outputs, count: int) -> NDArray[np.float32]:
-    """A value an example. Raises StatusError: an output of another shape or type."""
+    """One value for each example.
+
+    Raises:
+        StatusError: the output has a shape or type that regress does not support.
+    """
     tensor = outputs["outputs"]
     if len(tensor.shape) not in (1, 2) or tensor.shape[1:] not in ((), (1,)):
         raise StatusError.invalid(

@@ -1,4 +1,4 @@
-"""TensorFlow's element types: number on the wire, name in metadata, name in error texts, NumPy equivalent."""
+"""TensorFlow's element types: number, name in metadata, name in error texts, NumPy equivalent."""
 
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,9 +20,9 @@ class DType:
     text: str
     """As in error texts: float."""
     numpy: np.dtype[Any] | None = None
-    """None where values cannot be had from JSON nor written to it (spec 4.1, 5)."""
+    """None where JSON cannot express the values."""
     storage: np.dtype[Any] | None = None
-    """The form in memory: `numpy` where there is one, and more; None where there are no plain numbers."""
+    """The form in memory. More types have one than have `numpy`; None where elements are not plain numbers."""
 
 
 _NUMPY = {
@@ -46,7 +46,7 @@ _STORAGE = _NUMPY | {
     "QUINT16": np.uint16,
     "QINT32": np.int32,
     "HALF": np.float16,
-    "BFLOAT16": np.uint16,  # its bits: NumPy has no such type
+    "BFLOAT16": np.uint16,  # its bits; NumPy lacks the type
     "COMPLEX64": np.complex64,
     "COMPLEX128": np.complex128,
 }
@@ -72,4 +72,4 @@ class Tensor:
     dtype: DType
     shape: tuple[int, ...]
     values: Flat
-    """Empty also where the type has no plain numbers (see `DType.storage`)."""
+    """Empty where `dtype.storage` is None."""

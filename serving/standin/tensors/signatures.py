@@ -20,7 +20,7 @@ class TensorInfo:
     """Of the tensor in the graph: `serving_default_x:0`."""
     dtype: DType
     shape: tuple[Dimension, ...] | None
-    """None where even the rank is unknown. Requests are not checked against it."""
+    """None where the rank is unknown. Requests are not checked against the shape."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def read_signatures(graph: messages.MetaGraphDef) -> dict[str, Signature]:
 
 
 def read_signature_def_map(graph: messages.MetaGraphDef) -> messages.SignatureDefMap:
-    """A copy, fields that are not declared included: the MetaGraphDef holds the whole graph, and can be dropped."""
+    """A copy that includes undeclared fields. It lets the MetaGraphDef, which holds the whole graph, be freed."""
     found = messages.SignatureDefMap()
     for name, definition in graph.signature_def.items():
         found.signature_def[name].CopyFrom(definition)
@@ -51,7 +51,7 @@ def _signature(definition: messages.SignatureDef) -> Signature:
 
 
 def _tensor_infos(infos: Mapping[str, messages.TensorInfo]) -> dict[str, TensorInfo]:
-    """Sorted by name: the map has no order of its own, and a fixed one makes answers repeatable."""
+    """Sorted by name: a map has no order, and a fixed one makes responses reproducible."""
     return {alias: _tensor_info(info) for alias, info in sorted(infos.items())}
 
 

@@ -1,4 +1,4 @@
-"""TensorProto to tensors and back: the form of tensors in files and over gRPC."""
+"""Convert TensorProto, the form of tensors in files and over gRPC, to tensors and back."""
 
 import math
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _VALUES: dict[str, "Callable[[TensorProto], RepeatedScalarFieldContainer[Any]]"]
     "uint32": lambda message: message.uint32_val,
     "uint64": lambda message: message.uint64_val,
 }
-"""The field that holds the values of an element type; `int_val` for the narrower integers."""
+"""The field that holds the values of an element type. The narrower integers are in `int_val`."""
 _ELEMENTS: dict[str, np.dtype[Any]] = {
     "complex64": np.dtype(np.float32),
     "complex128": np.dtype(np.float64),
@@ -41,14 +41,14 @@ _PACKED: dict[str, Callable[[bytes], PackedValues]] = {
     "complex64": lambda values: PackedValues(scomplex_val=values),
     "complex128": lambda values: PackedValues(dcomplex_val=values),
 }
-"""Numbers of fixed width, whose packed form is their bytes in memory."""
+"""Types of fixed width, whose packed values are their bytes in memory."""
 
 
 def read_tensor(message: TensorProto) -> Tensor:
-    """The elements of `message`: all bytes in one piece, or values of which the last one stands for those missing.
+    """The elements of `message`: all bytes in one piece, or a list of values whose last one is repeated as needed.
 
     Raises:
-        StatusError: the type is not a plain number or string, or the bytes do not fit the shape.
+        StatusError: elements are neither plain numbers nor strings, or the bytes do not fit the shape.
     """
     dtype = data_type(message.dtype)
     shape = tuple(dim.size for dim in message.tensor_shape.dim)
@@ -105,10 +105,10 @@ def _filled(values: NDArray[Any], count: int) -> NDArray[Any]:
 
 
 def write_tensor(tensor: Tensor, into: TensorProto, *, as_content: bool = False) -> None:
-    """Fill an empty message: the values one by one, as the real server answers, or all bytes in one piece.
+    """Fill an empty message with a list of values, as the real server does, or with all bytes in one piece.
 
     Raises:
-        StatusError: the type is not a plain number or string.
+        StatusError: elements are neither plain numbers nor strings.
     """
     into.dtype = tensor.dtype.number
     into.tensor_shape.dim.extend(TensorShapeProto.Dim(size=size) for size in tensor.shape)

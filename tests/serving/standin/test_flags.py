@@ -30,7 +30,7 @@ def test_what_is_no_flag_is_passed_over() -> None:
         ([*ENOUGH, "--rest_api_num_threads=many"], "Couldn't interpret value many for flag rest_api_num_threads"),
         ([*ENOUGH, "--tensorflow_intra_op_parallelism=2147483648"], "Couldn't interpret value 2147483648 for flag"),
         ([*ENOUGH, "--rest_api_timeout_in_ms=-99999999999"], "Couldn't interpret value -99999999999 for flag"),
-        ([*ENOUGH, "--port=65536"], "--port must name a port, or be 0"),
+        ([*ENOUGH, "--port=65536"], "--port must name a port, 1 to 65535, or be 0"),
         ([*ENOUGH, "--grpc_channel_arguments=a=1,b"], "--grpc_channel_arguments: b has no value"),
         ([*ENOUGH, "--enable_batching=perhaps"], "Couldn't interpret value perhaps"),
         ([*ENOUGH, "--batching_parameters_file=b"], "without --enable_batching"),
