@@ -29,6 +29,8 @@ from serving.standin.monitoring import Metrics
 
 log = logging.getLogger("serving.standin")
 
+_GRACE_S = 30.0
+"""How long requests in progress may take after SIGTERM."""
 _FAILED = 255
 """Exit status of the real server, which returns -1 from `main`."""
 
@@ -74,23 +76,12 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 async def _serve(flags: Flags, listener: socket.socket) -> None:
-    loop, stop_requested = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop_requested.set)
+    stop = asyncio.create_task(_stop_signal().wait())
     metrics, catalog = Metrics(), Catalog()
     manager = _manager(flags, catalog, metrics)
-    rest = RestApi(
-        manager,
-        catalog,
-        metrics,
-        workers=flags.rest_api_num_threads or 4 * _cpus(),
-        cors=flags.rest_api_enable_cors_support,
-        metrics_path=read_metrics_path(flags),
-    )
-    api = GrpcApi(manager, catalog, metrics, as_content=flags.enable_serialization_as_tensor_content)
-    server, grpc_server = HttpServer(rest.answer), _grpc_server(flags, api)
+    server = HttpServer(_rest_api(flags, manager, catalog, metrics).answer)
+    grpc_server = _grpc_server(flags, manager, catalog, metrics)
     manager.start()
-    stop = asyncio.create_task(stop_requested.wait())
     ready = asyncio.create_task(asyncio.to_thread(manager.wait_until_serving))
     await asyncio.wait({stop, ready}, return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
@@ -101,13 +92,32 @@ async def _serve(flags: Flags, listener: socket.socket) -> None:
         await stop
         manager.stop()
         log.info("Finishing %d connections", len(server.connections))
-        await asyncio.gather(server.stop(), asyncio.to_thread(grpc_server.stop))
+        await asyncio.gather(server.stop(_GRACE_S), asyncio.to_thread(grpc_server.stop, _GRACE_S))
     _exit(0)
 
 
-def _grpc_server(flags: Flags, api: GrpcApi) -> GrpcServer:
+def _stop_signal() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
+    received = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, received.set)
+    return received
+
+
+def _rest_api(flags: Flags, manager: VersionManager, catalog: Catalog, metrics: Metrics) -> RestApi:
+    return RestApi(
+        manager,
+        catalog,
+        metrics,
+        workers=flags.rest_api_num_threads or 4 * _cpus(),
+        cors=flags.rest_api_enable_cors_support,
+        metrics_path=read_metrics_path(flags),
+    )
+
+
+def _grpc_server(flags: Flags, manager: VersionManager, catalog: Catalog, metrics: Metrics) -> GrpcServer:
     return GrpcServer(
-        api,
+        GrpcApi(manager, catalog, metrics, as_content=flags.enable_serialization_as_tensor_content),
         threads=flags.grpc_max_threads or 4 * _cpus(),
         healthcheck=flags.enable_grpc_healthcheck_service,
         options=channel_arguments(flags),

@@ -211,27 +211,40 @@ class Session:
             StatusError: an operation of the graph failed.
         """
         library = self._library
-        places = (_Output * len(feeds))(*map(self._output, feeds))
-        wanted = (_Output * len(fetches))(*map(self._output, fetches))
         results = (c_void_p * len(fetches))()
         inputs: list[c_void_p] = []
-        run_options = library.TF_NewBufferFromString(options, len(options))
         try:
             inputs.extend(map(library.new_tensor, feeds.values()))
-            given = (c_void_p * len(inputs))(*inputs)
-            with library.status() as status:
-                library.TF_SessionRun(
+            self._run(list(feeds), inputs, fetches, results, options)
+            return [library.read_tensor(result) for result in results if result]
+        finally:
+            for handle in [*inputs, *filter(None, results)]:
+                library.TF_DeleteTensor(handle)
+
+    def _run(
+        self,
+        feeds: Sequence[str],
+        inputs: Sequence[c_void_p],
+        fetches: Sequence[str],
+        results: "ctypes.Array[c_void_p]",
+        options: bytes,
+    ) -> None:
+        """Fill `results` with new tensors, which the caller deletes."""
+        places = (_Output * len(feeds))(*map(self._output, feeds))
+        wanted = (_Output * len(fetches))(*map(self._output, fetches))
+        given = (c_void_p * len(inputs))(*inputs)
+        run_options = self._library.TF_NewBufferFromString(options, len(options))
+        try:
+            with self._library.status() as status:
+                self._library.TF_SessionRun(
                     self._session,
                     run_options,
                     *(places, given, len(places)),
                     *(wanted, results, len(wanted)),
                     *(None, 0, None, status),
                 )
-            return [library.read_tensor(result) for result in results if result]
         finally:
-            library.TF_DeleteBuffer(run_options)
-            for handle in [*inputs, *filter(None, results)]:
-                library.TF_DeleteTensor(handle)
+            self._library.TF_DeleteBuffer(run_options)
 
     def _output(self, name: str) -> _Output:
         found = self._outputs.get(name)

@@ -27,7 +27,6 @@ Method = tuple[type[_Request], Callable[[_Request, int], Message]]
 """Type of the request, and its handler: request and milliseconds left (0: no limit) to response, or StatusError."""
 
 _LONGEST_MESSAGE = 1024
-_GRACE_S = 30.0
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _HEALTH_SERVICES = ("", "ModelService", "PredictionService")
 
@@ -39,25 +38,14 @@ class GrpcServer:
         self, api: GrpcApi, *, threads: int, healthcheck: bool, options: Sequence[tuple[str, int | str]]
     ) -> None:
         """Calls beyond `threads` at once are refused with RESOURCE_EXHAUSTED, as with --grpc_max_threads."""
-        services: dict[str, dict[str, Method[Any]]] = {
-            "tensorflow.serving.PredictionService": {
-                "Predict": (PredictRequest, api.predict),
-                "Classify": (ClassificationRequest, api.classify),
-                "Regress": (RegressionRequest, api.regress),
-                "GetModelMetadata": (GetModelMetadataRequest, api.metadata),
-            },
-            "tensorflow.serving.ModelService": {"GetModelStatus": (GetModelStatusRequest, api.status)},
-        }
-        if healthcheck:
-            services["grpc.health.v1.Health"] = {"Check": (HealthCheckRequest, _check_health)}
         self._server = grpc.server(
             ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
-            handlers=[_service(name, methods) for name, methods in services.items()],
+            handlers=[_service(name, methods) for name, methods in _services(api, healthcheck=healthcheck).items()],
             options=[
                 (
                     "grpc.so_reuseport",
                     0,
-                ),  # or a second server on the port would get half of its connections, without an error
+                ),  # or a second server on the port would share its connections, without an error
                 ("grpc.max_receive_message_length", -1),
                 ("grpc.max_send_message_length", -1),
                 *options,
@@ -76,9 +64,25 @@ class GrpcServer:
                 ) from cause
         self._server.start()
 
-    def stop(self) -> None:
-        """Accept no more calls, and return when every call in progress has its response."""
-        self._server.stop(_GRACE_S).wait()
+    def stop(self, grace_s: float) -> None:
+        """Accept no more calls, and return when every call in progress has its response or `grace_s` is over."""
+        self._server.stop(grace_s).wait()
+
+
+def _services(api: GrpcApi, *, healthcheck: bool) -> dict[str, dict[str, Method[Any]]]:
+    """Methods by name, by name of their service."""
+    services: dict[str, dict[str, Method[Any]]] = {
+        "tensorflow.serving.PredictionService": {
+            "Predict": (PredictRequest, api.predict),
+            "Classify": (ClassificationRequest, api.classify),
+            "Regress": (RegressionRequest, api.regress),
+            "GetModelMetadata": (GetModelMetadataRequest, api.metadata),
+        },
+        "tensorflow.serving.ModelService": {"GetModelStatus": (GetModelStatusRequest, api.status)},
+    }
+    if healthcheck:
+        services["grpc.health.v1.Health"] = {"Check": (HealthCheckRequest, _check_health)}
+    return services
 
 
 def _service(service: str, methods: dict[str, Method[Any]]) -> grpc.GenericRpcHandler:

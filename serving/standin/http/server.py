@@ -2,11 +2,14 @@
 
 import asyncio
 import errno
+import logging
 import socket
 from collections.abc import Callable
 from typing import cast
 
 from serving.standin.http.message import Await, HttpError, Request, RequestReader, Response, html_error, write_head
+
+log = logging.getLogger(__name__)
 
 Reply = Callable[[Response], None]
 Answer = Callable[[Request, Reply], None]
@@ -55,6 +58,10 @@ class Connection(asyncio.Protocol):
         self._closing = True
         if not self._answering:
             self._transport.close()
+
+    def abort(self) -> None:
+        self._closing = True
+        self._transport.abort()
 
     def _read_on(self) -> None:
         """Handle the requests that have arrived. A response given at once calls this again, which then does nothing."""
@@ -108,24 +115,37 @@ class HttpServer:
         self.answer = answer
         self.connections: set[Connection] = set()
         self._server: asyncio.Server
-        self._one_less = asyncio.Event()
+        self._connection_closed = asyncio.Event()
 
     async def start(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Connection(self), sock=listener, backlog=_BACKLOG)
 
-    async def stop(self) -> None:
-        """Accept no more connections, and return when every request in progress has its response."""
+    async def stop(self, grace_s: float) -> None:
+        """Accept no more connections, and return when every request in progress has its response.
+
+        After `grace_s` the connections that are left are cut: their clients do not read, or a run takes too long.
+        """
         self._server.close()
         for connection in list(self.connections):
             connection.close_when_idle()
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._all_closed()
+        except TimeoutError:
+            log.warning("Closing %d connections after %g s", len(self.connections), grace_s)
+            for connection in list(self.connections):
+                connection.abort()
+            await self._all_closed()
+
+    async def _all_closed(self) -> None:
         while self.connections:
-            self._one_less.clear()
-            await self._one_less.wait()
+            self._connection_closed.clear()
+            await self._connection_closed.wait()
 
     def connection_lost(self, connection: Connection) -> None:
         self.connections.discard(connection)
-        self._one_less.set()
+        self._connection_closed.set()
 
 
 def bind(host: str, port: int) -> socket.socket:
