@@ -9,10 +9,10 @@ MODELS := $(or $(GATEWAY_MODELS_DIR),models)
 NAME := $(or $(GATEWAY_MODEL_NAME),my_model)
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 SERVING_IMAGE ?= tensorflow/serving:2.20.0
-CODE := gateway serving training deploy tests benchmarks notebooks
+CODE := protocol stubs gateway serving training deploy tests benchmarks notebooks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test fast check faults soak chaos containers lint fix notebooks bench fashion up release sbom audit licences lock clean
+.PHONY: help setup run demo test fast check faults soak chaos containers lint fix notebooks bench fashion up release sbom audit licences lock protocol clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -119,6 +119,12 @@ licences: $(READY) ## Write the licences of all dependencies into runs/licences.
 lock: $(READY) ## Write the lock file anew from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --fork-strategy fewest \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet --upgrade -o requirements.lock
+
+# Not newer than the locked grpcio: what protoc generates needs a protobuf at least as new as its own.
+PROTOC ?= uvx --from grpcio-tools==1.85.1 python-grpc-tools-protoc
+
+protocol: ## Generate TensorFlow Serving's messages from protocol/*.proto (needs uv)
+	@$(PROTOC) --proto_path=. --python_out=. --pyi_out=. protocol/*.proto
 
 clean: ## Remove what can be made again: .venv, models, caches
 	@rm -rf $(VENV) models runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,5 +1,6 @@
-# The stand-in for TensorFlow Serving under the official image's contract: MODEL_NAME, MODEL_BASE_PATH, 8500, 8501 and
-# /usr/bin/tf_serving_entrypoint.sh with the server's flags as arguments. So it can be SERVING_IMAGE, on arm64 as well:
+# The stand-in for TensorFlow Serving, with the interface of the official image: MODEL_NAME, MODEL_BASE_PATH, ports 8500
+# and 8501, and /usr/bin/tf_serving_entrypoint.sh, which takes the server's flags. It can be SERVING_IMAGE, also
+# on arm64:
 #   docker build -f serving/standin.Dockerfile -t specimen/standin .
 #
 # The first two stages are the same, word for word, in every Dockerfile with TensorFlow: it is installed once.
@@ -22,8 +23,9 @@ RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --require
 FROM ${PYTHON_IMAGE} AS code
 COPY LICENSE /image/app/
 COPY serving/tensorflow_model_server serving/tf_serving_entrypoint.sh /image/usr/bin/
+COPY protocol /image/app/protocol
 COPY serving /image/app/serving
-RUN mkdir /image/models && python -m compileall -q -s /image /image/app/serving
+RUN mkdir /image/models && python -m compileall -q -s /image /image/app
 
 # What changes with the code comes last and is one layer.
 FROM tensorflow

@@ -1,27 +1,33 @@
-"""Warm-up requests: what a model server asks a version of itself before it calls it AVAILABLE.
+"""Warm-up requests: what a model server runs on a version before it reports it AVAILABLE.
 
-A TFRecord of `tensorflow.serving.PredictionLog`. Those protos live in tensorflow-serving-api, which would
-bring gRPC and its own TensorFlow pin for four nested messages; so they are encoded here, by field number.
-Source: tensorflow_serving/apis/{prediction_log,predict,model}.proto.
+The file is a TFRecord of `tensorflow.serving.PredictionLog` messages.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework.tensor_pb2 import TensorProto
+
+from protocol.tensorflow_serving_pb2 import (
+    DT_FLOAT,
+    DT_STRING,
+    ModelSpec,
+    PredictionLog,
+    PredictLog,
+    PredictRequest,
+    TensorProto,
+    TensorShapeProto,
+)
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 """Where TensorFlow Serving looks, inside the version's directory."""
-
 
 Request = tuple[str, Mapping[str, TensorProto]]
 """Signature name, inputs by name."""
 
 
 def write(version: Path, requests: Sequence[Request]) -> None:
-    """Store the requests that a server is to ask, in this order."""
+    """Store the requests that a server is to run, in this order."""
     file = version / FILE
     file.parent.mkdir()
     with tf.io.TFRecordWriter(str(file)) as records:
@@ -31,25 +37,13 @@ def write(version: Path, requests: Sequence[Request]) -> None:
 
 def prediction_log(signature: str, inputs: Mapping[str, TensorProto]) -> bytes:
     """One serialized PredictionLog. The model's name is left out: the server ignores it."""
-    model_spec = _field(3, signature.encode())
-    entries = [
-        _field(2, _field(1, name.encode()) + _field(2, tensor.SerializeToString())) for name, tensor in inputs.items()
-    ]
-    request = _field(1, model_spec) + b"".join(entries)
-    return _field(6, _field(1, request))
+    request = PredictRequest(model_spec=ModelSpec(signature_name=signature), inputs=inputs)
+    return PredictionLog(predict_log=PredictLog(request=request)).SerializeToString()
 
 
-def tensor(value: float | bytes, shape: list[int]) -> TensorProto:
-    """`value` in every element; stored once, as TensorProto allows."""
-    dtype = tf.string if isinstance(value, bytes) else np.float32
-    return tf.make_tensor_proto(value, dtype=dtype, shape=shape)
-
-
-def _field(number: int, payload: bytes) -> bytes:
-    """A length-delimited protobuf field."""
-    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
-
-
-def _varint(value: int) -> bytes:
-    low, rest = value & 0x7F, value >> 7
-    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
+def tensor(value: float | bytes, shape: Sequence[int]) -> TensorProto:
+    """`value` in every element; stored once, as TensorProto allows. float32 or string."""
+    sizes = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in shape])
+    if isinstance(value, bytes):
+        return TensorProto(dtype=DT_STRING, tensor_shape=sizes, string_val=[value])
+    return TensorProto(dtype=DT_FLOAT, tensor_shape=sizes, float_val=[value])

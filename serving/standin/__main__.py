@@ -1,6 +1,6 @@
-"""Start: flags, then the port, then TensorFlow and the models, and only then the first connection.
+"""Start the stand-in: parse the flags, bind the port, load TensorFlow and the models, then accept connections.
 
-Source: docs/tensorflow-serving.md, "Start".
+The order is the real server's (docs/tensorflow-serving.md, "Start"): a port that accepts a connection can serve.
 """
 
 import asyncio
@@ -13,24 +13,26 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from serving.standin.catalogue import Catalogue
+from serving.standin.engine.tensorflow_c import Library
 from serving.standin.flags import NOT_IMPLEMENTED, FlagError, Flags, channel_arguments, parse_flags, usage
-from serving.standin.grpc_api import GrpcApi
-from serving.standin.grpc_server import GrpcServer
-from serving.standin.http_server import HttpServer, bind
-from serving.standin.keeper import Habits, Keeper, StartError
-from serving.standin.model_config import ConfigError, read_metrics_path, read_models
+from serving.standin.grpc.methods import GrpcApi
+from serving.standin.grpc.server import GrpcServer
+from serving.standin.http.routes import RestApi
+from serving.standin.http.server import HttpServer, bind
+from serving.standin.models.catalog import Catalog
+from serving.standin.models.config import ConfigError, read_metrics_path, read_models
+from serving.standin.models.manager import ManagerOptions, StartError, VersionManager
+from serving.standin.models.servable import Runtime, Servable
+from serving.standin.models.version_policy import Retries
+from serving.standin.models.warmup import warm_up
 from serving.standin.monitoring import Metrics
-from serving.standin.rest import Rest
-from serving.standin.servable import Runtime, Servable
-from serving.standin.tensorflow_c import Library
-from serving.standin.version_policy import Retries
-from serving.standin.warmup import warm_up
 
 log = logging.getLogger("serving.standin")
 
+_GRACE_S = 30.0
+"""How long requests in progress may take after SIGTERM."""
 _FAILED = 255
-"""What the real server's `return -1` comes to."""
+"""Exit status of the real server, which returns -1 from `main`."""
 
 
 def main() -> int:
@@ -39,7 +41,7 @@ def main() -> int:
     try:
         flags, unknown = parse_flags(sys.argv[1:])
         if unknown or flags.help:
-            print(usage("python -m serving.standin"))  # noqa: T201  # asked for, or needed
+            print(usage("python -m serving.standin"))  # noqa: T201
         if flags.version:
             print(f"TensorFlow ModelServer: stand-in\nTensorFlow Library: {Library().version}")  # noqa: T201
         if flags.help or flags.version:
@@ -53,7 +55,7 @@ def main() -> int:
 def _start(flags: Flags) -> int:
     for name in NOT_IMPLEMENTED:
         if getattr(flags, name):
-            log.warning("--%s has no effect: it is not implemented here", name)
+            log.warning("--%s has no effect: the stand-in does not implement it", name)
     try:
         listener = bind(os.environ.get("STANDIN_HOST", ""), flags.rest_api_port)
     except OSError as error:
@@ -65,7 +67,7 @@ def _start(flags: Flags) -> int:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Uvloop where there is one: not on Windows."""
+    """uvloop, or asyncio's own loop where uvloop is not installed, as on Windows."""
     try:
         import uvloop
     except ImportError:
@@ -74,24 +76,13 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 async def _serve(flags: Flags, listener: socket.socket) -> None:
-    loop, told_to_stop = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told_to_stop.set)
-    metrics, catalogue = Metrics(), Catalogue()
-    keeper = _keeper(flags, catalogue, metrics)
-    rest = Rest(
-        keeper,
-        catalogue,
-        metrics,
-        workers=flags.rest_api_num_threads or 4 * _cpus(),
-        cors=flags.rest_api_enable_cors_support,
-        metrics_path=read_metrics_path(flags),
-    )
-    api = GrpcApi(keeper, catalogue, metrics, as_content=flags.enable_serialization_as_tensor_content)
-    server, grpc_server = HttpServer(rest.answer), _grpc_server(flags, api)
-    keeper.start()
-    stop = asyncio.create_task(told_to_stop.wait())
-    ready = asyncio.create_task(asyncio.to_thread(keeper.wait_until_serving))
+    stop = asyncio.create_task(_stop_signal().wait())
+    metrics, catalog = Metrics(), Catalog()
+    manager = _manager(flags, catalog, metrics)
+    server = HttpServer(_rest_api(flags, manager, catalog, metrics).answer)
+    grpc_server = _grpc_server(flags, manager, catalog, metrics)
+    manager.start()
+    ready = asyncio.create_task(asyncio.to_thread(manager.wait_until_serving))
     await asyncio.wait({stop, ready}, return_when=asyncio.FIRST_COMPLETED)
     if ready.done():
         ready.result()
@@ -99,14 +90,34 @@ async def _serve(flags: Flags, listener: socket.socket) -> None:
         await server.start(listener)
         log.info("Exporting HTTP/REST API at:localhost:%d ...", flags.rest_api_port)
         await stop
+        manager.stop()
         log.info("Finishing %d connections", len(server.connections))
-        await asyncio.gather(server.stop(), asyncio.to_thread(grpc_server.stop))
+        await asyncio.gather(server.stop(_GRACE_S), asyncio.to_thread(grpc_server.stop, _GRACE_S))
     _exit(0)
 
 
-def _grpc_server(flags: Flags, api: GrpcApi) -> GrpcServer:
+def _stop_signal() -> asyncio.Event:
+    """Set by SIGTERM or SIGINT."""
+    received = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, received.set)
+    return received
+
+
+def _rest_api(flags: Flags, manager: VersionManager, catalog: Catalog, metrics: Metrics) -> RestApi:
+    return RestApi(
+        manager,
+        catalog,
+        metrics,
+        workers=flags.rest_api_num_threads or 4 * _cpus(),
+        cors=flags.rest_api_enable_cors_support,
+        metrics_path=read_metrics_path(flags),
+    )
+
+
+def _grpc_server(flags: Flags, manager: VersionManager, catalog: Catalog, metrics: Metrics) -> GrpcServer:
     return GrpcServer(
-        api,
+        GrpcApi(manager, catalog, metrics, as_content=flags.enable_serialization_as_tensor_content),
         threads=flags.grpc_max_threads or 4 * _cpus(),
         healthcheck=flags.enable_grpc_healthcheck_service,
         options=channel_arguments(flags),
@@ -114,14 +125,14 @@ def _grpc_server(flags: Flags, api: GrpcApi) -> GrpcServer:
 
 
 def _grpc_addresses(flags: Flags) -> list[str]:
-    """Of IPv4 only, where none is named, as in the real server."""
+    """Without STANDIN_HOST all IPv4 addresses, as in the real server."""
     host = os.environ.get("STANDIN_HOST", "") or "0.0.0.0"  # noqa: S104  # as the real server does
     port = [f"[{host}]:{flags.port}" if ":" in host else f"{host}:{flags.port}"] if flags.port else []
     return port + ([f"unix:{flags.grpc_socket_path}"] if flags.grpc_socket_path else [])
 
 
-def _keeper(flags: Flags, catalogue: Catalogue, metrics: Metrics) -> Keeper:
-    habits = Habits(
+def _manager(flags: Flags, catalog: Catalog, metrics: Metrics) -> VersionManager:
+    options = ManagerOptions(
         scan_every_s=flags.file_system_poll_wait_seconds,
         reread_config_every_s=flags.model_config_file_poll_wait_seconds,
         retries=Retries(flags.max_num_load_retries, flags.load_retry_interval_micros / 1e6),
@@ -129,7 +140,7 @@ def _keeper(flags: Flags, catalogue: Catalogue, metrics: Metrics) -> Keeper:
         label_unavailable_versions=flags.allow_version_labels_for_unavailable_models,
     )
     load = partial(_load, flags, _runtime(flags), metrics)
-    return Keeper(catalogue, load, partial(read_models, flags), habits)
+    return VersionManager(catalog, load, partial(read_models, flags), options)
 
 
 def _runtime(flags: Flags) -> Runtime:
@@ -140,7 +151,7 @@ def _runtime(flags: Flags) -> Runtime:
         intra_op_threads=flags.tensorflow_intra_op_parallelism or threads,
         inter_op_threads=inter_op_threads,
         timeout_ms=flags.rest_api_timeout_in_ms,
-        most_runs=inter_op_threads or max(2, _cpus()),
+        max_runs=inter_op_threads or max(2, _cpus()),
     )
 
 
@@ -153,12 +164,12 @@ def _load(flags: Flags, runtime: Runtime, metrics: Metrics, export: Path) -> Ser
 
 
 def _cpus() -> int:
-    """Those this process may run on."""
+    """CPUs that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _exit(code: int) -> None:
-    """At once: TensorFlow's threads may still be at work, and taking things down under them can crash."""
+    """End the process without clean-up: TensorFlow's threads may still run, and destroying what they use can crash."""
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)

@@ -1,7 +1,4 @@
-"""The canonical status codes of TensorFlow and what they become on HTTP.
-
-Source: docs/tensorflow-serving.md, "Errors".
-"""
+"""TensorFlow's canonical status codes and their HTTP statuses (docs/tensorflow-serving.md, "Errors")."""
 
 from enum import IntEnum
 from typing import Self
@@ -54,9 +51,9 @@ _HTTP_STATUS = {
 
 
 class StatusError(Exception):
-    """A failure as TensorFlow words it: a canonical code and a message, which is what clients get to see.
+    """A canonical code and a message, which the client receives.
 
-    Bytes of the message that are not UTF-8 are held as surrogate escapes.
+    Bytes of the message that are not UTF-8 are surrogate escapes.
     """
 
     def __init__(self, code: Code, message: str) -> None:
@@ -66,6 +63,11 @@ class StatusError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code.name}: {self.message}"
+
+    @property
+    def text(self) -> str:
+        """The message with replacement characters where it is not UTF-8."""
+        return self.message.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
     @classmethod
     def invalid(cls, message: str) -> Self:

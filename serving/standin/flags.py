@@ -1,8 +1,7 @@
-"""The command line of tensorflow_model_server, so that either server can stand behind one.
+"""The command line of tensorflow_model_server, so that one set of flags starts either server.
 
-`--name=value` only, a bool also bare; the later of two wins. An unknown flag prints the usage and changes nothing else.
-
-Source: docs/tensorflow-serving.md, "Flags".
+Flags have the form `--name=value`; a boolean flag may omit the value. The last of several values wins. An unknown flag
+prints the usage and has no other effect (docs/tensorflow-serving.md, "Flags").
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Flags:
-    """Named and defaulted as in the real server; the comment names what this one does with the rest."""
+    """Names and defaults are the real server's. A group of flags that the stand-in ignores says so in a comment."""
 
     port: int = 8500  # 0: no gRPC
     grpc_socket_path: str = ""
@@ -42,7 +41,7 @@ class Flags:
     tensorflow_inter_op_parallelism: int = 0
     version: bool = False
     help: bool = False
-    # Accepted and without effect: not implemented, said at the start where it is asked for
+    # Accepted without effect because the stand-in does not implement them; a warning at the start names those in use
     ssl_config_file: str = ""
     use_alts_credentials: bool = False
     enable_batching: bool = False
@@ -59,7 +58,7 @@ class Flags:
     mixed_precision: str = ""
     enable_signature_method_name_check: bool = False
     thread_pool_factory_config_file: str = ""
-    # Accepted and without effect: makes no difference here
+    # Accepted without effect because they make no difference here
     num_unload_threads: int = 0
     flush_filesystem_caches: bool = True
     remove_unused_fields_from_bundle_metagraph: bool = True
@@ -82,15 +81,15 @@ NOT_IMPLEMENTED = (
     "enable_signature_method_name_check",
     "thread_pool_factory_config_file",
 )
-"""What changes answers or speed in the real server, and does not here."""
+"""Flags that change answers or speed in the real server, but not here."""
 
 
 class FlagError(ValueError):
-    """A value that its flag cannot take, or flags that exclude each other: the server does not start."""
+    """A flag has an invalid value, or flags exclude each other; the server does not start."""
 
 
 def parse_flags(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
-    """The flags, and the arguments that are none.
+    """The flags, and the arguments that are not flags.
 
     Raises:
         FlagError: the message is for the operator.
@@ -111,45 +110,58 @@ def _checked(flags: Flags) -> Flags:
     if flags.version or flags.help:
         return flags
     if not flags.model_base_path and not flags.model_config_file:
-        raise FlagError("--model_base_path or --model_config_file must say what to serve")
+        raise FlagError("set --model_base_path or --model_config_file: one of them must say what to serve")
     if not 0 < flags.rest_api_port < 1 << 16:
-        raise FlagError("--rest_api_port must name a port: this server is not to be had without its REST API")
+        raise FlagError("--rest_api_port must name a port, 1 to 65535: the stand-in always serves REST")
     if not 0 <= flags.port < 1 << 16:
-        raise FlagError("--port must name a port, or be 0: no gRPC")
+        raise FlagError("--port must name a port, 1 to 65535, or be 0, which turns gRPC off")
     channel_arguments(flags)
     if flags.batching_parameters_file and not flags.enable_batching:
-        raise FlagError("--batching_parameters_file is set without --enable_batching")
+        raise FlagError("--batching_parameters_file is set without --enable_batching; set both or neither")
     parallelism = (
         flags.tensorflow_session_parallelism,
         flags.tensorflow_intra_op_parallelism,
         flags.tensorflow_inter_op_parallelism,
     )
     if all(threads > 0 for threads in parallelism):
-        raise FlagError("--tensorflow_session_parallelism excludes the flags for intra and inter op parallelism")
+        raise FlagError(
+            "--tensorflow_session_parallelism excludes --tensorflow_intra_op_parallelism and"
+            " --tensorflow_inter_op_parallelism; set it or those two"
+        )
     return flags
 
 
 def _read(name: str, kind: type, value: str) -> object:
     try:
-        return {"true": True, "false": False, "1": True, "0": False}[value.lower()] if kind is bool else kind(value)
+        if kind is bool:
+            return {"true": True, "false": False, "1": True, "0": False}[value.lower()]
+        return _integer(value, 64 if name in _64_BITS else 32) if kind is int else kind(value)
     except (KeyError, ValueError) as cause:
         raise FlagError(f"Couldn't interpret value {value} for flag {name}.") from cause
 
 
+def _integer(text: str, bits: int) -> int:
+    value = int(text)
+    if not -(1 << bits - 1) <= value < 1 << bits - 1:
+        raise ValueError(f"{value} does not fit {bits} bits")
+    return value
+
+
+_64_BITS = ("load_retry_interval_micros",)
 _KINDS: dict[str, type] = {flag.name: type(flag.default) for flag in fields(Flags)}
 
 
 def channel_arguments(flags: Flags) -> list[tuple[str, int | str]]:
-    """Names and values of --grpc_channel_arguments: `a=1,b=text`.
+    """Names and values in --grpc_channel_arguments, which has the form `a=1,b=text`.
 
     Raises:
-        FlagError: a part of it has no value.
+        FlagError: an argument has no value.
     """
     found: list[tuple[str, int | str]] = []
     for part in filter(None, flags.grpc_channel_arguments.split(",")):
         name, equals, value = part.partition("=")
         if not equals:
-            raise FlagError(f"--grpc_channel_arguments: {part} has no value")
+            raise FlagError(f"--grpc_channel_arguments: {part} has no value; write {part}=VALUE")
         found.append((name, int(value) if value.lstrip("-").isdecimal() else value))
     return found
 

@@ -1,6 +1,6 @@
-"""The metrics of the real server, in Prometheus text. The values of their labels come from closed sets.
+"""The real server's metrics in Prometheus' text format (docs/tensorflow-serving.md, "Monitoring").
 
-Source: docs/tensorflow-serving.md, "Monitoring".
+Label values come from closed sets, so the number of series is bounded.
 """
 
 import threading
@@ -39,7 +39,7 @@ class _Histogram:
 
 
 class Metrics:
-    """Counted from any thread."""
+    """Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -52,7 +52,7 @@ class Metrics:
 
     @contextmanager
     def timed(self, name: str, **labels: str) -> Iterator[None]:
-        """What is done inside, in microseconds; failures are not counted."""
+        """Observe the duration of the block in microseconds, unless it raises."""
         start = time.perf_counter()
         yield
         microseconds = (time.perf_counter() - start) * 1e6
@@ -61,7 +61,7 @@ class Metrics:
 
     @contextmanager
     def request(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
-        """Count what is done inside as one request and, where it succeeds, time it.
+        """Count the block as one request, and time it unless it raises.
 
         api: empty for status and metadata. entrypoint: REST or GRPC.
         """
@@ -77,7 +77,7 @@ class Metrics:
             self.count(_COUNT, model_name=model, status=code.name)
 
     def runtime(self, model: str, api: str) -> AbstractContextManager[None]:
-        """Time what is done inside as one run of a graph."""
+        """Time the block as one run of a graph."""
         return self.timed(_RUN_LATENCY, model_name=model, API=api, runtime="TF1")
 
     def render(self) -> bytes:

@@ -6,8 +6,8 @@ are features of a tf.Example, `x2` by default 0. Source: saved_model_half_plus_t
 
 from pathlib import Path
 
-from serving.standin.protowire import write_bytes, write_int
 from tests.serving.graphs import FLOAT, STRING, constant, dimensions, node, node_with, signature, tensor, write
+from tests.wire_format import write_bytes, write_int
 
 COLUMN = (-1, 1)
 

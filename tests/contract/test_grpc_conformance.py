@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from serving.standin import protowire
+from tests import wire_format
 from tests.contract.recorded import Pair, up_to_node
 from tests.contract.test_conformance import recorded
 from tests.serving.servers import Server
@@ -43,15 +43,15 @@ def asked(call: grpc.UnaryUnaryMultiCallable, message: bytes, timeout_s: float) 
 
 def in_order(message: bytes, method: str) -> object:
     """The fields of an answer, the entries of its maps sorted."""
-    fields = protowire.read(message)
+    fields = wire_format.read(message)
     if not fields or method != "GetModelMetadata":
         return {number: sorted(values, key=repr) for number, values in fields.items()}
-    metadata = protowire.read(protowire.map_items(fields, 2)["signature_def"])
-    signatures = protowire.map_items(protowire.read(protowire.last_bytes(metadata, 2)), 1)
+    metadata = wire_format.read(wire_format.map_items(fields, 2)["signature_def"])
+    signatures = wire_format.map_items(wire_format.read(wire_format.last_bytes(metadata, 2)), 1)
     return fields[1], metadata[1], {name: signature(value) for name, value in signatures.items()}
 
 
 def signature(message: bytes) -> object:
     """A SignatureDef: inputs, outputs, method."""
-    fields = protowire.read(message)
-    return protowire.map_items(fields, 1), protowire.map_items(fields, 2), fields[3]
+    fields = wire_format.read(message)
+    return wire_format.map_items(fields, 1), wire_format.map_items(fields, 2), fields[3]

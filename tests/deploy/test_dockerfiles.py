@@ -55,6 +55,18 @@ def test_no_package_host_is_named(dockerfile: Path) -> None:
     assert not re.findall(r"https?://(?!127\.0\.0\.1|gateway:)\S+", text)
 
 
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_the_protocols_messages_travel_with_the_code_that_imports_them(dockerfile: Path) -> None:
+    copied = [
+        re.findall(r"^COPY (gateway|serving|training|protocol) ", text, re.MULTILINE)
+        for text in stages(dockerfile).values()
+    ]
+    importing = [packages for packages in copied if set(packages) - {"protocol"}]
+    assert importing
+    assert all("protocol" in packages for packages in importing)
+    assert "!protocol" in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+
+
 @pytest.mark.parametrize("script", ["serve", "healthy", "tf_serving_entrypoint.sh", "tensorflow_model_server"])
 def test_a_script_is_executable_and_its_shell_can_read_it(script: str) -> None:
     path = ROOT / "serving" / script

@@ -7,7 +7,7 @@ and tensor_shape.proto of TensorFlow.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from serving.standin.protowire import write_bytes, write_float, write_int
+from tests.wire_format import write_bytes, write_float, write_int
 
 FLOAT, INT32, STRING = 1, 3, 7
 

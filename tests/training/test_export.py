@@ -141,6 +141,17 @@ def test_warm_up_requests_are_ones_that_the_version_answers(ask: Any, exported: 
     assert {signature for signature, _ in asked} == {"serving_default", "serving_bytes", "describe"}
 
 
+def test_a_warm_up_record_is_these_bytes() -> None:
+    from training import warmup
+
+    tensor = "0807 1204 12020801 4201 78"  # 1: DT_STRING, 2: the shape [1], 8: "x"
+    entry = "1212 0a03 696e70 120b" + tensor  # 2: an entry of 18 bytes; 1: its key "inp", 2: its value
+    request = "0a03 1a0173" + entry  # 1: a model_spec of 3 bytes; 3: "s"
+    log = "0a19" + request  # 1: the request, 25 bytes
+    found = warmup.prediction_log("s", {"inp": warmup.tensor(b"x", [1])})
+    assert found == bytes.fromhex("321b" + log)  # 6: predict_log, 27 bytes
+
+
 def test_labels_must_be_as_many_as_outputs(exported: Exported, tmp_path: Path) -> None:
     from training import untrained
     from training.errors import ExportError

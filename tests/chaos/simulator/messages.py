@@ -1,95 +1,91 @@
-"""The gRPC messages that a simulated replica reads and writes, over the stand-in's protocol-buffer wire format. Pure.
+"""The gRPC messages that a simulated replica reads and writes. Pure."""
 
-Source of the field numbers: tensorflow_serving/apis/*.proto, tensorflow/core/framework/tensor.proto.
-"""
-
-import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from serving.standin import protowire
-from serving.standin.protowire import write_bytes, write_int
+from google.protobuf import any_pb2
+from google.protobuf.wrappers_pb2 import Int64Value
 
-STATES = {"UNKNOWN": 0, "START": 10, "LOADING": 20, "AVAILABLE": 30, "UNLOADING": 40, "END": 50}
-DTYPES = {"DT_FLOAT": 1, "DT_STRING": 7}
+from protocol.tensorflow_serving_pb2 import (
+    DT_FLOAT,
+    DT_STRING,
+    GetModelMetadataRequest,
+    GetModelMetadataResponse,
+    GetModelStatusResponse,
+    ModelSpec,
+    ModelVersionStatus,
+    PredictRequest,
+    PredictResponse,
+    SignatureDef,
+    SignatureDefMap,
+    TensorInfo,
+    TensorProto,
+    TensorShapeProto,
+)
+
+TYPE_URL = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
 
 class Predict(NamedTuple):
-    """A PredictRequest, as far as it is looked at."""
+    """The parts of a PredictRequest that the replica looks at."""
 
     version: str
     signature: str
     values: Sequence[bytes]
-    """Strings of its one input: a picture's pixels each."""
+    """Strings of its one input: the pixels of one picture each."""
 
 
 def read_version(message: bytes) -> str:
-    """Which version a request is about."""
-    (spec,) = protowire.messages(protowire.read(message), 1)
-    (version,) = protowire.messages(spec, 2)
-    return str(protowire.last_int(version, 1))
+    """The version that a metadata request names."""
+    return str(GetModelMetadataRequest.FromString(message).model_spec.version.value)
 
 
 def read_predict(message: bytes) -> Predict:
-    request = protowire.read(message)
-    (spec,) = protowire.messages(request, 1)
-    (tensor,) = protowire.map_items(request, 2).values()
-    values = [value for value in protowire.read(tensor).get(8, []) if isinstance(value, bytes)]
-    return Predict(read_version(message), protowire.text(spec, 3), values)
+    request = PredictRequest.FromString(message)
+    (tensor,) = request.inputs.values()
+    return Predict(str(request.model_spec.version.value), request.model_spec.signature_name, list(tensor.string_val))
 
 
 def floats(rows: Sequence[Sequence[float]], version: int) -> bytes:
     """A PredictResponse of probabilities."""
+    shape = _shape([len(rows), len(rows[0]) if rows else 0])
     values = [value for row in rows for value in row]
-    shape = (len(rows), len(rows[0]) if rows else 0)
-    content = write_bytes(5, struct.pack(f"<{len(values)}f", *values))
-    return _predict_response("probabilities", _tensor("DT_FLOAT", shape) + content, version)
+    tensor = TensorProto(dtype=DT_FLOAT, tensor_shape=shape, float_val=values)
+    return PredictResponse(outputs={"probabilities": tensor}, model_spec=_spec(version)).SerializeToString()
 
 
 def text(document: str, version: int) -> bytes:
     """A PredictResponse of one string."""
-    return _predict_response("text", _tensor("DT_STRING", (1,)) + write_bytes(8, document.encode()), version)
-
-
-def _predict_response(output: str, tensor: bytes, version: int) -> bytes:
-    return write_bytes(1, _entry(output, tensor)) + write_bytes(2, _spec(version))
+    tensor = TensorProto(dtype=DT_STRING, tensor_shape=_shape([1]), string_val=[document.encode()])
+    return PredictResponse(outputs={"text": tensor}, model_spec=_spec(version)).SerializeToString()
 
 
 def status(versions: Mapping[str, str]) -> bytes:
     """A GetModelStatusResponse, from states by version."""
-    told = (write_int(1, int(version)) + write_int(2, STATES[state]) for version, state in versions.items())
-    return b"".join(write_bytes(1, one) for one in told)
+    states = [ModelVersionStatus(version=int(version), state=state) for version, state in versions.items()]
+    return GetModelStatusResponse(model_version_status=states).SerializeToString()
 
 
 def metadata(signatures: Mapping[str, Any], version: int) -> bytes:
-    """A GetModelMetadataResponse, from signatures as REST tells them."""
-    listed = b"".join(write_bytes(1, _entry(name, _signature(one))) for name, one in signatures.items())
-    packed = write_bytes(1, b"type.googleapis.com/tensorflow.serving.SignatureDefMap") + write_bytes(2, listed)
-    return write_bytes(1, _spec(version)) + write_bytes(2, _entry("signature_def", packed))
+    """A GetModelMetadataResponse, from signatures in the form of the REST API."""
+    listed = SignatureDefMap(signature_def={name: _signature(one) for name, one in signatures.items()})
+    packed = any_pb2.Any(type_url=TYPE_URL, value=listed.SerializeToString())
+    return GetModelMetadataResponse(model_spec=_spec(version), metadata={"signature_def": packed}).SerializeToString()
 
 
-def _signature(told: Mapping[str, Any]) -> bytes:
-    inputs = (write_bytes(1, _entry(name, _info(tensor))) for name, tensor in told["inputs"].items())
-    outputs = (write_bytes(2, _entry(name, _info(tensor))) for name, tensor in told["outputs"].items())
-    return b"".join([*inputs, *outputs])
+def _signature(rest: Mapping[str, Any]) -> SignatureDef:
+    inputs, outputs = ({name: _info(tensor) for name, tensor in rest[kind].items()} for kind in ("inputs", "outputs"))
+    return SignatureDef(inputs=inputs, outputs=outputs)
 
 
-def _info(tensor: Mapping[str, Any]) -> bytes:
-    shape = [int(dim["size"]) for dim in tensor["tensor_shape"]["dim"]]
-    return write_bytes(1, b"x:0") + write_int(2, DTYPES[tensor["dtype"]]) + write_bytes(3, _shape(shape))
+def _info(tensor: Mapping[str, Any]) -> TensorInfo:
+    sizes = [int(dim["size"]) for dim in tensor["tensor_shape"]["dim"]]
+    return TensorInfo(name="x:0", dtype=tensor["dtype"], tensor_shape=_shape(sizes))
 
 
-def _tensor(dtype: str, shape: Sequence[int]) -> bytes:
-    return write_int(1, DTYPES[dtype]) + write_bytes(2, _shape(shape))
+def _shape(sizes: Sequence[int]) -> TensorShapeProto:
+    return TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in sizes])
 
 
-def _shape(sizes: Sequence[int]) -> bytes:
-    return b"".join(write_bytes(2, write_int(1, size)) for size in sizes)
-
-
-def _spec(version: int) -> bytes:
-    return write_bytes(1, b"my_model") + write_bytes(2, write_int(1, version))
-
-
-def _entry(key: str, value: bytes) -> bytes:
-    return write_bytes(1, key.encode()) + write_bytes(2, value)
+def _spec(version: int) -> ModelSpec:
+    return ModelSpec(name="my_model", version=Int64Value(value=version))

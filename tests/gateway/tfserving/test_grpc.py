@@ -26,13 +26,15 @@ from gateway.tfserving import VersionStatus
 from gateway.tfserving import grpc as client_module
 from gateway.tfserving.grpc import GrpcClient
 from gateway.tfserving.rest import MAX_REPLY_BYTES, RestClient
-from serving.standin.protowire import write_bytes, write_int
+from protocol.tensorflow_serving_pb2 import GetModelStatusResponse, ModelVersionStatus
 from tests.gateway.tfserving.test_protobuf import MODEL, PIXEL, answer
 from tests.serving.servers import wait_until
 
 Method = Callable[[bytes, grpc.ServicerContext], bytes]
 SERVICES = {"PredictionService": ("Predict", "GetModelMetadata"), "ModelService": ("GetModelStatus",)}
-AVAILABLE = write_bytes(1, write_int(1, 1) + write_int(2, 30))
+AVAILABLE = GetModelStatusResponse(
+    model_version_status=[ModelVersionStatus(version=1, state=ModelVersionStatus.AVAILABLE)]
+).SerializeToString()
 PATIENCE_S = 20
 
 

@@ -1,4 +1,4 @@
-"""Messages against bytes derived by hand, against the stand-in's own reader and writer, and against recorded ones.
+"""Messages against bytes derived by hand, against the stand-in's tensors, and against recorded ones.
 
 A field is a varint (number << 3 | wire type) and its value; wire type 0 is a varint, 2 a length and as many bytes
 (https://protobuf.dev/programming-guides/encoding/).
@@ -21,12 +21,12 @@ from gateway.labels import Description, Preprocessing
 from gateway.tfserving import VersionStatus, protobuf
 from gateway.tfserving.contract import ServedModel, Tensor
 from gateway.tfserving.rest import grpc_address, rest_address
-from serving.standin import protowire
-from serving.standin.dtypes import Tensor as Values
-from serving.standin.dtypes import data_type
-from serving.standin.protowire import write_bytes, write_int
-from serving.standin.tensor_proto import read_tensor, write_tensor
+from protocol.tensorflow_serving_pb2 import PredictRequest, TensorProto
+from serving.standin.tensors.dtypes import Tensor as Values
+from serving.standin.tensors.dtypes import data_type
+from serving.standin.tensors.tensor_proto import read_tensor, write_tensor
 from tests.contract.recorded import read_pairs
+from tests.wire_format import write_bytes, write_int
 
 MODEL = ServedModel(
     name="m",
@@ -54,17 +54,23 @@ def test_a_picture_as_bytes_is_these_bytes() -> None:
 def test_the_standin_reads_the_picture_that_was_sent() -> None:
     floats = dataclasses.replace(MODEL, encoding="floats")
     for model, expected in ((MODEL, [b"\x00\xff\x33"]), (floats, [-1.0, 1.0, np.float32(-0.6)])):
-        request = protowire.read(protobuf.predict_request(model, PIXEL))
-        tensor = read_tensor(protowire.read(protowire.map_items(request, 2)["i"]))
+        request = PredictRequest.FromString(protobuf.predict_request(model, PIXEL))
+        tensor = read_tensor(request.inputs["i"])
         assert list(tensor.values) == expected
         assert tensor.shape == ((1,) if model is MODEL else (1, 1, 1, 3))
+
+
+def written(tensor: Values, *, as_content: bool = False) -> bytes:
+    message = TensorProto()
+    write_tensor(tensor, message, as_content=as_content)
+    return message.SerializeToString()
 
 
 def answer(
     values: object = (0.25, 0.75), *, shape: tuple[int, ...] = (1, 2), version: int = 300, name: str = "o"
 ) -> bytes:
     """A PredictResponse as the stand-in writes it."""
-    tensor = write_tensor(Values(data_type(1), shape, np.array(values, np.float32)))
+    tensor = written(Values(data_type(1), shape, np.array(values, np.float32)))
     return response(tensor, version=version, name=name)
 
 
@@ -76,7 +82,7 @@ def response(tensor: bytes, *, version: int = 300, name: str = "o") -> bytes:
 def test_probabilities_are_the_row_of_the_answer_one_by_one_or_in_one_piece() -> None:
     row = Values(data_type(1), (1, 2), np.array([0.25, 0.75], np.float32))
     for as_content in (False, True):
-        found = protobuf.probabilities(MODEL, response(write_tensor(row, as_content=as_content)))
+        found = protobuf.probabilities(MODEL, response(written(row, as_content=as_content)))
         assert found.tolist() == [0.25, 0.75]
         assert found.dtype == np.float32
 
@@ -95,9 +101,12 @@ def test_probabilities_are_the_row_of_the_answer_one_by_one_or_in_one_piece() ->
         (answer([float("inf"), 1.0]), "no probabilities"),
         (answer([-0.5, 1.5]), "no probabilities"),
         (answer([0.5, 0.75]), "do not sum to 1"),
-        (answer([0.5], shape=(1, 2)), "has not the values"),
-        (response(write_tensor(Values(data_type(2), (1, 2), np.array([0.5, 0.5])))), "type 2, not floats"),
-        (response(write_int(1, 1) + write_bytes(4, bytes(7))), "has not the values"),
+        (answer([0.5], shape=(1, 2)), "does not have as many values"),
+        (
+            response(written(Values(data_type(2), (1, 2), np.array([0.5, 0.5])))),
+            "type DT_DOUBLE, not DT_FLOAT",
+        ),
+        (response(write_int(1, 1) + write_bytes(4, bytes(7))), "does not have as many values"),
     ],
 )
 def test_what_is_no_row_of_probabilities_is_a_bad_answer(wrong: bytes, reason: str) -> None:
@@ -109,11 +118,11 @@ def test_what_is_no_row_of_probabilities_is_a_bad_answer(wrong: bytes, reason: s
 def test_the_text_of_describe_is_a_value_or_length_and_bytes() -> None:
     text = b"x" * 200
     for as_content in (False, True):
-        tensor = write_tensor(Values(data_type(7), (1,), [text]), as_content=as_content)
+        tensor = written(Values(data_type(7), (1,), [text]), as_content=as_content)
         assert protobuf.description_text(response(tensor)) == text
 
 
-@pytest.mark.parametrize("tensor", [b"", write_tensor(Values(data_type(7), (2,), [b"a", b"b"])), write_int(1, 7)])
+@pytest.mark.parametrize("tensor", [b"", written(Values(data_type(7), (2,), [b"a", b"b"])), write_int(1, 7)])
 def test_describe_must_answer_with_one_text(tensor: bytes) -> None:
     with pytest.raises(BadAnswerError):
         protobuf.description_text(response(tensor))
@@ -149,9 +158,8 @@ def test_a_recorded_prediction_is_understood_as_far_as_it_is_one() -> None:
 
 
 def test_floats_travel_as_rest_would_print_them() -> None:
-    request = protowire.read(protobuf.predict_request(dataclasses.replace(MODEL, encoding="floats"), PIXEL))
-    content = protowire.read(protowire.map_items(request, 2)["i"])[4]
-    assert content == [struct.pack("<3f", -1, 1, -0.6)]
+    request = PredictRequest.FromString(protobuf.predict_request(dataclasses.replace(MODEL, encoding="floats"), PIXEL))
+    assert request.inputs["i"].tensor_content == struct.pack("<3f", -1, 1, -0.6)
 
 
 def test_an_address_names_both_ports_or_leaves_grpc_to_the_usual_one() -> None:

@@ -28,7 +28,9 @@ def test_what_is_no_flag_is_passed_over() -> None:
         ([], "must say what to serve"),
         (["--model_base_path=/m"], "must name a port"),
         ([*ENOUGH, "--rest_api_num_threads=many"], "Couldn't interpret value many for flag rest_api_num_threads"),
-        ([*ENOUGH, "--port=65536"], "--port must name a port, or be 0"),
+        ([*ENOUGH, "--tensorflow_intra_op_parallelism=2147483648"], "Couldn't interpret value 2147483648 for flag"),
+        ([*ENOUGH, "--rest_api_timeout_in_ms=-99999999999"], "Couldn't interpret value -99999999999 for flag"),
+        ([*ENOUGH, "--port=65536"], "--port must name a port, 1 to 65535, or be 0"),
         ([*ENOUGH, "--grpc_channel_arguments=a=1,b"], "--grpc_channel_arguments: b has no value"),
         ([*ENOUGH, "--enable_batching=perhaps"], "Couldn't interpret value perhaps"),
         ([*ENOUGH, "--batching_parameters_file=b"], "without --enable_batching"),
@@ -41,6 +43,11 @@ def test_what_is_no_flag_is_passed_over() -> None:
 def test_flags_that_make_no_sense_stop_the_start(arguments: list[str], message: str) -> None:
     with pytest.raises(FlagError, match=message):
         parse_flags(arguments)
+
+
+def test_microseconds_have_64_bits_and_other_numbers_32() -> None:
+    flags, _ = parse_flags([*ENOUGH, "--load_retry_interval_micros=86400000000", "--num_load_threads=2147483647"])
+    assert (flags.load_retry_interval_micros, flags.num_load_threads) == (86_400_000_000, 2_147_483_647)
 
 
 def test_channel_arguments_are_numbers_where_they_can_be() -> None:

@@ -1,0 +1,44 @@
+"""The server's own end, with a client that does not play along."""
+
+import asyncio
+import socket
+
+from serving.standin.http.message import Request, Response
+from serving.standin.http.server import HttpServer, Reply, bind
+
+BODY = bytes(64 << 20)
+"""More than the buffers of both ends of a connection hold."""
+
+
+def answer(_: Request, reply: Reply) -> None:
+    reply(Response(200, BODY))
+
+
+async def test_a_client_that_reads_nothing_does_not_keep_the_server_from_stopping() -> None:
+    server = HttpServer(answer)
+    listener = bind("127.0.0.1", 0)
+    await server.start(listener)
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setblocking(False)
+        await loop.sock_connect(client, listener.getsockname())
+        await loop.sock_sendall(client, b"GET / HTTP/1.1\r\n\r\n")
+        assert await loop.sock_recv(client, 4) == b"HTTP"
+        async with asyncio.timeout(20):
+            await server.stop(grace_s=0.1)
+    assert not server.connections
+
+
+async def test_a_client_that_reads_gets_its_whole_answer_before_the_server_stops() -> None:
+    server = HttpServer(answer)
+    listener = bind("127.0.0.1", 0)
+    await server.start(listener)
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    writer.write(b"GET / HTTP/1.1\r\n\r\n")
+    head = await reader.readuntil(b"\r\n\r\n")
+    stopped = asyncio.create_task(server.stop(grace_s=60))
+    assert len(await reader.read()) == len(BODY)
+    writer.close()
+    await writer.wait_closed()
+    await stopped
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
