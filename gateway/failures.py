@@ -40,10 +40,10 @@ class ReplicaError(Exception):
     detail: ClassVar[str] = "no replica that was asked gave a usable answer"
     """The detail of that answer. It never contains what a replica sent."""
 
-    @property
-    def outcome(self) -> str:
+    @classmethod
+    def outcome(cls) -> str:
         """The value of the metric label `outcome`."""
-        return type(self).__name__.removesuffix("Error")
+        return cls.__name__.removesuffix("Error")
 
     def as_answer(self) -> GatewayError:
         """The error for the client."""

@@ -10,6 +10,7 @@ from typing import Literal, get_args, get_origin
 from prometheus_client import REGISTRY
 
 from gateway.api.pages import problem_types
+from gateway.failures import FAILURES, ReplicaFailedError
 from gateway.observe import metrics
 from gateway.settings import Settings
 
@@ -61,6 +62,30 @@ def metrics_table() -> str:
     return "\n".join(rows)
 
 
+def failures_table() -> str:
+    """A row a kind of failure of one attempt."""
+    rows = [
+        "| failure | REST | gRPC | repeated | counts against the replica | the client receives |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind in FAILURES:
+        again = (
+            "on another replica, or on the same one if there is no other" if kind.same_again else "on another replica"
+        )
+        told = [
+            f"`{kind.outcome()}`",
+            ", ".join(map(str, kind.http)) + (", any other" if kind is ReplicaFailedError else ""),
+            ", ".join(f"`{code}`" for code in kind.grpc),
+            (again + (", after a pause" if kind.rests else "") + (", outside the budget" if kind.free else ""))
+            if kind.elsewhere
+            else "no",
+            "yes" if kind.counts else "no",
+            f"{kind.answer.status} `{kind.answer.slug}`",
+        ]
+        rows.append("| " + " | ".join(told) + " |")
+    return "\n".join(rows)
+
+
 def with_table(text: str, name: str, table: str) -> str:
     """`text` with what stands between the marks of `name` replaced."""
     marks = f"<!-- {name}: made by `make fix` -->", f"<!-- end of {name} -->"
@@ -73,6 +98,7 @@ DOCUMENTS = {
     "README.md": ("settings", settings_table),
     "docs/problems.md": ("problems", problems_table),
     "docs/metrics.md": ("metrics", metrics_table),
+    "docs/replicas.md": ("failures", failures_table),
 }
 
 

@@ -319,7 +319,7 @@ class Dispatcher:
             self._succeeded(slot, started)
             return answer
         except ReplicaError as error:
-            outcome = error.outcome
+            outcome = error.outcome()
             self._failed(slot.replica, error, started)
             raise
         finally:

@@ -6,10 +6,10 @@ from typing import cast
 import pytest
 
 from serving.standin.engine import tensorflow_c
-from serving.standin.models.catalog import ModelAddress, Catalog
-from serving.standin.errors import StatusError
-from serving.standin.models.servable import Servable
 from serving.standin.engine.fair_semaphore import FairSemaphore
+from serving.standin.errors import StatusError
+from serving.standin.models.catalog import Catalog, ModelAddress
+from serving.standin.models.servable import Servable
 
 
 class Version:
