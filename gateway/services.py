@@ -100,6 +100,7 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
         lag, canary = LagProbe(clock), _canary(settings)
         pool = Pool(
             max_in_flight=settings.replica_max_in_flight,
+            queue_size=settings.queue_size,
             max_ejected_share=settings.max_ejected_share,
             balancing=balancing(settings.balancer, slow_start_s=settings.slow_start_s),
             held_back=canary.version if canary else None,
@@ -122,7 +123,6 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
             client,
             lag,
             clock=clock,
-            queue_size=settings.queue_size,
             queue_wait_s=settings.queue_wait_s,
             attempt_timeout_s=settings.attempt_timeout_s,
             hedge=settings.hedge,

@@ -95,7 +95,7 @@ def show_replicas(services: Services) -> None:
     states = Counter(replica.state(now) for replica in replicas)
     for state in ("available", "ejected", "not ready"):
         metrics.REPLICAS.labels(state).set(states[state])
-    metrics.QUEUE.set(len(services.dispatcher.queue.waiting))
+    metrics.QUEUE.set(len(services.pool.queue.waiting))
     metrics.TASKS.set(len(asyncio.all_tasks()))
     for instrument in metrics.BY_REPLICA:
         instrument.clear()

@@ -41,6 +41,10 @@ class LagProbe:
         if self.latest > PERIOD_S:
             self._late.append((now, self.latest))
 
+    def stalled(self, since: float) -> bool:
+        """Whether a wait that began at `since` and ends now shows nothing: the loop itself stood still meanwhile."""
+        return self._clock() - since > STALL_S and self.most(since) > STALL_S
+
     def most(self, since: float) -> float:
         """The longest lag from the moment `since` until now, in seconds; below 20 ms it may count as none.
 

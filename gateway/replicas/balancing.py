@@ -10,7 +10,7 @@ A slow replica (`pool`) gets one attempt now and then, by which it is judged aga
 gets a growing share of its turns, so that it can fill its caches first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Literal, Protocol
 
@@ -24,12 +24,13 @@ GUESSED_S = 0.01
 """Usual time of a replica that has not been measured yet."""
 
 
-def preferred(free: Sequence[Replica], now: float) -> Sequence[Replica]:
-    """Those of the `free` among which to choose.
+def preferred(replicas: Iterable[Replica], now: float, *, max_in_flight: int) -> Sequence[Replica]:
+    """Those below their limit among which to choose; none if all are full.
 
     A slow one whose trial turn has come; else those that are neither slow nor resting; else those that are not slow;
     else all.
     """
+    free = [replica for replica in replicas if replica.in_flight < max_in_flight]
     regular = []
     for replica in free:
         if not replica.slow:

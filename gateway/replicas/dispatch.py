@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from gateway.admission import Queue, QueueFullError, refusal
+from gateway.admission import QueueFullError, refusal
 from gateway.errors import DeadlineError, GatewayError, NoReplicaError, VersionNotServedError
 from gateway.failures import RETRY_AFTER_S, AttemptTimeoutError, ReplicaError
 from gateway.imaging import Pixels
@@ -83,7 +83,6 @@ class Dispatcher:
         lag: LagProbe,
         *,
         clock: Callable[[], float],
-        queue_size: int,
         queue_wait_s: float,
         attempt_timeout_s: float,
         hedge: bool,
@@ -91,10 +90,8 @@ class Dispatcher:
         look_again: Callable[[], None],
     ) -> None:
         """`refresh` probes one replica now, `look_again` looks the addresses up soon."""
-        self.queue: Queue[Slot] = Queue(size=queue_size)
-        """Requests that wait for a replica."""
-        pool.on_room.append(self.queue.assign)
         self._pool = pool
+        self._queue = pool.queue
         self._client = client
         self._lag = lag
         self._clock = clock
@@ -162,7 +159,7 @@ class Dispatcher:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _until(self, progress: _Progress[Answer]) -> Answer:
-        self._budget.pay_in()
+        self._budget.requests += 1
         try:
             async with asyncio.timeout_at(progress.deadline):
                 self._start(progress, await self._first(progress.binding))
@@ -178,12 +175,12 @@ class Dispatcher:
 
     async def _first(self, binding: Binding) -> Slot:
         """A slot on the replica whose turn it is; if all are full, after a wait in the queue."""
+        if not self._queue.waiting and (slot := self._take(binding)):
+            return slot
         if not self._pool.serves(binding.version if binding.strict else None):
             raise self._not_served(binding)
-        if not self.queue.waiting and (slot := self._take(binding)):
-            return slot
         try:
-            return await self.queue.get(lambda: self._take(binding), self._give_back, wait_s=self._queue_wait_s)
+            return await self._queue.get(lambda: self._take(binding), self._give_back, wait_s=self._queue_wait_s)
         except (QueueFullError, TimeoutError) as cause:
             raise refusal("replicas", "every replica is at its limit of requests in flight") from cause
 
@@ -225,7 +222,10 @@ class Dispatcher:
             ended = [task for task in progress.running if task.done()]
             for task in ended:
                 if task.exception() is None:
-                    return self._won(progress, task)
+                    progress.winner = progress.running[task]
+                    if self._hedge and len(progress.tried) == 1:
+                        self._hedge.add(self._clock() - progress.started)
+                    return task.result()
             failed = [(progress.running.pop(task), task.exception()) for task in ended]
             if failed:  # of two that fail at once, one retry takes the place
                 await self._lost(progress, *failed[-1])
@@ -245,12 +245,6 @@ class Dispatcher:
             await asyncio.wait([*progress.running, ejected], timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             replica.on_ejection.discard(ejected)
-
-    def _won(self, progress: _Progress[Answer], task: "asyncio.Task[Answer]") -> Answer:
-        progress.winner = progress.running[task]
-        if self._hedge and len(progress.tried) == 1:
-            self._hedge.add(self._clock() - progress.started)
-        return task.result()
 
     def _hedge_now(self, progress: _Progress[Answer]) -> None:
         """Ask a second replica; the first of the two answers counts."""
@@ -314,9 +308,12 @@ class Dispatcher:
                 with tracing.span("attempt", {"replica": slot.replica.address, "model.version": slot.model.version}):
                     answer = await self._in_time(ask(slot.replica, slot.model), started)
             finally:
-                self._give_back(slot)
+                self._pool.finished(slot.replica)
             outcome = "ok"
-            self._succeeded(slot, started)
+            now = self._clock()
+            self._pool.succeeded(
+                slot.replica, now, None if self._lag.stalled(started) else now - started, in_flight=slot.in_flight
+            )
             return answer
         except ReplicaError as error:
             outcome = error.outcome()
@@ -341,22 +338,12 @@ class Dispatcher:
         now = self._clock()
         limit.reschedule(now + (GRACE_S if now - until > STALL_S else 0))
 
-    def _succeeded(self, slot: Slot, started: float) -> None:
-        now = self._clock()
-        if self._stalled(started, now):
-            slot.replica.failures = 0
-        else:
-            self._pool.succeeded(slot.replica, now, now - started, in_flight=slot.in_flight)
-
     def _failed(self, replica: Replica, error: ReplicaError, started: float) -> None:
         now = self._clock()
         if error.rests:
             self._pool.busy(replica, now)
-        if error.counts and not (error.timed_here and self._stalled(started, now)):
+        if error.counts and not (error.timed_here and self._lag.stalled(started)):
             self._pool.failed(replica, now, str(error))
-
-    def _stalled(self, started: float, now: float) -> bool:
-        return now - started > STALL_S and self._lag.most(started) > STALL_S
 
     def _ended(self, task: "asyncio.Task[Any]") -> None:
         self._running.discard(task)

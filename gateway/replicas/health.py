@@ -14,7 +14,7 @@ import structlog
 
 from gateway.failures import AttemptTimeoutError, ReplicaError
 from gateway.observe import metrics
-from gateway.observe.lag import STALL_S, LagProbe
+from gateway.observe.lag import LagProbe
 from gateway.replicas.acceptance import AVAILABLE, Acceptance
 from gateway.replicas.discovery import Discovery
 from gateway.replicas.pool import Pool
@@ -137,7 +137,7 @@ class Health:
         try:
             replica.versions = await self._status(replica)
         except ReplicaError as error:
-            if not (error.timed_here and self._lag.most(started) > STALL_S):
+            if not (error.timed_here and self._lag.stalled(started)):
                 self._pool.missed(replica, self._clock(), f"probe: {error}", gone=error.gone)
             return
         models, refused = await self._acceptance.of(replica, wait_s=self._timeout_s)

@@ -23,6 +23,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
+from gateway.admission import Queue
 from gateway.observe import metrics
 from gateway.replicas.balancing import Balancing, RoundRobin, preferred
 from gateway.replicas.replica import SAMPLES_TO_JUDGE, Refusal, Replica, RunningMean, doubled
@@ -61,14 +62,15 @@ class Pool:
         self,
         *,
         max_in_flight: int,
+        queue_size: int = 0,
         max_ejected_share: float = 0.5,
         balancing: Balancing | None = None,
         held_back: str | None = None,
     ) -> None:
         """`max_in_flight`: attempts at work at once on one replica; `held_back`: the canary's version."""
         self.replicas: list[Replica] = []
-        self.on_room: list[Callable[[], None]] = []
-        """Called whenever a request that found no replica may find one now."""
+        self.queue: Queue[Slot] = Queue(size=queue_size)
+        """Requests that wait for a slot."""
         self.on_change: list[Callable[[Replica], None]] = []
         """Called when a replica's state or its versions may have changed."""
         self._max_in_flight = max_in_flight
@@ -96,10 +98,10 @@ class Pool:
             if replica not in tried and (model := replica.model(version, held_back=held_back)):
                 (ejected if replica.ejected(now) else standing)[replica] = model
         models = standing or ejected
-        free = [replica for replica in models if replica.in_flight < self._max_in_flight]
-        if not free:
+        candidates = preferred(models, now, max_in_flight=self._max_in_flight)
+        if not candidates:
             return None
-        chosen = self._balancing.choose(preferred(free, now), now)
+        chosen = self._balancing.choose(candidates, now)
         chosen.in_flight += 1
         chosen.attempts += 1
         return Slot(chosen, models[chosen], chosen.in_flight)
@@ -129,9 +131,16 @@ class Pool:
         replica.in_flight -= 1
         self._room()
 
-    def succeeded(self, replica: Replica, now: float, seconds: float, *, in_flight: int = 1) -> None:
-        """A good answer arrived after `seconds`, beside `in_flight` - 1 other attempts."""
+    def succeeded(self, replica: Replica, now: float, seconds: float | None, *, in_flight: int = 1) -> None:
+        """A good answer arrived.
+
+        Args:
+            seconds: how long it took; None: unknown, since the gateway itself stood still meanwhile.
+            in_flight: attempts that were in flight there when it began, itself included.
+        """
         replica.failures = replica.refusals = 0
+        if seconds is None:
+            return
         replica.latency.add(seconds)
         replica.service.add(seconds / in_flight)
         if replica.unproven:  # it was asked for want of another: as good as a golden picture
@@ -283,8 +292,9 @@ class Pool:
     # --- news -------------------------------------------------------------------------------------------------
 
     def _room(self) -> None:
-        for callback in self.on_room:
-            callback()
+        """A request that found no replica may find one now."""
+        if self.queue.waiting:
+            self.queue.assign()
 
     def _changed(self, replica: Replica) -> None:
         for callback in self.on_change:

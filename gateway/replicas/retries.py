@@ -23,16 +23,16 @@ class RetryBudget:
 
     def __init__(self, share: float = RETRY_SHARE, burst: int = RETRY_BURST) -> None:
         """Full at first. `share`: of a retry, paid in by each request."""
+        self.requests = 0
+        """Requests whose share is still to be paid in; counted up by each."""
         self._share = share
         self._burst = burst
         self._left = float(burst)
 
-    def pay_in(self) -> None:
-        """A request has come."""
-        self._left = min(self._burst, self._left + self._share)
-
     def take(self) -> bool:
         """Take one retry if there is enough for it."""
+        self._left = min(self._burst, self._left + self._share * self.requests)
+        self.requests = 0
         if self._left < 1:
             return False
         self._left -= 1

@@ -278,7 +278,7 @@ async def test_who_finds_every_replica_full_waits_for_a_place() -> None:
         first = asyncio.create_task(predict(services))
         await wire.waiting.wait()
         second = asyncio.create_task(predict(services))
-        await until(lambda: len(services.dispatcher.queue.waiting) == 1)
+        await until(lambda: len(services.pool.queue.waiting) == 1)
         wire.go.set()
         await asyncio.gather(first, second)
 
@@ -345,7 +345,7 @@ async def test_a_request_bound_to_a_full_version_holds_up_none_that_another_repl
             for _ in range(3)
         ]
         await wire.waiting.wait()
-        await until(lambda: len(services.dispatcher.queue.waiting) == 2)
+        await until(lambda: len(services.pool.queue.waiting) == 2)
         for _ in range(20):
             assert (await predict(services)).model.version == "2"
         assert not any(task.done() for task in bound)
