@@ -43,6 +43,11 @@ def workers() -> list[psutil.Process]:
     return [worker for forkserver in psutil.Process().children() for worker in forkserver.children()]
 
 
+def nicer(by: int) -> int:
+    """This process's nice value and `by`; 19 is the kernel's highest, and tests may themselves run under `nice`."""
+    return min(psutil.Process().nice() + by, 19)
+
+
 async def the_worker(decoders: Decoders) -> psutil.Process:
     """The lasting process for quick pictures, made to exist."""
     await decoders.decode(pictures.png(TINY))
@@ -127,8 +132,10 @@ async def test_a_large_picture_has_a_process_of_its_own_for_once(start_decoders:
 async def test_a_process_for_large_pictures_lets_others_go_first(start_decoders: StartDecoders) -> None:
     decoders = await start_decoders()
     process = await decoders._processes.fork(share_bytes=MIB, nice=LARGE_NICE)
-    await until(lambda: psutil.Process(process.pid).nice() == psutil.Process().nice() + LARGE_NICE)
-    process.close()
+    try:
+        await until(lambda: psutil.Process(process.pid).nice() == nicer(LARGE_NICE))
+    finally:
+        process.close()
 
 
 async def test_small_pictures_do_not_wait_for_large_ones(start_decoders: StartDecoders) -> None:
@@ -153,7 +160,7 @@ async def test_quick_pictures_do_not_wait_for_slow_ones(start_decoders: StartDec
     assert not job.done()
     slow.resume()
     await job
-    assert slow.nice() == psutil.Process().nice() + SLOW_NICE
+    assert slow.nice() == nicer(SLOW_NICE)
 
 
 @pytest.mark.parametrize(
