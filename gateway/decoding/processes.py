@@ -7,6 +7,7 @@ import socket
 import sys
 from collections import deque
 from contextlib import suppress
+from contextvars import Context
 from pathlib import Path
 
 import structlog
@@ -192,7 +193,8 @@ class Processes:
             async with self._starting:
                 if self._control is None:
                     await self._stopped()
-                    await self._start()
+                    # In a context of its own: what is logged of the fork server belongs to no request.
+                    await asyncio.create_task(self._start(), context=Context())
         assert self._control is not None
         return self._control
 
