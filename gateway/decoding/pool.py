@@ -166,14 +166,14 @@ class WorkerPool:
         self._share = share
         self._nice = nice
         self._places = Shares(count)
-        self._spare: list[DecodeProcess] = []
+        self._idle: list[DecodeProcess] = []
         self._unwanted: set[asyncio.Task[Decoded]] = set()
         """Jobs that are finished for nobody."""
 
     @property
     def idle(self) -> int:
         """Processes that wait for a picture."""
-        return len(self._spare)
+        return len(self._idle)
 
     @property
     def free(self) -> int:
@@ -206,7 +206,7 @@ class WorkerPool:
                 return await self._run(process, data, self._share)
             finally:
                 if process.idle:
-                    self._spare.append(process)
+                    self._idle.append(process)
                 else:
                     self._processes.kill(process)
         finally:
@@ -221,16 +221,16 @@ class WorkerPool:
         """They end by themselves."""
         for job in self._unwanted:
             job.cancel()
-        while self._spare:
-            self._spare.pop().close()
+        while self._idle:
+            self._idle.pop().close()
 
     async def _forked(self) -> DecodeProcess:
         return await self._processes.fork(share_bytes=self._share.memory_bytes, nice=self._nice)
 
     def _spare_one(self) -> DecodeProcess | None:
-        while self._spare:
-            process = self._spare.pop()
+        while self._idle:
+            process = self._idle.pop()
             if process.alive():
                 return process
-            process.close()
+            self._processes.kill(process)  # it may not have ended: it may have sent something unasked
         return None

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections import deque
 from contextlib import suppress
+from contextvars import Context
 from pathlib import Path
 
 import structlog
@@ -27,7 +28,7 @@ from gateway.decoding.protocol import (
     Share,
     outcome,
 )
-from gateway.errors import DecoderLostError
+from gateway.errors import DecoderLostError, GatewayError, LargerShareError
 from gateway.imaging import RGB_BYTES, Decoded
 
 START_WITHIN_S = 30.0
@@ -47,12 +48,15 @@ log = structlog.get_logger()
 class DecodeProcess:
     """One decode process, as the gateway sees it. It has one job at a time; one that did not end well is its last."""
 
-    def __init__(self, pid: int, jobs: socket.socket, ended: "asyncio.Future[int | None]") -> None:
+    def __init__(
+        self, pid: int, jobs: socket.socket, ended: "asyncio.Future[int | None]", *, max_decoded_bytes: int
+    ) -> None:
         self.pid = pid
         self.idle = True
-        """Not in the middle of a job, nor of a job that did not end well."""
+        """It may have another job: the last one, if any, ended with a sound answer."""
         self._jobs = jobs
         self._ended = ended
+        self._max_decoded_bytes = max_decoded_bytes
 
     async def decode(self, data: bytes, share: Share) -> Decoded:
         """One picture.
@@ -71,9 +75,17 @@ class DecodeProcess:
         if length > MOST_PAYLOAD_BYTES:
             raise ForeignAnswerError(f"{length} bytes announced")
         whole = ANSWER.size + length
-        await self._receive(room, received, whole)
+        received = await self._receive(room, received, whole)
+        if received > whole:
+            raise ForeignAnswerError(f"{received - whole} bytes behind the answer")
+        payload = memoryview(room)[ANSWER.size : whole]
+        try:
+            decoded = outcome(kind, format_at, width, height, payload, max_decoded_bytes=self._max_decoded_bytes)
+        except (GatewayError, LargerShareError):  # a refusal is a sound answer
+            self.idle = True
+            raise
         self.idle = True
-        return outcome(kind, format_at, width, height, memoryview(room)[ANSWER.size : whole])
+        return decoded
 
     async def _send(self, head: bytes, data: bytes) -> None:
         """Mostly one system call; what does not fit follows as the process reads."""
@@ -166,7 +178,7 @@ class Processes:
         except BaseException:  # the caller is gone; its process will find the socket closed, and end
             ours.close()
             raise
-        return DecodeProcess(pid, ours, self._alive[pid])
+        return DecodeProcess(pid, ours, self._alive[pid], max_decoded_bytes=self._limits.max_decoded_bytes)
 
     def kill(self, process: DecodeProcess) -> None:
         """At once, whatever it is doing. By way of the fork server, which knows whether the pid is still its own."""
@@ -181,7 +193,8 @@ class Processes:
             async with self._starting:
                 if self._control is None:
                     await self._stopped()
-                    await self._start()
+                    # In a context of its own: what is logged of the fork server belongs to no request.
+                    await asyncio.create_task(self._start(), context=Context())
         assert self._control is not None
         return self._control
 

@@ -60,28 +60,30 @@ def refusal(error: GatewayError) -> bytes:
     return text.encode(errors="replace")[:LONGEST_TEXT_BYTES]
 
 
-def outcome(kind: int, format_at: int, width: int, height: int, payload: memoryview) -> Decoded:
-    """What an answer says, if it is one that we would give.
+def outcome(
+    kind: int, format_at: int, width: int, height: int, payload: memoryview, *, max_decoded_bytes: int
+) -> Decoded:
+    """The picture in a decode process's answer.
 
     Raises:
         GatewayError: the picture was refused.
-        LargerShareError: it was put off.
-        ForeignAnswerError: neither.
+        LargerShareError: it needs more than was set aside, but no more than `max_decoded_bytes`.
+        ForeignAnswerError: `worker` sends no such answer.
     """
-    if kind == DECODED and len(payload) == RGB_BYTES and format_at < len(ALL_FORMATS):
+    if kind == DECODED and len(payload) == RGB_BYTES and format_at < len(ALL_FORMATS) and width and height:
         return Decoded(payload, ALL_FORMATS[format_at], width, height)
     if kind == REFUSED:
         raise _as_error(bytes(payload))
-    if kind == LARGER and len(payload) == 8:
-        raise LargerShareError(int.from_bytes(payload, "little"))
-    raise ForeignAnswerError(f"kind {kind} with {len(payload)} bytes")
+    if kind == LARGER and len(payload) == 8 and (needed := int.from_bytes(payload, "little")) <= max_decoded_bytes:
+        raise LargerShareError(needed)
+    raise ForeignAnswerError(f"kind {kind}, {width} x {height} pixels, {len(payload)} bytes")
 
 
 def _as_error(text: bytes) -> GatewayError:
     slug, _, rest = text.decode(errors="replace").partition("\0")
     detail, _, cause = rest.partition("\0")
-    if slug not in _REFUSALS:
-        raise ForeignAnswerError(f"a refusal that is none, {slug[:40]!r}")
+    if slug not in _REFUSALS or len(text) > LONGEST_TEXT_BYTES:
+        raise ForeignAnswerError(f"a refusal by {slug[:40]!r}, {len(text)} bytes")
     error = _REFUSALS[slug](detail)
     error.__cause__ = DistantError(cause) if cause else None
     return error

@@ -2,17 +2,8 @@
 
 from gateway.imaging.fingerprint import fingerprint, golden_picture
 from gateway.imaging.formats import ALL_FORMATS, WEB_FORMATS, Format, check_formats, format_of
-from gateway.imaging.picture import (
-    MAX_DECODED_BYTES,
-    RGB_BYTES,
-    SIDE_PX,
-    Decoded,
-    Picture,
-    Pixels,
-    decode,
-    preprocess,
-    read_picture,
-)
+from gateway.imaging.input_size import RGB_BYTES, SIDE_PX, Pixels
+from gateway.imaging.picture import MAX_DECODED_BYTES, Decoded, Picture, decode, preprocess, read_picture
 
 __all__ = [
     "ALL_FORMATS",

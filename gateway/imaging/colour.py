@@ -9,8 +9,8 @@ from io import BytesIO
 from PIL import Image, ImageCms
 from PIL.Image import Resampling
 
-SIDE_PX = 224
-"""The model's input is a square of this side."""
+from gateway.imaging.input_size import SIDE_PX
+
 REDUCING_GAP = 3.0
 """Above 3 x 2 x 224 pixels a box filter goes first: mean difference 0.16/255, at most 1."""
 MAX_PROFILE_BYTES = 2 * 1024 * 1024

@@ -4,7 +4,8 @@ import hashlib
 from functools import lru_cache
 from importlib import resources
 
-from gateway.imaging.picture import Pixels, preprocess
+from gateway.imaging.input_size import Pixels
+from gateway.imaging.picture import preprocess
 
 PICTURES = ("turned.jpg", "alpha.png", "deep.png", "palette.gif")
 """Kept as files: encoders differ between versions. `tests/goldens/draw.py` drew them.

@@ -1,7 +1,7 @@
 """One picture, from the bytes of its file to the model's input: the steps in their order."""
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from gateway.errors import (
     GatewayError,
@@ -10,23 +10,12 @@ from gateway.errors import (
     ImageTruncatedError,
     LargerShareError,
 )
-from gateway.imaging.colour import SIDE_PX, fit
+from gateway.imaging.colour import fit
 from gateway.imaging.formats import WEB_FORMATS, Format, identify, parse, spelling
 from gateway.imaging.header import check_header, check_size, damaged, ends_early, truncated
+from gateway.imaging.input_size import SIDE_PX, Pixels
 from gateway.imaging.orientation import orientation_of, upright
 
-if TYPE_CHECKING:  # a decode process makes no arrays: NumPy would be a third of its memory
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Pixels = NDArray[np.uint8]
-else:
-    Pixels = "NDArray[np.uint8]"
-"""The model's input: uint8, shape (224, 224, 3), RGB, rows top to bottom, 0-255. The graph scales it."""
-
-__all__ = ["MAX_DECODED_BYTES", "SIDE_PX", "Decoded", "Picture", "Pixels", "decode", "preprocess", "read_picture"]
-
-RGB_BYTES = SIDE_PX * SIDE_PX * 3
 MAX_DECODED_BYTES = 256 * 1024 * 1024
 """Default of what one picture may take to decode: 100 megapixels of plain JPEG, 16 of WebP."""
 SCALED_SIDE_PX = SIDE_PX * 3 // 2

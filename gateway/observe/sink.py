@@ -5,7 +5,6 @@ fail the request whose line it was. Lines that cannot be written at once are dro
 """
 
 import contextlib
-import io
 import json
 import os
 import select
@@ -18,8 +17,12 @@ AT_ONCE_BYTES = select.PIPE_BUF
 """A pipe that is writable takes so much without blocking (POSIX)."""
 
 
-class Sink(io.TextIOBase):
-    """A text stream over a file descriptor, which drops what would block."""
+class Sink:
+    """What a logger needs of a text stream, over a file descriptor; a line that would block is dropped.
+
+    It owns neither the stream nor the descriptor, so it is no `io` class: those close themselves when they are
+    collected, and flush a stream that may be closed by then.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,5 +1,7 @@
 """Log lines reach standard error, or are dropped and counted; nobody waits."""
 
+import gc
+import io
 import json
 import os
 import sys
@@ -41,6 +43,15 @@ def test_a_reader_that_has_gone_fails_nobody() -> None:
     with os.fdopen(writing, "w") as stream:
         Sink(stream).write("line\n")
     assert dropped() == before + 1
+
+
+def test_a_sink_outlives_the_stream_it_writes_to() -> None:
+    """Python 3.13 reports what a finaliser raises, and pytest fails the test that caused the report."""
+    stream = io.TextIOWrapper(io.BytesIO())
+    sink = Sink(stream)
+    stream.close()
+    del sink
+    gc.collect()
 
 
 def test_a_long_line_arrives_whole(capfd: pytest.CaptureFixture[str]) -> None:
