@@ -99,7 +99,8 @@ class UnauthorizedError(GatewayError):
 class TooManyBadKeysError(GatewayError):
     status, slug, title = 429, "too-many-bad-keys", "Too many wrong API keys"
     advice = (
-        "Ten wrong keys came from this address within a minute. Wait for Retry-After seconds, then send the right one."
+        "This key is wrong too, after ten wrong ones from this address within a minute. Check the key that the operator "
+        "gave you; a right one is accepted at once. Further wrong ones wait for Retry-After seconds."
     )
 
 

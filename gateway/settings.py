@@ -5,17 +5,29 @@ Every field is an environment variable (`GATEWAY_PORT`) and a flag (`--port`); t
 """
 
 import os
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, FilePath, IPvAnyNetwork, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, FilePath, IPvAnyNetwork, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
 
+IPV4_IN_IPV6 = IPv6Network("::ffff:0:0/96")
+"""How a dual-stack socket reports IPv4 addresses (RFC 4291 §2.5.5.2)."""
+
+
+def as_ipv4(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """::ffff:10.0.0.0/104 -> 10.0.0.0/8; other networks as they are."""
+    if isinstance(network, IPv6Network) and network.subnet_of(IPV4_IN_IPV6):
+        return IPv4Network((int(network.network_address) & 0xFFFF_FFFF, network.prefixlen - 96))
+    return network
+
+
 InputRange = Literal["0..1", "-1..1", "0..255"]
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIC", "TIFF", "BMP"]
-Network = IPvAnyNetwork
+Network = Annotated[IPvAnyNetwork, AfterValidator(as_ipv4)]
 Comma = NoDecode  # lists are written a,b,c; pydantic-settings would want JSON
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
