@@ -99,8 +99,8 @@ class UnauthorizedError(GatewayError):
 class TooManyBadKeysError(GatewayError):
     status, slug, title = 429, "too-many-bad-keys", "Too many wrong API keys"
     advice = (
-        "This key is wrong too, after ten wrong ones from this address within a minute. Check the key that the operator "
-        "gave you; a right one is accepted at once. Further wrong ones wait for Retry-After seconds."
+        "This key is wrong, and so were ten others from this address within a minute. Check the key that the operator "
+        "gave you; a right one is accepted at once. Wait for Retry-After seconds before you send another guess."
     )
 
 

@@ -53,11 +53,12 @@ def metrics_table() -> str:
     assert metrics.REQUESTS, "importing it declares the instruments"
     rows = ["| metric | kind | labels | what |", "|---|---|---|---|"]
     for instrument in REGISTRY._collector_to_names:
-        (metric,) = list(instrument.describe()) if hasattr(instrument, "describe") else [None]
-        if metric is not None and metric.name.startswith("gateway_"):
-            labels = ", ".join(f"`{label}`" for label in getattr(instrument, "_labelnames", ()))
-            name = metric.name + ("_total" if metric.type == "counter" else "")
-            rows.append(f"| `{name}` | {metric.type} | {labels} | {metric.documentation} |")
+        for metric in instrument.describe() if hasattr(instrument, "describe") else ():
+            if metric.name.startswith("gateway_"):
+                names = getattr(instrument, "_labelnames", ()) or getattr(metric, "_labelnames", ())
+                labels = ", ".join(f"`{name}`" for name in names)
+                name = metric.name + ("_total" if metric.type == "counter" else "")
+                rows.append(f"| `{name}` | {metric.type} | {labels} | {metric.documentation} |")
     return "\n".join(rows)
 
 

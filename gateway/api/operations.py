@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from gateway.api.classify import ModelVersion, version_of
+from gateway.api.classify import ModelVersion
 from gateway.api.schema import problems_of
 from gateway.errors import NoReplicaError, ShuttingDownError
 from gateway.observe import metrics
@@ -85,26 +85,30 @@ async def readyz(request: Request) -> Health:
 )
 async def prometheus(request: Request) -> Response:
     """Every instrument is described in docs/metrics.md."""
-    show_replicas(services_of(request))
+    read_gauges(services_of(request))
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-def show_replicas(services: Services) -> None:
-    """What the pool knows, into the instruments; those of replicas that have gone vanish with them."""
+def read_gauges(services: Services) -> None:
+    """Set what is not counted where it happens: the state of the pool, the queue and the event loop."""
     now, replicas = services.clock(), services.pool.replicas
     states = Counter(replica.state(now) for replica in replicas)
     for state in ("available", "ejected", "not ready"):
         metrics.REPLICAS.labels(state).set(states[state])
     metrics.QUEUE.set(len(services.line))
     metrics.TASKS.set(len(asyncio.all_tasks()))
-    for instrument in metrics.BY_REPLICA:
-        instrument.clear()
-    for replica in replicas:
-        metrics.REPLICA_UP.labels(replica.address).set(replica.state(now) == "available")
-        metrics.REPLICA_IN_FLIGHT.labels(replica.address).set(replica.in_flight)
-        metrics.REPLICA_ATTEMPTS.labels(replica.address).inc(replica.attempts)
-        metrics.REPLICA_FAILURES.labels(replica.address).inc(replica.failed_attempts)
-        metrics.REPLICA_EJECTIONS.labels(replica.address).inc(replica.times_ejected)
+    metrics.BY_REPLICA.samples = [
+        metrics.ReplicaSample(
+            address=replica.address,
+            known_since=replica.known_since,
+            available=replica.state(now) == "available",
+            in_flight=replica.in_flight,
+            attempts=replica.attempts,
+            failures=replica.failed_attempts,
+            ejections=replica.times_ejected,
+        )
+        for replica in replicas
+    ]
 
 
 @router.get("/v1/labels", summary="The class names", responses=problems_of(NoReplicaError))
@@ -114,7 +118,7 @@ async def labels(request: Request) -> Labels:
     described = model.description
     return Labels(
         labels=list(model.labels),
-        model=version_of(model),
+        model=ModelVersion(name=model.name, version=model.version),
         title=described.title,
         summary=described.summary,
         demo=described.demo,

@@ -26,7 +26,7 @@ from gateway.errors import (
 )
 from gateway.http.connections import Door
 from gateway.http.exchange import Exchange, Wire
-from gateway.http.problems import logged_refusal, refusal
+from gateway.http.problems import refusal
 
 MAX_URL_BYTES = 8 * 1024
 MAX_PIPELINED = 16
@@ -202,7 +202,7 @@ class Connection(HttpToolsProtocol):
     def _say(self, error: GatewayError) -> None:
         self._in = OVER
         if not self.transport.is_closing():
-            self.transport.write(logged_refusal(error, self.loop.time() - self._since))
+            self.transport.write(refusal(error, self.loop.time() - self._since))
             self.hang_up()
 
     def _stop_parsing(self, error: GatewayError) -> NoReturn:

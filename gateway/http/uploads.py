@@ -27,6 +27,9 @@ from gateway.errors import (
 FIELD = "image"
 MAX_BOUNDARY_BYTES = 70
 """RFC 2046 §5.1.1."""
+SMALLER = "scale the picture down before you send it"
+MAX_LENGTH_DIGITS = 18
+"""Of a Content-Length; Python refuses to convert thousands of digits."""
 
 
 async def read_picture_bytes(request: Request, *, max_bytes: int) -> bytes:
@@ -37,13 +40,13 @@ async def read_picture_bytes(request: Request, *, max_bytes: int) -> bytes:
     """
     media_type, options = _content_type(request)
     if media_type.startswith("image/"):
-        return await read_body(request, max_bytes=max_bytes)
+        return await read_body(request, max_bytes=max_bytes, advice=SMALLER)
     if media_type != "multipart/form-data":
         raise UnsupportedMediaTypeError(
             f"The body is {media_type or 'without a Content-Type'}. Send multipart/form-data with a file field "
             "`image`, or the bytes of the picture with their type, such as Content-Type: image/jpeg."
         )
-    body = stream_body(request, max_bytes=max_bytes)
+    body = stream_body(request, max_bytes=max_bytes, advice=SMALLER)
     return (await _read_form(body, options, most=1))[0]
 
 
@@ -59,7 +62,8 @@ async def read_batch(request: Request, *, max_bytes: int, max_images: int) -> li
             f"The body is {media_type or 'without a Content-Type'}. Send multipart/form-data with a file field "
             "`image` for each picture."
         )
-    return await _read_form(stream_body(request, max_bytes=max_bytes), options, most=max_images)
+    body = stream_body(request, max_bytes=max_bytes, advice="send fewer pictures, or scale them down")
+    return await _read_form(body, options, most=max_images)
 
 
 def _content_type(request: Request) -> tuple[str, dict[bytes, bytes]]:
@@ -145,16 +149,20 @@ class _Form:
         self.ended = True
 
 
-async def stream_body(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
-    """The chunks of the body as they arrive, counted; nothing is kept here and nothing goes to disk.
+async def stream_body(request: Request, *, max_bytes: int, advice: str) -> AsyncIterator[bytes]:
+    """The chunks of the body as they arrive. Nothing is kept here and nothing goes to disk.
+
+    Args:
+        advice: what the client can do where the body is too large.
 
     Raises:
-        BodyTooLargeError: at once where Content-Length says so, else with the first byte too many.
-        ClientDisconnect: nobody sends any more.
+        BodyTooLargeError: at once where Content-Length announces too much, else with the first byte too many.
+        ClientDisconnect: the client left before the end.
     """
+    too_large = BodyTooLargeError(f"The body may have at most {max_bytes:,} bytes; {advice}.")
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise too_large(max_bytes)
+    if announced.isdecimal() and (len(announced) > MAX_LENGTH_DIGITS or int(announced) > max_bytes):
+        raise too_large
     received, more = 0, True
     while more:
         message = await request.receive()
@@ -164,18 +172,18 @@ async def stream_body(request: Request, *, max_bytes: int) -> AsyncIterator[byte
         if chunk := message.get("body"):
             received += len(chunk)
             if received > max_bytes:
-                raise too_large(max_bytes)
+                raise too_large
             yield chunk
 
 
-async def read_body(request: Request, *, max_bytes: int) -> bytes:
-    """The whole body, of at most `max_bytes`."""
-    return b"".join([chunk async for chunk in stream_body(request, max_bytes=max_bytes)])
+async def read_body(request: Request, *, max_bytes: int, advice: str) -> bytes:
+    """The whole body; see `stream_body`."""
+    return b"".join([chunk async for chunk in stream_body(request, max_bytes=max_bytes, advice=advice)])
 
 
-def too_large(max_bytes: int) -> BodyTooLargeError:
-    """In the same words wherever it is found."""
-    return BodyTooLargeError(f"The body may have at most {max_bytes:,} bytes; send a smaller picture or fewer.")
+def picture_too_large(max_bytes: int) -> BodyTooLargeError:
+    """For a picture inside a body that is small enough."""
+    return BodyTooLargeError(f"A picture may have at most {max_bytes:,} bytes; {SMALLER}.")
 
 
 class CountBodies:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import time
 from typing import Literal
 
 from gateway.tfserving.contract import ServedModel
@@ -22,6 +23,8 @@ class Replica:
 
     address: str
     """host:port"""
+    known_since: float = field(default_factory=time)
+    """When the gateway learnt of it, and its counters began. Seconds since 1970."""
     models: Mapping[str, ServedModel] = field(default_factory=dict)
     """What it serves and we accept, by version; empty: it is not ready."""
     versions: Mapping[int, str] = field(default_factory=dict)

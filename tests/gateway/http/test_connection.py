@@ -6,7 +6,7 @@ import weakref
 from typing import Any
 
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
@@ -14,7 +14,9 @@ from gateway.http.connection import LINGER_S, Connection
 from gateway.http.connections import ROUNDS, Door
 from gateway.http.lifecycle import Lifecycle
 from gateway.settings import Settings
+from tests.fakes import FakeReplica
 from tests.faults.smuggling import CORPUS
+from tests.gateway.conftest import Start
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
@@ -98,11 +100,11 @@ class App:
 class Bench:
     """A door, an application, and connections to them."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, app: ASGIApp | None = None, **settings: Any) -> None:
         self.lifecycle = Lifecycle()
         self.door = Door(Settings(upstream="a:1", **settings), self.lifecycle)
         self.app = App()
-        self.config = Config(self.app, loop="none", ws="none", log_config=None, lifespan="off")
+        self.config = Config(app or self.app, loop="none", ws="none", log_config=None, lifespan="off")
 
     def connect(self) -> tuple[Connection, Transport]:
         connection = Connection(self.config, ServerState(), {}, asyncio.get_running_loop(), door=self.door)
@@ -347,6 +349,46 @@ async def test_an_error_after_a_good_request_waits_for_its_turn() -> None:
     bench.app.go_on.set()
     await turns()
     assert transport.statuses == [200, 400]
+
+
+REPLICA_CALL = (
+    b'POST /v1/models/my_model:predict%b HTTP/1.1\r\nHost: a\r\nContent-Length: 17\r\n%b\r\n{"instances":[1]}'
+)
+UPLOAD = b'POST /v1/classify%b HTTP/1.1\r\nHost: a\r\nContent-Length: 17\r\n%b\r\n{"instances":[1]}'
+FIELDS = (
+    b"Content-Type",
+    b"Content-Encoding",
+    b"Authorization",
+    b"X-Request-ID",
+    b"X-Forwarded-For",
+    b"traceparent",
+    b"tracestate",
+    b"Origin",
+    b"Cookie",
+)
+
+
+@pytest.mark.parametrize("request_", [REPLICA_CALL, UPLOAD], ids=["predict", "classify"])
+@pytest.mark.parametrize("place", ["header", "query", "path"])
+async def test_no_byte_that_a_client_sends_is_a_defect_of_ours(
+    start: Start, replica: FakeReplica, request_: bytes, place: str
+) -> None:
+    client = await start(replica, cors_origins="https://www.example.org", trusted_proxies="127.0.0.1", canary="1:50%")
+    bench = Bench(client._transport.app)  # type: ignore[attr-defined]
+    defects = {}
+    for number in range(256):
+        byte = bytes([number])
+        fields = b"".join(b"%b: a%bb\r\n" % (field, byte) for field in FIELDS) if place == "header" else b""
+        target = {"header": b"", "query": b"?a" + byte, "path": byte}[place]
+        connection, transport = bench.connect()
+        connection.data_received(request_ % (target, fields))
+        async with asyncio.timeout(5):
+            while not transport.written:
+                await asyncio.sleep(0)
+        connection.connection_lost(None)
+        if transport.statuses[0] >= 500:
+            defects[byte] = transport.statuses
+    assert defects == {}
 
 
 async def test_while_it_drains_every_answer_closes_its_connection() -> None:
