@@ -1,4 +1,4 @@
-"""`python -m gateway`: read the settings once, set up the logs, run uvicorn until told to stop."""
+"""`python -m gateway`: read the settings once, set up the logs, run uvicorn until a signal stops it."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ from gateway.settings import Settings
 
 
 def main() -> None:
-    """Run the gateway; where a setting is wrong, one line for each and exit status 1."""
+    """Run the gateway. Each wrong setting is one line on standard error, and the exit status is 1."""
     try:
         settings = Settings(_cli_parse_args=sys.argv[1:])
         check_formats(settings.image_formats)
@@ -33,7 +33,7 @@ def main() -> None:
     logs.configure(settings.log_format, settings.log_level)
     tracing.record_with(telemetry.recorder(os.environ))
     memory.keep_freed_blocks()
-    if not settings.upstream:  # the model servers are our own, on the same cores
+    if not settings.upstream:  # the model servers are child processes on the same cores
         scheduling.let_slices_end()
     listener = _bind(settings.host, settings.port)
     server = Server(app, settings, lifecycle)
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Take the port before anything is started; connections are accepted only when the app is up."""
+    """Take the port before anything is started. Connections are accepted once the app is up."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -54,8 +54,8 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _in_words(mistakes: ValidationError) -> Iterator[str]:
     for mistake in mistakes.errors():
-        name = "_".join(str(part) for part in mistake["loc"][:1])
-        yield f"{'GATEWAY_' + name.upper() if name else 'settings'}: {mistake['msg']}"
+        setting = [f"GATEWAY_{str(name).upper()}: " for name in mistake["loc"][:1]]
+        yield "".join([*setting, mistake["msg"].removeprefix("Value error, ")])
 
 
 if __name__ == "__main__":

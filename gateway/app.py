@@ -59,7 +59,7 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
     app.include_router(operations.router, dependencies=guards)
     app.include_router(tfserving.router, dependencies=guards)
     pages.mount(app)
-    schema.add_limits(app.openapi(), settings)
+    schema.add_settings(app.openapi(), settings)
     problems.install(app, lifecycle)
     app.add_middleware(uploads.CountBodies, bodies=Bodies(settings.max_bodies_bytes))
     if settings.cors_origins:

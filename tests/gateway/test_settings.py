@@ -53,6 +53,31 @@ def test_an_upstream_that_is_no_address_stops_the_start(upstream: str) -> None:
         Settings(upstream=upstream)
 
 
+@pytest.mark.parametrize("upstream", ["a:99999", "a:0", "b:1,a:65536", "a:1/65536", "[::1]:99999", "dns://a:99999"])
+def test_a_port_that_does_not_exist_stops_the_start(upstream: str) -> None:
+    with pytest.raises(ValidationError, match="ports are 1 to 65535"):
+        Settings(upstream=upstream)
+
+
+@pytest.mark.parametrize("canary", ["1" * 5000 + ":5%", "1:" + "9" * 5000 + "%", "1:5"])
+def test_a_canary_that_is_no_version_and_share_stops_the_start(canary: str) -> None:
+    with pytest.raises(ValidationError, match="canary"):
+        Settings(upstream="a:1", canary=canary)
+
+
+def test_a_wrong_upstream_is_one_line_that_names_the_setting() -> None:
+    ended = run("--upstream", "127.0.0.1:99999")
+    assert ended.returncode == 1
+    assert ended.stderr == "GATEWAY_UPSTREAM: '127.0.0.1:99999' has the port 99999; ports are 1 to 65535\n"
+
+
+def test_settings_that_contradict_each_other_are_one_line_that_names_both() -> None:
+    ended = run("--upstream", "a:1", "--max-decoded-bytes", str(2**30))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("GATEWAY_MAX_DECODED_BYTES (1073741824) is more than GATEWAY_DECODE_BUDGET_BYTES (")
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_a_wrong_setting_is_one_line_and_a_failed_start() -> None:
     ended = run(GATEWAY_PORT="0", GATEWAY_UPSTREAM="a:1")
     assert ended.returncode == 1
