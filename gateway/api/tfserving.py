@@ -28,7 +28,7 @@ _VISIBLE = ascii_letters + digits + punctuation
 
 
 class NameConvertor(Convertor[str]):
-    """NAME and LABEL of the grammar: neither a slash nor a colon (spec §2)."""
+    """NAME and LABEL in TensorFlow Serving's paths: without slash and colon."""
 
     regex = "[^/:]+"
 
@@ -42,7 +42,7 @@ class NameConvertor(Convertor[str]):
 
 
 class DigitsConvertor(NameConvertor):
-    """DIGITS of the grammar."""
+    """DIGITS in TensorFlow Serving's paths."""
 
     regex = "[0-9]+"
 
@@ -54,7 +54,7 @@ register_url_convertor("tf_digits", DigitsConvertor())
 
 
 async def predict(name: Name, request: Request) -> Response:
-    """Answered by the replica whose turn it is, in TensorFlow Serving's own words."""
+    """Answered by the replica whose turn it is, in TensorFlow Serving's format."""
     services = services_of(request)
     if name != services.settings.model_name:
         return refused(404, f"Servable not found for request: Latest({name})")
@@ -65,7 +65,7 @@ async def predict(name: Name, request: Request) -> Response:
 
 
 async def metadata(name: Name, request: Request) -> Response:
-    """Signatures and tensors of the version, as the replica whose turn it is tells them."""
+    """Signatures and tensors of the version, from the replica whose turn it is."""
     services = services_of(request)
     if name != services.settings.model_name:
         return refused(404, f"Servable not found for request: Latest({name})")
@@ -73,7 +73,7 @@ async def metadata(name: Name, request: Request) -> Response:
 
 
 async def status(name: Name, request: Request) -> Response:
-    """Versions and states, as the replica whose turn it is tells them. All replicas: GET /v1/models."""
+    """Versions and their states, from the replica whose turn it is. GET /v1/models shows all replicas."""
     services = services_of(request)
     if name != services.settings.model_name:
         return refused(404, f"Could not find any versions of model {name}")
@@ -116,13 +116,13 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 MEANINGS = {
-    400: "The replica does not take this request: its JSON, shape, signature or label.",
+    400: "The replica refuses the request: wrong JSON, shape, signature, version or label.",
     404: "No such model or version is loaded.",
     413: "The body is larger than GATEWAY_MAX_PREDICT_BYTES.",
     429: "Every replica that was asked is busy.",
     500: "The replica failed.",
     501: "The model's types have no JSON form.",
-    502: "No replica that was asked gave an answer.",
+    502: "No replica that was asked gave a usable answer.",
     503: "No replica is available, or the gateway is full; see Retry-After.",
     504: "The deadline passed.",
 }
@@ -174,7 +174,7 @@ _PREDICT_BODY = _json_body(
 )
 _ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "As TensorFlow Serving answers.",
+        "description": "The answer in TensorFlow Serving's format.",
         "content": {"application/json": {"schema": _OBJECT}},
     }
 }

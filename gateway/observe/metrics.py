@@ -52,7 +52,7 @@ _attempt_seconds = lru_cache(ATTEMPT_SECONDS.labels)
 RETRIES = Counter(
     "gateway_retries_total", "Further attempts wanted, granted or denied by the budget", ["kind", "budget"]
 )
-SHED = Counter("gateway_shed_total", "Requests turned away because something was full: the door, replicas", ["by"])
+SHED = Counter("gateway_shed_total", "Requests refused because a limit was reached, by the limit", ["by"])
 EJECTIONS = Counter("gateway_ejections_total", "Replicas ejected, by cause", ["cause"])
 REPLICAS = Gauge("gateway_replicas", "Replicas, by state", ["state"])
 

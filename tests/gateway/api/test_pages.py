@@ -58,7 +58,7 @@ async def test_a_browser_that_asks_in_vain_is_told_so_in_our_form(
     asked = {"Origin": origin, "Access-Control-Request-Method": method}
     response = await client.options("/v1/classify", headers=asked)
     assert (response.status_code, response.json()["type"]) == (400, "/problems/cross-origin-refused")
-    assert response.json()["detail"].endswith(f"for its {why}.")
+    assert response.json()["detail"].endswith(f"because of its {why}.")
 
 
 async def test_a_problem_can_be_read_across_origins_too(start: Start, replica: FakeReplica) -> None:

@@ -11,7 +11,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from gateway.http.connection import LINGER_S, Connection
-from gateway.http.connections import ROUNDS, Door
+from gateway.http.connections import GROUPS, ConnectionLimiter
 from gateway.http.lifecycle import Lifecycle
 from gateway.settings import Settings
 from tests.fakes import FakeReplica
@@ -98,16 +98,16 @@ class App:
 
 
 class Bench:
-    """A door, an application, and connections to them."""
+    """A connection limiter, an application, and connections to them."""
 
     def __init__(self, app: ASGIApp | None = None, **settings: Any) -> None:
         self.lifecycle = Lifecycle()
-        self.door = Door(Settings(upstream="a:1", **settings), self.lifecycle)
+        self.limiter = ConnectionLimiter(Settings(upstream="a:1", **settings), self.lifecycle)
         self.app = App()
         self.config = Config(app or self.app, loop="none", ws="none", log_config=None, lifespan="off")
 
     def connect(self) -> tuple[Connection, Transport]:
-        connection = Connection(self.config, ServerState(), {}, asyncio.get_running_loop(), door=self.door)
+        connection = Connection(self.config, ServerState(), {}, asyncio.get_running_loop(), limiter=self.limiter)
         transport = Transport()
         connection.connection_made(transport)
         return connection, transport
@@ -279,16 +279,16 @@ async def test_nothing_more_is_read_while_the_application_does_not_take_what_cam
     assert not transport.paused
 
 
-async def test_a_look_goes_in_rounds_and_each_connection_is_in_one() -> None:
+async def test_connections_are_checked_in_groups_and_each_is_in_one() -> None:
     bench = Bench()
     connected = [bench.connect() for _ in range(100)]
     for connection, _ in connected:
         connection.data_received(GET[:8])
     ended = []
-    for turn in range(ROUNDS):
-        bench.door.look(after(6), turn)
+    for group in range(GROUPS):
+        bench.limiter.check(after(6), group)
         ended.append(sum(bool(transport.written) for _, transport in connected))
-    assert ended == [100 * (turn + 1) // ROUNDS for turn in range(ROUNDS)]
+    assert ended == [100 * (group + 1) // GROUPS for group in range(GROUPS)]
 
 
 @pytest.mark.parametrize("sent", [b"", GET[:8], GET, GET + GET[:8], POST, POST + b"x" * 100_000])
@@ -314,7 +314,7 @@ async def leaves_garbage(sent: bytes, *, too_late: bool) -> bool:
         connection.data_received(sent)
         await turns()
         if too_late:
-            bench.door.look(after(20))
+            bench.limiter.check(after(20))
             await turns()
         connection.connection_lost(None)
         await turns()
