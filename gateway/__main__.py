@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from gateway.app import create_app
 from gateway.auth import KeysError
@@ -53,9 +54,23 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _in_words(mistakes: ValidationError) -> Iterator[str]:
+    """A line for each setting that is wrong; a line without a setting's name in front names two that disagree."""
+    named: set[str] = set()
     for mistake in mistakes.errors():
-        setting = [f"GATEWAY_{str(name).upper()}: " for name in mistake["loc"][:1]]
-        yield "".join([*setting, mistake["msg"].removeprefix("Value error, ")])
+        name = str(mistake["loc"][0]) if mistake["loc"] else ""
+        if name in named:
+            continue  # a list with a wrong part
+        if name:
+            named.add(name)
+        yield f"GATEWAY_{name.upper()}: {_reason(mistake, name)}" if name else _reason(mistake, name)
+
+
+def _reason(mistake: ErrorDetails, name: str) -> str:
+    if mistake["type"] == "value_error":
+        return mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] == "string_pattern_mismatch":
+        return f"{mistake['input']!r} is not as expected: {Settings.model_fields[name].description}"
+    return f"{mistake['msg']} (it is {str(mistake['input'])!r})"
 
 
 if __name__ == "__main__":

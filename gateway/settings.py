@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     model_name: str = Field(
         "my_model",
         pattern=r"^[^/:%?#\s]+$",
-        description="Name of the model on the replicas, as in their /v1/models/NAME.",
+        description="Name of the model on the replicas, as in their /v1/models/NAME, without space, slash or colon.",
     )
 
     balancer: Literal["round-robin", "least-loaded"] = Field(
