@@ -87,7 +87,8 @@ async def forward(request: Request, services: Services, body: bytes) -> Response
         return refused(400, f"Failed to convert version: {request.path_params['version']} to numeric.")
     binding = Binding(version or "0") if "version" in request.path_params else Binding()
     reply = await services.dispatcher.forward(_call(request, body), deadline=services.deadline(), binding=binding)
-    return Response(reply.body, reply.status, media_type=reply.content_type)
+    media_type = reply.content_type if _is_plain(reply.content_type) else "application/octet-stream"
+    return Response(reply.body, reply.status, media_type=media_type)
 
 
 def _call(request: Request, body: bytes) -> Call:
@@ -95,12 +96,13 @@ def _call(request: Request, body: bytes) -> Call:
     target = request.scope["raw_path"].decode("ascii")
     if query := request.scope["query_string"]:
         target += "?" + quote(query, safe=_VISIBLE)
-    headers = {
-        name: value
-        for name, value in request.headers.items()
-        if name in PASSED_ON and value.isascii() and value.isprintable()
-    }
+    headers = {name: value for name, value in request.headers.items() if name in PASSED_ON and _is_plain(value)}
     return Call(request.method, target, headers, body)
+
+
+def _is_plain(value: str) -> bool:
+    """Whether the value of a header can be passed on: HTTP libraries refuse or change other characters."""
+    return value.isascii() and value.isprintable()
 
 
 def refused(status: int, message: str) -> JSONResponse:

@@ -116,6 +116,16 @@ async def test_a_header_that_is_not_plain_ascii_is_not_passed_on_and_the_call_is
     assert header.decode() not in replica.seen[0].headers
 
 
+@pytest.mark.parametrize("value", ["text/\u00e9", "text/\u6f22", "text/\x7f"])
+async def test_a_replicas_content_type_that_is_not_plain_ascii_does_not_break_the_answer(
+    client: httpx.AsyncClient, replica: FakeReplica, value: str
+) -> None:
+    replica.faults.append(httpx.Response(200, content=b"answer", headers=[(b"content-type", value.encode())]))
+    response = await client.post("/v1/models/my_model:predict", json={"instances": [1]})
+    assert (response.status_code, response.content) == (200, b"answer")
+    assert response.headers["content-type"] == "application/octet-stream"
+
+
 async def test_only_the_bodys_own_headers_are_passed_on(client: httpx.AsyncClient, replica: FakeReplica) -> None:
     headers = {"Authorization": "Bearer secret", "Cookie": "a=b", "Content-Type": "application/json"}
     await client.post("/v1/models/my_model:predict", content=b'{"instances": [1]}', headers=headers)
