@@ -1,7 +1,6 @@
 """The upload, in a straight line: body to bytes, to pixels, to probabilities, to labels."""
 
 import asyncio
-from collections.abc import Sequence
 from http import HTTPStatus
 
 import structlog
@@ -33,7 +32,7 @@ from gateway.errors import (
 )
 from gateway.http import problems, uploads
 from gateway.imaging import Picture
-from gateway.labels import Ranked, top_k
+from gateway.labels import top_k
 from gateway.observe import metrics
 from gateway.replicas.dispatch import Prediction
 from gateway.replicas.versions import Binding
@@ -90,8 +89,13 @@ def options_of(request: Request) -> Options:
         raise InvalidParameterError(problems.first_mistake(mistake.errors())) from mistake
 
 
+FROM_ATTRIBUTES = ConfigDict(from_attributes=True)
+
+
 class Label(BaseModel):
     """A class name and its confidence."""
+
+    model_config = FROM_ATTRIBUTES
 
     label: str = Field(description="Class name.", examples=["Actiniaria"])
     confidence: float = Field(ge=0, le=1, description="Calibrated probability.", examples=[0.759])
@@ -101,12 +105,16 @@ class Label(BaseModel):
 class ModelVersion(BaseModel):
     """The model that answered."""
 
+    model_config = FROM_ATTRIBUTES
+
     name: str = Field(examples=["my_model"])
     version: str = Field(examples=["1602685044"])
 
 
 class ImageFacts(BaseModel):
     """The picture as it was received."""
+
+    model_config = FROM_ATTRIBUTES
 
     format: str = Field(description="By its bytes; its name and Content-Type do not count.", examples=["JPEG"])
     width: int = Field(ge=1, description="Pixels as displayed, after the rotation in EXIF.", examples=[512])
@@ -161,21 +169,17 @@ async def classify(request: Request) -> Response:
             prediction = await services.dispatcher.predict(
                 picture.pixels, deadline=services.deadline(), binding=binding
             )
-    ranked = top_k(
-        prediction.probabilities, prediction.model.labels, options.top_k, min_confidence=options.min_confidence
+    answer = Classification.model_validate(
+        {**described(picture, prediction, options), "request_id": request.state.request_id}
     )
-    predictions, model, image = described(ranked, prediction, picture)
-    answer = Classification(predictions=predictions, model=model, image=image, request_id=request.state.request_id)
     return Response(answer.model_dump_json(), media_type="application/json")  # FastAPI would validate it once more
 
 
-def described(
-    ranked: Sequence[Ranked], prediction: Prediction, picture: Picture
-) -> tuple[list[Label], ModelVersion, ImageFacts]:
-    """The answer for one picture, in the API's words."""
-    labels = [Label(label=line.label, confidence=line.confidence, index=line.index) for line in ranked]
-    model = ModelVersion(name=prediction.model.name, version=prediction.model.version)
-    return labels, model, ImageFacts(format=picture.format, width=picture.width, height=picture.height)
+def described(picture: Picture, prediction: Prediction, options: Options) -> dict[str, object]:
+    """The fields of one picture's answer. The API's models read their own from the attributes of these."""
+    model = prediction.model
+    best = top_k(prediction.probabilities, model.labels, options.top_k, min_confidence=options.min_confidence)
+    return {"predictions": best, "model": model, "image": picture}
 
 
 # --- Several pictures ---------------------------------------------------------------------------------------------
@@ -286,9 +290,4 @@ def item(outcome: Answered | BaseException, options: Options, request_id: str) -
     """One result of a batch."""
     if isinstance(outcome, BaseException):
         return BatchItem(problem=problems.noted_problem(outcome, request_id))
-    picture, prediction = outcome
-    ranked = top_k(
-        prediction.probabilities, prediction.model.labels, options.top_k, min_confidence=options.min_confidence
-    )
-    predictions, model, image = described(ranked, prediction, picture)
-    return BatchItem(predictions=predictions, model=model, image=image)
+    return BatchItem.model_validate(described(*outcome, options))
