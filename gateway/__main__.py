@@ -1,4 +1,4 @@
-"""`python -m gateway`: read the settings once, set up the logs, run uvicorn until told to stop."""
+"""`python -m gateway`: read the settings once, set up the logs, run uvicorn until a signal stops it."""
 
 import os
 import socket
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from gateway.app import create_app
 from gateway.auth import KeysError
@@ -18,7 +19,7 @@ from gateway.settings import Settings
 
 
 def main() -> None:
-    """Run the gateway; where a setting is wrong, one line for each and exit status 1."""
+    """Run the gateway. Each wrong setting is one line on standard error, and the exit status is 1."""
     try:
         settings = Settings(_cli_parse_args=sys.argv[1:])
         check_formats(settings.image_formats)
@@ -33,7 +34,7 @@ def main() -> None:
     logs.configure(settings.log_format, settings.log_level)
     tracing.record_with(telemetry.recorder(os.environ))
     memory.keep_freed_blocks()
-    if not settings.upstream:  # the model servers are our own, on the same cores
+    if not settings.upstream:  # the model servers are child processes on the same cores
         scheduling.let_slices_end()
     listener = _bind(settings.host, settings.port)
     server = Server(app, settings, lifecycle)
@@ -42,7 +43,7 @@ def main() -> None:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """Take the port before anything is started; connections are accepted only when the app is up."""
+    """Take the port before anything is started. Connections are accepted once the app is up."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -53,9 +54,23 @@ def _bind(host: str, port: int) -> socket.socket:
 
 
 def _in_words(mistakes: ValidationError) -> Iterator[str]:
+    """A line for each setting that is wrong; a line without a setting's name in front names two that disagree."""
+    named: set[str] = set()
     for mistake in mistakes.errors():
-        name = "_".join(str(part) for part in mistake["loc"][:1])
-        yield f"{'GATEWAY_' + name.upper() if name else 'settings'}: {mistake['msg']}"
+        name = str(mistake["loc"][0]) if mistake["loc"] else ""
+        if name in named:
+            continue  # a list with a wrong part
+        if name:
+            named.add(name)
+        yield f"GATEWAY_{name.upper()}: {_reason(mistake, name)}" if name else _reason(mistake, name)
+
+
+def _reason(mistake: ErrorDetails, name: str) -> str:
+    if mistake["type"] == "value_error":
+        return mistake["msg"].removeprefix("Value error, ")
+    if mistake["type"] == "string_pattern_mismatch":
+        return f"{mistake['input']!r} is not as expected: {Settings.model_fields[name].description}"
+    return f"{mistake['msg']} (it is {str(mistake['input'])!r})"
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
 
     Args:
         transport: the wire to the replicas; tests put scripted replicas there.
-        lifecycle: told by whoever handles signals; without one, the gateway never drains.
+        lifecycle: set by the signal handler; without one, the gateway never drains.
     """
     lifecycle = lifecycle or Lifecycle()
 
@@ -52,19 +52,19 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # we have our own: `tracing`, `metrics`
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # `gateway.observe` has its own
     )
     guards = _guards(settings)
     app.include_router(classify.router, dependencies=guards)
     app.include_router(operations.router, dependencies=guards)
     app.include_router(tfserving.router, dependencies=guards)
     pages.mount(app)
-    schema.add_limits(app.openapi(), settings)
+    schema.add_settings(app.openapi(), settings)
     problems.install(app, lifecycle)
     app.add_middleware(uploads.CountBodies, bodies=Bodies(settings.max_bodies_bytes))
     if settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)
-    app.add_middleware(logs.RequestLog)  # added last, stands outermost
+    app.add_middleware(logs.RequestLog)  # added last, so outermost
     return app
 
 

@@ -1,17 +1,17 @@
-"""Who may ask: an API key, of which only the hash is kept, names the caller.
+"""API keys: which caller a key belongs to, and how many wrong keys one address may send.
 
-`python -m gateway.auth NAME` makes one: the key for the caller, and the line for GATEWAY_API_KEYS_FILE. Keys are 32
-random bytes, so a plain SHA-256 is enough: nobody tries them all. Bad keys are counted by address.
+The gateway keeps the SHA-256 of each key only. Keys are 32 random bytes, so a plain hash is enough: they cannot be
+guessed. `python -m gateway.auth NAME` makes a key and its line for GATEWAY_API_KEYS_FILE.
 """
 
 import hashlib
 import hmac
-import ipaddress
 import re
 import secrets
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from time import monotonic
 
@@ -20,27 +20,28 @@ from fastapi import Request
 from gateway.errors import TooManyBadKeysError, UnauthorizedError
 from gateway.settings import Network
 
-MOST_BAD_KEYS, WITHIN_S = 10, 60
-MOST_ADDRESSES = 10_000
-"""Remembered at once; the oldest is forgotten first."""
-FREE = frozenset({"/healthz", "/readyz"})
+MAX_WRONG_KEYS, WINDOW_S = 10, 60
+MAX_ADDRESSES = 10_000
+"""Addresses remembered at once; the oldest is forgotten first."""
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """For load balancers, which have no key."""
 
-_LINE = re.compile(r"([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})")
+_NAME = r"[A-Za-z0-9._-]{1,64}"
+_LINE = re.compile(rf"({_NAME}):([0-9a-f]{{64}})")
 
 
 class KeysError(Exception):
-    """The file of keys cannot be used; the message says why."""
+    """The file of keys cannot be used; the message says why and what to do."""
 
 
 def read_keys(file: Path) -> dict[bytes, str]:
-    """SHA-256 of each key -> name of the caller, from lines `name:hex`; empty lines and # comments are skipped.
+    """SHA-256 of each key -> name of its caller, from lines `NAME:HEX`; empty lines and # comments are skipped.
 
     Raises:
-        KeysError: a line is neither, or there is no key at all.
+        KeysError: the file cannot be read, holds another kind of line, or holds no key.
     """
     keys: dict[bytes, str] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_text(file).splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         if not (parts := _LINE.fullmatch(line.strip())):
@@ -51,62 +52,77 @@ def read_keys(file: Path) -> dict[bytes, str]:
     return keys
 
 
-class BadKeys:
-    """Wrong keys by address: ten within a minute, and the address waits until the minute is over."""
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")  # a byte order mark is skipped
+    except UnicodeDecodeError:
+        raise KeysError(f"{file} is not UTF-8 text; save it as UTF-8") from None
+    except OSError as cause:
+        raise KeysError(f"{file} cannot be read: {cause.strerror}") from cause
+
+
+class WrongKeys:
+    """Counts wrong keys by address. After ten within a minute, more of them are refused until the minute is over."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
         """Address -> when its minute began, and wrong keys since."""
 
     def wait_s(self, address: str, now: float) -> float:
-        """How long the address must wait; 0 when it need not."""
+        """How long the address must wait before its next guess; 0: not at all."""
         began, count = self._seen.get(address, (now, 0))
-        return max(0.0, began + WITHIN_S - now) if count >= MOST_BAD_KEYS else 0.0
+        return max(0.0, began + WINDOW_S - now) if count >= MAX_WRONG_KEYS else 0.0
 
     def add(self, address: str, now: float) -> None:
-        """One more."""
+        """Count one wrong key."""
         began, count = self._seen.pop(address, (now, 0))
-        self._seen[address] = (began, count + 1) if now < began + WITHIN_S else (now, 1)
-        while len(self._seen) > MOST_ADDRESSES:
+        self._seen[address] = (began, count + 1) if now < began + WINDOW_S else (now, 1)
+        while len(self._seen) > MAX_ADDRESSES:
             self._seen.popitem(last=False)
 
 
 class Guard:
-    """A dependency of routes: lets in who has a key."""
+    """A dependency of routes: lets a request in that has a known key."""
 
     def __init__(self, keys: dict[bytes, str], trusted_proxies: Sequence[Network]) -> None:
         self._keys = keys
         self._trusted = trusted_proxies
-        self._bad = BadKeys()
+        self._wrong = WrongKeys()
 
     async def __call__(self, request: Request) -> None:
-        """Note the caller's name.
+        """Note the caller's name in `request.state.caller`.
+
+        A known key always passes, however many wrong ones came from its address: callers may share an address.
 
         Raises:
-            UnauthorizedError, TooManyBadKeysError: as an answer to the client.
+            UnauthorizedError: there is no key, or a wrong one.
+            TooManyBadKeysError: the key is wrong, and its address sent ten wrong ones within this minute.
         """
-        if request.scope["path"] in FREE:
+        if request.scope["path"] in OPEN_PATHS:
             return
-        address, now = client_address(request, self._trusted), monotonic()
-        if wait_s := self._bad.wait_s(address, now):
-            raise TooManyBadKeysError("Too many wrong API keys came from your address.", retry_after_s=int(wait_s) + 1)
         key = _key(request)
         if not key:
             raise UnauthorizedError("Send your API key: Authorization: Bearer KEY, or X-API-Key: KEY.")
         caller = self._caller(key)
         if caller is None:
-            self._bad.add(address, now)
+            self._refuse_more_guesses(client_address(request, self._trusted))
             raise UnauthorizedError("This API key is not known here.")
         request.state.caller = caller
 
     def _caller(self, key: str) -> str | None:
-        """Every hash is looked at, each in constant time, so that the time tells nothing."""
+        """Every hash is compared in constant time, found or not, so that the time tells nothing."""
         digest = hashlib.sha256(key.encode("latin-1", errors="replace")).digest()
         found = None
         for known, name in self._keys.items():
             if hmac.compare_digest(known, digest):
                 found = name
         return found
+
+    def _refuse_more_guesses(self, address: str) -> None:
+        now = monotonic()
+        if wait_s := self._wrong.wait_s(address, now):
+            raise TooManyBadKeysError("Too many wrong API keys came from your address.", retry_after_s=int(wait_s) + 1)
+        self._wrong.add(address, now)
 
 
 def _key(request: Request) -> str:
@@ -115,43 +131,41 @@ def _key(request: Request) -> str:
 
 
 def client_address(request: Request, trusted: Sequence[Network]) -> str:
-    """Who asks: the peer, or whom a trusted proxy names; of IPv6 the first 64 bits, which one household has.
+    """The client's IPv4 address, or the first 64 bits of its IPv6 address, which one household shares.
 
-    X-Forwarded-For is read from its end, as far as trusted proxies wrote it: what stands before is the client's word.
+    It is the peer's, or the one that a trusted proxy reports. X-Forwarded-For is read from its end, as far as trusted
+    proxies wrote it: the client may have invented the part before.
     """
-    address = request.client.host if request.client else ""
+    peer = request.client.host if request.client else ""
+    address = _parsed(peer)
     forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
-    while forwarded and _within(address, trusted):
-        before = forwarded.pop().strip()
-        if not before or not _is_address(before):
+    while forwarded and address and any(address in network for network in trusted):
+        if (before := _parsed(forwarded.pop().strip())) is None:
             break
         address = before
-    if ":" in address and _is_address(address):
-        return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
-    return address
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((int(address), 64), strict=False))
+    return str(address) if address else peer
+
+
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
+    """An IPv4-mapped address (::ffff:192.0.2.1), as a dual-stack socket reports IPv4 peers, is the IPv4 address."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
 def caller_of(request: Request, trusted: Sequence[Network]) -> str:
-    """Who asks, in words that stay the same: the name that belongs to the key, else the address."""
+    """A text that is the same for every request of one caller: the name of its key, else its address."""
     return getattr(request.state, "caller", None) or client_address(request, trusted)
 
 
-def _within(address: str, networks: Sequence[Network]) -> bool:
-    return _is_address(address) and any(ipaddress.ip_address(address) in network for network in networks)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def main() -> None:
-    """Make a key; it is shown once and kept nowhere."""
-    if len(sys.argv) != 2 or not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", sys.argv[1]):
-        sys.exit("usage: python -m gateway.auth NAME   (letters, digits, dot, dash, underscore)")
+    """Make a key. It is shown once and not kept."""
+    if len(sys.argv) != 2 or not re.fullmatch(_NAME, sys.argv[1]):
+        sys.exit("usage: python -m gateway.auth NAME   (1 to 64 letters, digits, dots, dashes, underscores)")
     key = secrets.token_urlsafe(32)
     sys.stdout.write(f"key, for the caller: {key}\n")
     sys.stdout.write(f"line for GATEWAY_API_KEYS_FILE: {sys.argv[1]}:{hashlib.sha256(key.encode()).hexdigest()}\n")

@@ -1,21 +1,24 @@
-"""Everything that can go wrong, by name.
+"""Every failure that is foreseen, by name.
 
-A `GatewayError` becomes an answer: its class holds the status, the slug of the problem type and what the reader of
-`/problems/SLUG` should know; `detail` is one sentence for the sender of this request. What can go wrong between the
-gateway and one replica is in `failures`.
+A `GatewayError` becomes an answer: its class holds the status, the slug of the problem type and the advice on the page
+`/problems/SLUG`; `detail` is one sentence for the client that sent this request. What can go wrong between the gateway
+and one replica is in `failures`.
 """
 
 from typing import ClassVar
 
 
 class GatewayError(Exception):
-    """Becomes a problem+json answer (RFC 9457) in `problems`, and nowhere else."""
+    """Becomes a problem+json answer (RFC 9457) in `gateway/http/problems.py`.
+
+    An instance of this class itself, not of a subclass, is a defect: it is logged with its traceback.
+    """
 
     status: ClassVar[int] = 500
     slug: ClassVar[str] = "internal-error"
     title: ClassVar[str] = "The gateway failed"
     advice: ClassVar[str] = (
-        "A defect on our side. It has been logged under the request id; quote the id when you report it."
+        "A defect in the gateway. It has been logged under the request id; quote the id when you report it."
     )
 
     def __init__(self, detail: str, *, retry_after_s: int | None = None) -> None:
@@ -29,7 +32,7 @@ class GatewayError(Exception):
 
 class InvalidParameterError(GatewayError):
     status, slug, title = 400, "invalid-parameter", "A query parameter is wrong"
-    advice = "The detail names the parameter and the values it takes; /docs lists them all."
+    advice = "The detail names the parameter and the values it takes; /docs lists every parameter."
 
 
 class InvalidMultipartError(GatewayError):
@@ -49,12 +52,12 @@ class NotAFileError(GatewayError):
     status, slug, title = 400, "not-a-file", "The field `image` is not a file"
     advice = (
         "The field `image` holds text. Send a file part, that is one with a filename: with curl write "
-        "`-F image=@photo.jpg` (mind the @), in a page append a File or Blob to the FormData."
+        "`-F image=@photo.jpg` (with the @), in a page append a File or Blob to the FormData."
     )
 
 
 class UnknownFieldError(GatewayError):
-    status, slug, title = 400, "unknown-field", "The form has a field we do not know"
+    status, slug, title = 400, "unknown-field", "The form has an unknown field"
     advice = "The only form field is `image`. Options such as `top_k` go into the query string."
 
 
@@ -71,16 +74,16 @@ class TooManyImagesError(GatewayError):
 class MalformedRequestError(GatewayError):
     status, slug, title = 400, "malformed-request", "This is not a valid HTTP request"
     advice = (
-        "Its head or the framing of its body can be read in two ways or in none, so nothing of it was carried out and "
-        "the connection is closed. Use an HTTP library; behind a proxy, look at what the proxy sends."
+        "The request's headers or body framing are invalid or ambiguous, so it was rejected and the connection was "
+        "closed. Use an HTTP library; behind a proxy, check what the proxy sends."
     )
 
 
 class CrossOriginError(GatewayError):
-    status, slug, title = 400, "cross-origin-refused", "Pages of that origin may not send this request"
+    status, slug, title = 400, "cross-origin-refused", "A page of this origin may not send this request"
     advice = (
-        "A browser asked whether a page of another origin may send this. The operator lists the origins that may in "
-        "GATEWAY_CORS_ORIGINS; the methods are GET and POST, the detail says what does not fit."
+        "A browser asked whether a page of another origin may send this request. The detail names what is not allowed. "
+        "The operator lists the allowed origins in GATEWAY_CORS_ORIGINS; the allowed methods are GET and POST."
     )
 
 
@@ -91,7 +94,7 @@ class UnauthorizedError(GatewayError):
     status, slug, title = 401, "unauthorized", "An API key is needed"
     advice = (
         "Send the key that the operator gave you, as `Authorization: Bearer KEY` or `X-API-Key: KEY`. The detail says "
-        "whether it was missing or not known."
+        "whether the key was missing or unknown."
     )
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
 
@@ -99,11 +102,12 @@ class UnauthorizedError(GatewayError):
 class TooManyBadKeysError(GatewayError):
     status, slug, title = 429, "too-many-bad-keys", "Too many wrong API keys"
     advice = (
-        "Ten wrong keys came from this address within a minute. Wait for Retry-After seconds, then send the right one."
+        "This key is wrong, and so were ten others from this address within a minute. Check the key that the operator "
+        "gave you; a right one is accepted at once. Wait for Retry-After seconds before you send another guess."
     )
 
 
-# --- 404, 405, 408, 413, 414, 415, 431: what was asked for, and how -----------------------------------
+# --- 404, 405, 408, 413, 414, 415, 431: the address, the method and the size --------------------------------------
 
 
 class NotFoundError(GatewayError):
@@ -122,34 +126,34 @@ class MethodNotAllowedError(GatewayError):
 
 
 class RequestTimeoutError(GatewayError):
-    status, slug, title = 408, "request-timeout", "The request did not come in time"
+    status, slug, title = 408, "request-timeout", "The request did not arrive in time"
     advice = (
         "Its head took longer than GATEWAY_HEAD_TIMEOUT_S, its body paused for longer than GATEWAY_BODY_IDLE_S, or it "
-        "came more slowly than GATEWAY_BODY_MIN_BYTES_PER_S. Send it again, over a better line or scaled down."
+        "arrived more slowly than GATEWAY_BODY_MIN_BYTES_PER_S. Send it again, over a faster connection or scaled down."
     )
 
 
 class BodyTooLargeError(GatewayError):
     status, slug, title = 413, "body-too-large", "The upload is too large"
-    advice = "The detail states the limit. Scale the picture down before you send it: 512 pixels a side is plenty."
+    advice = "The detail states the limit. Scale the picture down before you send it: 512 pixels a side are enough."
 
 
 class UnsupportedMediaTypeError(GatewayError):
-    status, slug, title = 415, "unsupported-media-type", "The body is of a type we do not read"
+    status, slug, title = 415, "unsupported-media-type", "The body has a type that is not accepted"
     advice = (
         "Send multipart/form-data with a file field `image`, or the bytes of the picture as the body with its "
-        "own Content-Type, such as image/jpeg; uncompressed, so without a Content-Encoding."
+        "own Content-Type, such as image/jpeg. Do not compress it: no Content-Encoding is accepted."
     )
 
 
 class UrlTooLongError(GatewayError):
-    status, slug, title = 414, "url-too-long", "The address is too long"
-    advice = "No address of this API is longer than a line. Pictures go into the body."
+    status, slug, title = 414, "url-too-long", "The URL is too long"
+    advice = "URLs are limited to 8 KiB. Send pictures in the request body."
 
 
 class HeadTooLargeError(GatewayError):
     status, slug, title = 431, "head-too-large", "The head of the request is too large"
-    advice = "It has more bytes or more fields than GATEWAY_MAX_HEAD_BYTES and GATEWAY_MAX_HEAD_FIELDS allow."
+    advice = "It has more bytes or fields than GATEWAY_MAX_HEAD_BYTES and GATEWAY_MAX_HEAD_FIELDS allow; send fewer."
 
 
 # --- 502, 503, 504: the replicas --------------------------------------------------------------------------------
@@ -157,17 +161,17 @@ class HeadTooLargeError(GatewayError):
 
 class UpstreamError(GatewayError):
     status, slug, title = 502, "upstream-failed", "The model server failed"
-    advice = "The model servers answered, but not with a usable prediction. The operator finds the reason in the log."
+    advice = "The model servers answered, but without a usable prediction. The log names the reason for the operator."
 
 
 class NoReplicaError(GatewayError):
     status, slug, title = 503, "no-replica-available", "No model server is available"
-    advice = "Try again after the seconds in Retry-After. Operators see the reason at /v1/models."
+    advice = "Try again after Retry-After seconds. /v1/models names the reason for the operator."
 
 
 class OverloadedError(GatewayError):
     status, slug, title = 503, "overloaded", "The gateway is full"
-    advice = "More requests are in flight than the gateway is set to hold. Try again after Retry-After seconds."
+    advice = "The detail names the limit that was reached. Try again after Retry-After seconds."
 
 
 class TooManyConnectionsError(GatewayError):
@@ -182,7 +186,7 @@ class ShuttingDownError(GatewayError):
 
 class DeadlineError(GatewayError):
     status, slug, title = 504, "deadline-exceeded", "The answer did not come in time"
-    advice = "The model servers took longer than the operator's deadline. Try again; it is safe."
+    advice = "The answer took longer than GATEWAY_DEADLINE_S. It is safe to try again."
 
 
 class ContractError(Exception):
@@ -194,13 +198,13 @@ class ContractError(Exception):
 
 class ImageEmptyError(GatewayError):
     status, slug, title = 422, "image-empty", "The picture is an empty file"
-    advice = "The file has no bytes. Look at how it was made or read: often the upload started before it was written."
+    advice = "The file has no bytes. Check how it was made or read: often the upload started before it was written."
 
 
 class UnsupportedImageTypeError(GatewayError):
-    status, slug, title = 415, "unsupported-image-type", "This is not a type of picture that is accepted"
+    status, slug, title = 415, "unsupported-image-type", "This type of picture is not accepted"
     advice = (
-        "The detail says what was sent and what is accepted; the bytes decide, not the file name. Convert the "
+        "The detail names what was sent and what is accepted; the bytes decide, not the file name. Convert the "
         "picture, for example with `magick photo.heic photo.jpg`; in a page, draw it on a canvas and use toBlob()."
     )
 
@@ -212,22 +216,22 @@ class ImageTruncatedError(GatewayError):
 
 class ImageDecodeError(GatewayError):
     status, slug, title = 422, "image-not-decodable", "The picture is damaged"
-    advice = "The file starts like a picture, but cannot be decoded. Save it anew with an image program and send that."
+    advice = "The file starts like a picture, but cannot be decoded. Save it again with an image program and send that."
 
 
 class ImageTooLargeError(GatewayError):
     status, slug, title = 422, "image-too-large", "The picture has too many pixels"
     advice = (
         "Decoding it would take more memory than the operator allows (GATEWAY_MAX_DECODED_BYTES); the detail says "
-        "how many pixels would do. Scale it down before you send it: 512 pixels a side is plenty."
+        "how many pixels are allowed. Scale it down before you send it: 512 pixels a side are enough."
     )
 
 
 class ImageTooComplexError(GatewayError):
     status, slug, title = 422, "image-too-complex", "The picture takes too long to decode"
     advice = (
-        "The file has more scans, segments or chunks than any usual program writes, or takes more computing time "
-        "than one picture may. Open it in an image program, save it anew as a plain JPEG and send that."
+        "The file has more scans, segments or chunks than common programs write, or decoding it takes more CPU time "
+        "than GATEWAY_DECODE_CPU_S. Open it in an image program, save it again as a plain JPEG and send that."
     )
 
 
@@ -239,11 +243,11 @@ PICTURE_ERRORS: tuple[type[GatewayError], ...] = (
     ImageTooLargeError,
     ImageTooComplexError,
 )
-"""All the ways in which `imaging` refuses a picture."""
+"""Every error with which `imaging` refuses a picture."""
 
 
 class LargerShareError(Exception):
-    """Decoding needs more memory or time than was set aside for it, though not more than it may have."""
+    """Decoding needs more memory or time than was reserved for it, but no more than is allowed."""
 
     def __init__(self, needed_bytes: int) -> None:
         super().__init__(f"{needed_bytes} bytes needed, or more time")
@@ -254,16 +258,16 @@ class LargerShareError(Exception):
 
 
 class DecoderCrashedError(GatewayError):
-    status, slug, title = 422, "decoder-crashed", "The picture made the decoder crash"
+    status, slug, title = 422, "decoder-crashed", "The picture crashed the decoder"
     advice = (
-        "Decoding ran in a process of its own, which broke down over this file; no other request was harmed. "
-        "Open the picture in an image program, save it anew and send that."
+        "Decoding ran in a process of its own, which crashed on this file; no other request was affected. "
+        "Open the picture in an image program, save it again and send that."
     )
 
 
 class DecoderLostError(GatewayError):
     status, slug, title = 503, "decoder-lost", "The decode process was lost"
     advice = (
-        "The process that decoded the picture was ended from outside, or made no headway on a machine that is too "
-        "busy. Try again after Retry-After seconds; it is safe."
+        "The process that decoded the picture was killed from outside, or got no CPU time on a machine that is too "
+        "busy. It is safe to try again after Retry-After seconds."
     )

@@ -59,9 +59,9 @@ class Services:
 
     async def preprocess(self, data: bytes) -> imaging.Picture:
         """File bytes to the model's input, in a process that may crash; see `imaging.decode`."""
-        with metrics.stage("preprocess"), tracing.span("preprocess"):
+        with metrics.STAGES["preprocess"].time(), tracing.span("preprocess"):
             picture = (await self.decoders.decode(data)).picture()
-        metrics.picture_decoded(picture.format)
+        metrics.pictures(picture.format).inc()
         return picture
 
     async def binding(self, request: Request, version: str | None) -> Binding:

@@ -1,11 +1,12 @@
-"""The parts of the documents that are made from the code: `python -m tests.documents` (by `make fix`) writes them.
+"""The parts of the documents that are generated from the code. `make fix` runs `python -m tests.documents`.
 
-`test_documented.py` fails while one of them is not what the code would write.
+`test_documented.py` fails while a document differs from what the code would write.
 """
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from prometheus_client import REGISTRY
 
@@ -17,14 +18,34 @@ from gateway.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def settings_table() -> str:
-    """A row a setting: variable, default, meaning and bounds."""
+COMMON = (
+    "host",
+    "port",
+    "upstream",
+    "model_name",
+    "models_dir",
+    "labels_file",
+    "input_range",
+    "api_keys_file",
+    "cors_origins",
+    "deadline_s",
+)
+"""The settings that a newcomer needs."""
+
+
+def settings_table(names: Iterable[str] = tuple(Settings.model_fields)) -> str:
+    """A row for each setting: variable, default, meaning, choices and bounds."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        rows.append(
-            f"| `GATEWAY_{name.upper()}` | {_default(name)} | {field.description}{_choices(field.annotation)} |"
-        )
+    for name in names:
+        field = Settings.model_fields[name]
+        meaning = f"{field.description}{_choices(field.annotation)}{_bounds(field.metadata)}"
+        rows.append(f"| `GATEWAY_{name.upper()}` | {_default(name)} | {meaning} |")
     return "\n".join(rows)
+
+
+def common_settings_table() -> str:
+    """The same for a few of them."""
+    return settings_table(COMMON)
 
 
 def _default(name: str) -> str:
@@ -42,23 +63,34 @@ def _choices(annotation: object) -> str:
     return " One of " + ", ".join(f"`{choice}`" for choice in get_args(annotation)) + "."
 
 
+def _bounds(metadata: Iterable[Any]) -> str:
+    bounds = {type(bound).__name__: bound for bound in metadata}
+    most = f"{bounds['Le'].le}" if "Le" in bounds else ""
+    if "Gt" in bounds:
+        return f" Above {bounds['Gt'].gt}, up to {most}." if most else f" Above {bounds['Gt'].gt}."
+    if "Ge" in bounds:
+        return f" {bounds['Ge'].ge} to {most}." if most else f" At least {bounds['Ge'].ge}."
+    return ""
+
+
 def problems_table() -> str:
-    """A row a problem type: status, slug and what to do."""
+    """A row for each problem type: status, slug, meaning and what to do."""
     rows = ["| status | type | meaning | what to do |", "|--:|---|---|---|"]
     rows += [f"| {kind.status} | `/problems/{kind.slug}` | {kind.title} | {kind.advice} |" for kind in problem_types()]
     return "\n".join(rows)
 
 
 def metrics_table() -> str:
-    """A row an instrument."""
+    """A row for each instrument."""
     assert metrics.REQUESTS, "importing it declares the instruments"
     rows = ["| metric | kind | labels | what |", "|---|---|---|---|"]
     for instrument in REGISTRY._collector_to_names:
-        (metric,) = list(instrument.describe()) if hasattr(instrument, "describe") else [None]
-        if metric is not None and metric.name.startswith("gateway_"):
-            labels = ", ".join(f"`{label}`" for label in getattr(instrument, "_labelnames", ()))
-            name = metric.name + ("_total" if metric.type == "counter" else "")
-            rows.append(f"| `{name}` | {metric.type} | {labels} | {metric.documentation} |")
+        for metric in instrument.describe() if hasattr(instrument, "describe") else ():
+            if metric.name.startswith("gateway_"):
+                names = getattr(instrument, "_labelnames", ()) or getattr(metric, "_labelnames", ())
+                labels = ", ".join(f"`{name}`" for name in names)
+                name = metric.name + ("_total" if metric.type == "counter" else "")
+                rows.append(f"| `{name}` | {metric.type} | {labels} | {metric.documentation} |")
     return "\n".join(rows)
 
 
@@ -87,7 +119,7 @@ def failures_table() -> str:
 
 
 def with_table(text: str, name: str, table: str) -> str:
-    """`text` with what stands between the marks of `name` replaced."""
+    """`text` with the table between the marks of `name` replaced."""
     marks = f"<!-- {name}: made by `make fix` -->", f"<!-- end of {name} -->"
     pattern = re.compile(re.escape(marks[0]) + ".*?" + re.escape(marks[1]), re.DOTALL)
     assert pattern.search(text), f"no marks of {name}"
@@ -95,7 +127,8 @@ def with_table(text: str, name: str, table: str) -> str:
 
 
 DOCUMENTS = {
-    "README.md": ("settings", settings_table),
+    "README.md": ("settings", common_settings_table),
+    "docs/settings.md": ("settings", settings_table),
     "docs/problems.md": ("problems", problems_table),
     "docs/metrics.md": ("metrics", metrics_table),
     "docs/replicas.md": ("failures", failures_table),
@@ -103,7 +136,7 @@ DOCUMENTS = {
 
 
 def main() -> None:
-    """Write every document that is not as the code would have it."""
+    """Write every document."""
     for path, (name, table) in DOCUMENTS.items():
         file = ROOT / path
         file.write_text(with_table(file.read_text(encoding="utf-8"), name, table()), encoding="utf-8")

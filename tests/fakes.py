@@ -73,6 +73,8 @@ class FakeReplica:
     """Why a version could not be loaded."""
     labels: dict[str, int] = field(default_factory=lambda: {"stable": 1})
     """Version labels, as the server's configuration gives them."""
+    label_fault: Fault | None = None
+    """The answer to every call for a version label."""
     faults: deque[Fault] = field(default_factory=deque)
     """Each is the answer to one predict call; afterwards the replica is well again."""
     sick: Fault | None = None
@@ -91,6 +93,8 @@ class FakeReplica:
         if path == "/v1/models/my_model":
             return self._status()
         if "/labels/" in path:
+            if self.label_fault is not None:
+                return _faulty(self.label_fault, request)
             label = path.split("/labels/")[1].split("/")[0].split(":")[0]
             if label not in self.labels:
                 return answer(400, {"error": f"Unrecognized servable version label: {label}"})

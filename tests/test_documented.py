@@ -6,6 +6,7 @@ import tomllib
 import pytest
 
 from gateway.app import VERSION
+from gateway.settings import Settings
 from tests.documents import DOCUMENTS, ROOT, with_table
 
 
@@ -14,6 +15,11 @@ def test_a_generated_table_is_what_the_code_would_write(path: str) -> None:
     name, table = DOCUMENTS[path]
     text = (ROOT / path).read_text(encoding="utf-8")
     assert text == with_table(text, name, table()), "run make fix"
+
+
+def test_every_setting_is_documented() -> None:
+    text = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    assert [name for name in Settings.model_fields if f"`GATEWAY_{name.upper()}`" not in text] == []
 
 
 def test_the_version_is_told_once() -> None:

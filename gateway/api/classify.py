@@ -1,8 +1,9 @@
-"""The upload, a straight line: the body to bytes, to pixels, to probabilities, to names."""
+"""The upload, in a straight line: body to bytes, to pixels, to probabilities, to labels."""
 
 import asyncio
 from http import HTTPStatus
 
+import structlog
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,10 +37,9 @@ from gateway.observe import metrics
 from gateway.replicas.dispatch import Prediction
 from gateway.replicas.versions import Binding
 from gateway.services import Services, services_of
-from gateway.tfserving.contract import ServedModel
 
 BATCH_AT_ONCE = 8
-"""Pictures of one batch at work at once: enough to keep the replicas busy, too few to shut others out."""
+"""Pictures of one batch in progress at a time: enough to keep replicas busy, too few to starve other requests."""
 
 router = APIRouter(tags=["Classification"])
 
@@ -58,47 +58,54 @@ FORM_PROBLEMS = (
 
 
 class Options(BaseModel):
-    """The query string. A misspelt `topk` is refused: it would otherwise be taken for the default."""
+    """The query string. A misspelt `topk` is refused, because it would silently mean the default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    top_k: int = Field(5, ge=1, le=100_000, description="How many names to give, best first.")
-    min_confidence: float = Field(0, ge=0, le=1, description="Leave out names below this confidence.")
+    top_k: int = Field(5, ge=1, le=100_000, description="How many labels to return, best first.")
+    min_confidence: float = Field(0, ge=0, le=1, description="Leave out labels below this confidence.")
     version: str | None = Field(
         None,
         pattern="^[A-Za-z0-9_]{1,64}$",
-        description="Version of the model that shall answer, by its number or by a label that the replicas' "
-        "configuration gives it; by default the newest. /v1/models lists the numbers.",
+        description="Version of the model to ask: its number, or a version label that the replicas are configured "
+        "with. Default: the newest. /v1/models lists the numbers.",
     )
 
 
-USUAL = Options()
+DEFAULTS = Options()
 
 
 def options_of(request: Request) -> Options:
-    """What the query string says; by hand, since nearly all say nothing, and FastAPI would look for 0.2 ms.
+    """The query string, read here because FastAPI takes 0.2 ms for it; most requests have none.
 
     Raises:
-        InvalidParameterError: a value is none that the option has, or there is no such option.
+        InvalidParameterError: a value is out of its range, or a parameter is unknown.
     """
     if not request.scope["query_string"]:
-        return USUAL
+        return DEFAULTS
     try:
         return Options.model_validate_strings(dict(request.query_params))
     except ValidationError as mistake:
         raise InvalidParameterError(problems.first_mistake(mistake.errors())) from mistake
 
 
+FROM_ATTRIBUTES = ConfigDict(from_attributes=True)
+
+
 class Label(BaseModel):
-    """One name for what is in the picture."""
+    """A class name and its confidence."""
+
+    model_config = FROM_ATTRIBUTES
 
     label: str = Field(description="Class name.", examples=["Actiniaria"])
     confidence: float = Field(ge=0, le=1, description="Calibrated probability.", examples=[0.759])
-    index: int = Field(ge=0, description="Place of the class in the model's output, and in /v1/labels.", examples=[0])
+    index: int = Field(ge=0, description="Position of the class in the model's output and in /v1/labels.", examples=[0])
 
 
 class ModelVersion(BaseModel):
-    """Which model answered."""
+    """The model that answered."""
+
+    model_config = FROM_ATTRIBUTES
 
     name: str = Field(examples=["my_model"])
     version: str = Field(examples=["1602685044"])
@@ -107,13 +114,15 @@ class ModelVersion(BaseModel):
 class ImageFacts(BaseModel):
     """The picture as it was received."""
 
-    format: str = Field(description="By its bytes, whatever its name or Content-Type says.", examples=["JPEG"])
-    width: int = Field(ge=1, description="Pixels, as displayed: after the turn that EXIF asks for.", examples=[512])
-    height: int = Field(ge=1, description="Pixels, as displayed.", examples=[342])
+    model_config = FROM_ATTRIBUTES
+
+    format: str = Field(description="By its bytes; its name and Content-Type do not count.", examples=["JPEG"])
+    width: int = Field(ge=1, description="Pixels as displayed, after the rotation in EXIF.", examples=[512])
+    height: int = Field(ge=1, description="Pixels as displayed.", examples=[342])
 
 
 class Classification(BaseModel):
-    """Names for one picture, best first."""
+    """Labels for one picture, best first."""
 
     predictions: list[Label]
     model: ModelVersion
@@ -122,7 +131,7 @@ class Classification(BaseModel):
 
 
 class BatchItem(BaseModel):
-    """One picture of a batch: either names, or the problem with it."""
+    """One picture of a batch: its labels, or the problem with it."""
 
     predictions: list[Label] | None = None
     model: ModelVersion | None = None
@@ -131,134 +140,154 @@ class BatchItem(BaseModel):
 
 
 class Batch(BaseModel):
-    """An item for each picture, in the order they were sent."""
+    """One result per picture, in the order they were sent."""
 
     results: list[BatchItem]
     request_id: str
 
 
+# --- One picture --------------------------------------------------------------------------------------------------
+
+
 @router.post(
     "/v1/classify",
     response_model=Classification,
-    summary="Name what is in one picture",
+    summary="Classify one picture",
     openapi_extra=one_picture() | query_of(Options),
     responses=problems_of(*FORM_PROBLEMS, DuplicateFieldError, *PICTURE_PROBLEMS, *REPLICA_PROBLEMS),
 )
 async def classify(request: Request) -> Response:
     """Send the picture as the multipart file field `image`, or as the body with its own `image/*` type."""
-    services, options = services_of(request), options_of(request)
+    options, services = options_of(request), services_of(request)
     services.in_flight.check()
-    with metrics.stage("read"):
+    with metrics.STAGES["read"].time():
         data = await uploads.read_picture_bytes(request, max_bytes=services.settings.max_upload_bytes)
     with services.in_flight:
         picture = await services.preprocess(data)
-        prediction = await predict(services, picture, await services.binding(request, options.version))
-    answer = Classification(
-        predictions=names(prediction, options),
-        model=version_of(prediction.model),
-        image=facts(picture),
-        request_id=request.state.request_id,
+        binding = await services.binding(request, options.version)
+        with metrics.STAGES["predict"].time():
+            prediction = await services.dispatcher.predict(
+                picture.pixels, deadline=services.deadline(), binding=binding
+            )
+    answer = Classification.model_validate(
+        {**described(picture, prediction, options), "request_id": request.state.request_id}
     )
-    return Response(answer.model_dump_json(), media_type="application/json")  # FastAPI would check it all once more
+    return Response(answer.model_dump_json(), media_type="application/json")  # FastAPI would validate it once more
+
+
+def described(picture: Picture, prediction: Prediction, options: Options) -> dict[str, object]:
+    """The fields of one picture's answer. The API's models read their own from the attributes of these."""
+    model = prediction.model
+    best = top_k(prediction.probabilities, model.labels, options.top_k, min_confidence=options.min_confidence)
+    return {"predictions": best, "model": model, "image": picture}
+
+
+# --- Several pictures ---------------------------------------------------------------------------------------------
+
+Answered = tuple[Picture, Prediction]
 
 
 @router.post(
     "/v1/classify/batch",
-    summary="Name what is in several pictures",
+    summary="Classify several pictures",
     openapi_extra=form_of_pictures() | query_of(Options),
     response_model_exclude_none=True,
     responses=problems_of(*FORM_PROBLEMS, TooManyImagesError, *REPLICA_PROBLEMS),
 )
 async def classify_batch(request: Request) -> Batch:
-    """Send each picture as a multipart file field `image`. One that is bad carries its own problem."""
-    services, options = services_of(request), options_of(request)
-    settings = services.settings
-    request_id = request.state.request_id
+    """Send each picture as a multipart file field `image`. A bad picture does not fail the others."""
+    options, services = options_of(request), services_of(request)
+    settings, request_id = services.settings, request.state.request_id
     services.in_flight.check()
-    with metrics.stage("read"):
+    with metrics.STAGES["read"].time():
         pictures = await uploads.read_batch(
             request, max_bytes=settings.max_batch_bytes, max_images=settings.max_batch_images
         )
     with services.in_flight:
         outcomes = await outcomes_of(services, pictures, await services.binding(request, options.version))
-    failures = [failure for failure in outcomes if isinstance(failure, GatewayError)]
-    if len(failures) == len(outcomes) and all(map(is_of_the_whole, failures)):
-        raise failures[0]  # not one was answered, through no fault of the pictures
-    return Batch(results=[item(result, options, request_id) for result in outcomes], request_id=request_id)
+    raise_failure_of_all(outcomes)
+    return Batch(results=[item(outcome, options, request_id) for outcome in outcomes], request_id=request_id)
 
 
-async def predict(services: Services, picture: Picture, binding: Binding) -> Prediction:
-    """Probabilities of one picture, from a replica that has the version which the request is bound to."""
-    with metrics.stage("predict"):
-        return await services.dispatcher.predict(picture.pixels, deadline=services.deadline(), binding=binding)
+async def outcomes_of(services: Services, pictures: list[bytes], binding: Binding) -> list[Answered | BaseException]:
+    """One outcome per picture, in order, all of one version; a failure is a value and does not end the others.
 
-
-Outcome = tuple[Picture, Prediction] | GatewayError
-
-
-async def outcomes_of(services: Services, pictures: list[bytes], binding: Binding) -> list[Outcome]:
-    """An outcome each, in order, all of one version.
-
-    Where the version disappears from the last replica in the middle, the pictures that it has answered are asked again.
+    Where the last replica drops the version in between, the pictures that it has answered are asked again.
     """
-    turns = asyncio.Semaphore(BATCH_AT_ONCE)
-    outcomes = await asyncio.gather(*(outcome(services, data, turns, binding) for data in pictures))
-    for number, result in enumerate(outcomes):
-        if not isinstance(result, GatewayError) and result[1].model.version != binding.version:
-            outcomes[number] = await answered(services, result[0], binding)
+    turns, asked = asyncio.Semaphore(BATCH_AT_ONCE), Asked()
+    outcomes = await asyncio.gather(
+        *(classified(services, data, turns, binding, asked) for data in pictures), return_exceptions=True
+    )
+    for number, outcome in enumerate(outcomes):
+        if not isinstance(outcome, BaseException) and outcome[1].model.version != binding.version:
+            again = predicted(services, outcome[0], binding, asked)
+            (outcomes[number],) = await asyncio.gather(again, return_exceptions=True)
+    asked.log()
     return outcomes
 
 
-async def outcome(services: Services, data: bytes, turns: asyncio.Semaphore, binding: Binding) -> Outcome:
-    """One picture of a batch, whose failure must not end its neighbours."""
+async def classified(
+    services: Services, data: bytes, turns: asyncio.Semaphore, binding: Binding, asked: "Asked"
+) -> Answered:
+    """One picture of a batch."""
     if len(data) > services.settings.max_upload_bytes:
-        return uploads.too_large(services.settings.max_upload_bytes)
+        raise uploads.picture_too_large(services.settings.max_upload_bytes)
     async with turns:
-        try:
-            picture = await services.preprocess(data)
-        except GatewayError as problem:
-            return problem
-        return await answered(services, picture, binding)
+        picture = await services.preprocess(data)
+        return await predicted(services, picture, binding, asked)
 
 
-async def answered(services: Services, picture: Picture, binding: Binding) -> Outcome:
-    """The prediction, or why there is none."""
+async def predicted(services: Services, picture: Picture, binding: Binding, asked: "Asked") -> Answered:
+    """The prediction from a replica that has the version of the batch."""
     try:
-        return picture, await predict(services, picture, binding)
-    except GatewayError as problem:
-        return problem
+        with metrics.STAGES["predict"].time():
+            prediction = await services.dispatcher.predict(
+                picture.pixels, deadline=services.deadline(), binding=binding
+            )
+    finally:
+        asked.note()
+    return picture, prediction
 
 
-def is_of_the_whole(failure: GatewayError) -> bool:
-    """Not of one picture: ours, or of the version that the request asks for."""
-    return failure.status >= HTTPStatus.INTERNAL_SERVER_ERROR or isinstance(failure, VersionNotServedError)
+class Asked:
+    """The replicas that a batch asked, for its log line; each picture is a task, with log variables of its own."""
+
+    def __init__(self) -> None:
+        self._replicas: set[str] = set()
+        self._attempts = 0
+
+    def note(self) -> None:
+        """Called in the task of a picture, when its prediction has ended."""
+        bound = structlog.contextvars.get_contextvars()
+        if "replica" in bound:
+            self._replicas.add(bound["replica"])
+            self._attempts += bound["attempts"]
+
+    def log(self) -> None:
+        """Called in the task of the request."""
+        structlog.contextvars.unbind_contextvars("replica", "attempts")  # of the look-up of a version label
+        structlog.contextvars.bind_contextvars(replicas=sorted(self._replicas), attempts=self._attempts)
 
 
-def item(result: Outcome, options: Options, request_id: str) -> BatchItem:
-    """One line of a batch's answer."""
-    if isinstance(result, GatewayError):
-        return BatchItem(problem=problems.to_problem(result, request_id))
-    picture, prediction = result
-    return BatchItem(
-        predictions=names(prediction, options),
-        model=version_of(prediction.model),
-        image=facts(picture),
+def raise_failure_of_all(outcomes: list[Answered | BaseException]) -> None:
+    """Fail the whole batch where no picture was answered and none was to blame."""
+    failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    if len(failures) == len(outcomes) and not any(map(is_of_its_picture, failures)):
+        outcomes.clear()  # a list of the caller's that held what is raised would keep the pictures in memory
+        raise failures.pop(0)
+
+
+def is_of_its_picture(failure: BaseException) -> bool:
+    """Whether the picture is to blame, and not the gateway, the replicas or the version that was asked for."""
+    return (
+        isinstance(failure, GatewayError)
+        and failure.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        and not isinstance(failure, VersionNotServedError)
     )
 
 
-def names(prediction: Prediction, options: Options) -> list[Label]:
-    """The best few, as the API spells them."""
-    ranked = top_k(
-        prediction.probabilities, prediction.model.labels, options.top_k, min_confidence=options.min_confidence
-    )
-    return [Label(label=line.label, confidence=line.confidence, index=line.index) for line in ranked]
-
-
-def version_of(model: ServedModel) -> ModelVersion:
-    """The model, as the API spells it."""
-    return ModelVersion(name=model.name, version=model.version)
-
-
-def facts(picture: Picture) -> ImageFacts:
-    """The picture, as the API spells it."""
-    return ImageFacts(format=picture.format, width=picture.width, height=picture.height)
+def item(outcome: Answered | BaseException, options: Options, request_id: str) -> BatchItem:
+    """One result of a batch."""
+    if isinstance(outcome, BaseException):
+        return BatchItem(problem=problems.noted_problem(outcome, request_id))
+    return BatchItem.model_validate(described(*outcome, options))

@@ -1,4 +1,4 @@
-"""What an operator, a load balancer and a curious client ask: health, metrics, replicas, labels."""
+"""For operators, load balancers and clients: health, metrics, replicas, labels."""
 
 import asyncio
 from collections import Counter
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from gateway.api.classify import ModelVersion, version_of
+from gateway.api.classify import ModelVersion
 from gateway.api.schema import problems_of
 from gateway.errors import NoReplicaError, ShuttingDownError
 from gateway.observe import metrics
@@ -18,7 +18,7 @@ router = APIRouter(tags=["Operation"])
 
 
 class Health(BaseModel):
-    """A plain yes."""
+    """The answer where the status is 200."""
 
     status: Literal["ok"] = "ok"
 
@@ -28,9 +28,9 @@ class Labels(BaseModel):
 
     labels: list[str] = Field(examples=[["Actiniaria", "Actinoptilum_molle"]])
     model: ModelVersion
-    title: str = Field(description="What the model calls itself.")
-    summary: str = Field(description="What it knows and what it is not for.")
-    demo: bool = Field(description="True: taught on drawn pictures; its names mean nothing on photos.")
+    title: str = Field(description="The model's name for people.")
+    summary: str = Field(description="What the model can classify, and what it is not for.")
+    demo: bool = Field(description="True: trained on drawn pictures; its labels mean nothing on photos.")
 
 
 class ReplicaState(BaseModel):
@@ -38,18 +38,18 @@ class ReplicaState(BaseModel):
 
     address: str = Field(examples=["10.0.1.7:8501"])
     state: Literal["available", "ejected", "not ready"] = Field(
-        description="Only an available replica gets requests; an ejected one has failed and waits."
+        description="Only an available replica gets requests. An ejected one has failed and gets none for a while."
     )
-    serving: str | None = Field(description="The version it is asked for by default.")
+    serving: str | None = Field(description="The version that it is asked for by default.")
     versions: dict[str, str] = Field(
-        description="All it told of, with their states.", examples=[{"1602685044": "AVAILABLE"}]
+        description="Every version that it reports, with its state.", examples=[{"1602685044": "AVAILABLE"}]
     )
-    reason: str = Field(description="Why it is ejected or not ready, or why a newer version is refused.")
+    reason: str = Field(description="Why it is ejected or not ready, or why a version is refused; empty otherwise.")
     in_flight: int = Field(ge=0)
-    attempts: int = Field(ge=0, description="Since the gateway knows it.")
-    failures: int = Field(ge=0, description="Attempts that it failed.")
-    ejections: int = Field(ge=0, description="Times it was put out of turn.")
-    usual_ms: float | None = Field(description="Running mean of its answers' times; null until it has answered.")
+    attempts: int = Field(ge=0, description="Attempts since the gateway learnt of the replica.")
+    failures: int = Field(ge=0, description="Attempts that failed.")
+    ejections: int = Field(ge=0, description="Times it was ejected.")
+    usual_ms: float | None = Field(description="Running mean of its response times; null before its first answer.")
 
 
 class Models(BaseModel):
@@ -57,22 +57,22 @@ class Models(BaseModel):
 
     name: str
     serving: str | None = Field(description="The version that requests get by default: the newest.")
-    canary: str | None = Field(description="The version on trial, GATEWAY_CANARY.")
-    discovery: str = Field(description="Why the last look-up of the replicas' name failed; empty: it did not.")
+    canary: str | None = Field(description="The version of GATEWAY_CANARY.")
+    discovery: str = Field(description="Why the last look-up of the replicas' name failed; empty: it succeeded.")
     replicas: list[ReplicaState]
 
 
 @router.get("/healthz", summary="Is the gateway alive?", responses=problems_of())
 async def healthz() -> Health:
-    """Answers as long as the process does; says nothing about replicas."""
+    """Answers 200 as long as the process runs, whatever the state of the replicas."""
     return Health()
 
 
 @router.get("/readyz", summary="Can it classify?", responses=problems_of(NoReplicaError, ShuttingDownError))
 async def readyz(request: Request) -> Health:
-    """Answers 200 when some replica serves a version that this gateway accepts, and it has not been told to stop."""
+    """Answers 200 while a replica serves a version that the gateway accepts, and the gateway is not stopping."""
     if lifecycle_of(request).draining:
-        raise ShuttingDownError("This gateway stops; send requests to another one.", retry_after_s=1)
+        raise ShuttingDownError("This gateway is stopping; send requests to another one.", retry_after_s=1)
     services_of(request).current_model()
     return Health()
 
@@ -85,36 +85,40 @@ async def readyz(request: Request) -> Health:
 )
 async def prometheus(request: Request) -> Response:
     """Every instrument is described in docs/metrics.md."""
-    show_replicas(services_of(request))
+    read_gauges(services_of(request))
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-def show_replicas(services: Services) -> None:
-    """What the pool knows, into the instruments; those of replicas that have gone vanish with them."""
+def read_gauges(services: Services) -> None:
+    """Set what is not counted where it happens: the state of the pool, the queue and the event loop."""
     now, replicas = services.clock(), services.pool.replicas
     states = Counter(replica.state(now) for replica in replicas)
     for state in ("available", "ejected", "not ready"):
         metrics.REPLICAS.labels(state).set(states[state])
     metrics.QUEUE.set(len(services.pool.queue.waiting))
     metrics.TASKS.set(len(asyncio.all_tasks()))
-    for instrument in metrics.BY_REPLICA:
-        instrument.clear()
-    for replica in replicas:
-        metrics.REPLICA_UP.labels(replica.address).set(replica.state(now) == "available")
-        metrics.REPLICA_IN_FLIGHT.labels(replica.address).set(replica.in_flight)
-        metrics.REPLICA_ATTEMPTS.labels(replica.address).inc(replica.attempts)
-        metrics.REPLICA_FAILURES.labels(replica.address).inc(replica.failed_attempts)
-        metrics.REPLICA_EJECTIONS.labels(replica.address).inc(replica.times_ejected)
+    metrics.BY_REPLICA.samples = [
+        metrics.ReplicaSample(
+            address=replica.address,
+            known_since=replica.known_since,
+            available=replica.state(now) == "available",
+            in_flight=replica.in_flight,
+            attempts=replica.attempts,
+            failures=replica.failed_attempts,
+            ejections=replica.times_ejected,
+        )
+        for replica in replicas
+    ]
 
 
 @router.get("/v1/labels", summary="The class names", responses=problems_of(NoReplicaError))
 async def labels(request: Request) -> Labels:
-    """All names in output order, with the version they belong to."""
+    """All class names in the order of the model's output, with the version they belong to."""
     model = services_of(request).current_model()
     described = model.description
     return Labels(
         labels=list(model.labels),
-        model=version_of(model),
+        model=ModelVersion(name=model.name, version=model.version),
         title=described.title,
         summary=described.summary,
         demo=described.demo,
@@ -123,7 +127,7 @@ async def labels(request: Request) -> Labels:
 
 @router.get("/v1/models", summary="The replicas and their versions", responses=problems_of())
 async def models(request: Request) -> Models:
-    """What an operator wants to see first."""
+    """The state of every replica, and the reason where it gets no requests."""
     services = services_of(request)
     now = services.clock()
     model = services.pool.model

@@ -1,4 +1,4 @@
-"""Pages for people: the upload page, the docs page and a page for each problem type. No CDN, no cookies."""
+"""Pages for people: the upload page, the API documentation and a page for each problem type. No CDN, no cookies."""
 
 from functools import cache
 from html import escape
@@ -10,7 +10,9 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
+from gateway.api.schema import MEDIA_TYPES
 from gateway.errors import GatewayError, NotFoundError
+from gateway.services import services_of
 
 router = APIRouter(include_in_schema=False)
 
@@ -23,17 +25,21 @@ ONLY_OURS = {
 
 
 def mount(app: FastAPI) -> None:
-    """The pages and the files they need."""
+    """Add the pages and the files they need."""
     app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC))
-    # Only the files are taken from the package: its application class would replace FastAPI's own.
+    # Only the package's files are used: its application class would replace FastAPI's own.
     app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")))
 
 
 @router.get("/")
-async def upload_page() -> HTMLResponse:
-    """A photo in, names out, in the browser."""
-    return HTMLResponse(page("index.html"), headers=ONLY_OURS)
+async def upload_page(request: Request) -> HTMLResponse:
+    """A photo in, labels out, in the browser."""
+    formats = services_of(request).settings.image_formats
+    names = [name.replace("WEBP", "WebP") for name in formats]
+    listed = " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+    text = page("index.html").replace("{accept}", ",".join(MEDIA_TYPES[name] for name in formats))
+    return HTMLResponse(text.replace("{formats}", listed), headers=ONLY_OURS)
 
 
 @router.get("/docs")
@@ -51,22 +57,22 @@ async def docs_page(request: Request) -> HTMLResponse:
 
 @router.get("/problems/{slug}")
 async def problem_page(slug: str) -> HTMLResponse:
-    """What a problem's `type` points to."""
+    """The page that a problem's `type` points to."""
     for kind in problem_types():
         if kind.slug == slug:
             text = page("problem.html").replace("{title}", escape(kind.title)).replace("{advice}", escape(kind.advice))
             return HTMLResponse(
                 text.replace("{slug}", kind.slug).replace("{status}", str(kind.status)), headers=ONLY_OURS
             )
-    raise NotFoundError("There is no such problem type.")
+    raise NotFoundError("There is no such problem type; the `type` of a problem is the address of its page.")
 
 
 def problem_types() -> list[type[GatewayError]]:
-    """Every kind of problem that the gateway answers with, by status and name."""
+    """Every type of problem that the gateway answers with, sorted by status and slug."""
     return sorted({GatewayError, *GatewayError.__subclasses__()}, key=lambda kind: (kind.status, kind.slug))
 
 
 @cache
 def page(name: str) -> str:
-    """One of our own files, read once."""
+    """The text of a file in `gateway/static`, read once."""
     return (STATIC / name).read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
-"""What the OpenAPI document says beyond the signatures of the routes: bodies, examples, every problem."""
+"""The parts of the OpenAPI document that the routes' signatures do not give: bodies, examples, every problem."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -23,7 +24,7 @@ from gateway.errors import (
     UrlTooLongError,
 )
 from gateway.http.problems import MEDIA_TYPE, Problem
-from gateway.settings import Settings
+from gateway.settings import ImageFormat, Settings
 
 PICTURE_PROBLEMS: tuple[type[GatewayError], ...] = (*PICTURE_ERRORS, DecoderCrashedError, DecoderLostError)
 CONNECTION_PROBLEMS: tuple[type[GatewayError], ...] = (
@@ -37,13 +38,22 @@ CONNECTION_PROBLEMS: tuple[type[GatewayError], ...] = (
     ShuttingDownError,
 )
 REPLICA_PROBLEMS: tuple[type[GatewayError], ...] = (UpstreamError, NoReplicaError, DeadlineError)
-RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "image/gif")
+MEDIA_TYPES: Mapping[ImageFormat, str] = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+    "AVIF": "image/avif",
+    "HEIC": "image/heic",
+    "TIFF": "image/tiff",
+    "BMP": "image/bmp",
+}
 
 _BINARY = {"type": "string", "format": "binary"}
 
 
 def one_picture() -> dict[str, Any]:
-    """Body of /v1/classify: a form with one file, or the file itself."""
+    """Body of /v1/classify: a form with one file. `add_settings` adds the picture formats that are accepted raw."""
     form = {
         "schema": {
             "type": "object",
@@ -52,7 +62,7 @@ def one_picture() -> dict[str, Any]:
             "additionalProperties": False,
         }
     }
-    return _body({"multipart/form-data": form, **{media_type: {"schema": _BINARY} for media_type in RAW_TYPES}})
+    return _body({"multipart/form-data": form})
 
 
 def form_of_pictures() -> dict[str, Any]:
@@ -68,34 +78,34 @@ def form_of_pictures() -> dict[str, Any]:
 
 
 def query_of(options: type[BaseModel]) -> dict[str, Any]:
-    """The query string that is read into `options`."""
+    """The parameters of a query string that is read into `options`."""
     schema = options.model_json_schema()
     required = schema.get("required", ())
-    told = [
+    parameters = [
         {
             "name": name,
             "in": "query",
             "required": name in required,
-            "description": meaning.pop("description"),
-            "schema": meaning,
+            "description": field.pop("description"),
+            "schema": field,
         }
-        for name, meaning in schema["properties"].items()
+        for name, field in schema["properties"].items()
     ]
-    return {"parameters": told}
+    return {"parameters": parameters}
 
 
-def add_limits(document: dict[str, Any], settings: Settings) -> None:
-    """Write what this gateway is set to allow into its OpenAPI document."""
-    paths = document["paths"]
-    paths["/v1/classify"]["post"]["description"] += f" At most {settings.max_upload_bytes:,} bytes."
-    batch = paths["/v1/classify/batch"]["post"]
+def add_settings(document: dict[str, Any], settings: Settings) -> None:
+    """Write this gateway's limits, picture formats and need of a key into its OpenAPI document."""
+    one, batch = (document["paths"][path]["post"] for path in ("/v1/classify", "/v1/classify/batch"))
+    one["description"] += f" At most {settings.max_upload_bytes:,} bytes."
+    one["requestBody"]["content"] |= {MEDIA_TYPES[name]: {"schema": _BINARY} for name in settings.image_formats}
     batch["description"] += f" At most {settings.max_batch_bytes:,} bytes."
+    form = batch["requestBody"]["content"]["multipart/form-data"]["schema"]
+    form["properties"]["image"]["maxItems"] = settings.max_batch_images
     if settings.api_keys_file:
         bearer = {"type": "http", "scheme": "bearer", "description": "The API key that the operator gave you."}
         document["components"]["securitySchemes"] = {"key": bearer}
         document["security"] = [{"key": []}]
-    form = batch["requestBody"]["content"]["multipart/form-data"]["schema"]
-    form["properties"]["image"]["maxItems"] = settings.max_batch_images
 
 
 def _body(content: dict[str, Any]) -> dict[str, Any]:

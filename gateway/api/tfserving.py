@@ -1,12 +1,14 @@
-"""TensorFlow Serving's own REST surface, spread over the replicas: its clients change only the host.
+"""TensorFlow Serving's own REST API, spread over the replicas: its clients change only the host.
 
-A call goes on as it came and its answer comes back as it was. Only the configured model is
-reachable: names that clients choose must not become metric labels on the replicas.
+A call is passed on as it came, and the replica's answer comes back as it was. Only the configured model is reachable:
+TensorFlow Serving makes metric labels of the names it is asked for, so clients must not choose them.
 
 Source: docs/tensorflow-serving.md, "URLs" and "Monitoring".
 """
 
+from string import ascii_letters, digits, punctuation
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Request, Response
 from starlette.convertors import Convertor, register_url_convertor
@@ -20,12 +22,14 @@ from gateway.tfserving import Call
 router = APIRouter(tags=["TensorFlow Serving"])
 
 WHICH = {"": None, "/versions/{version:tf_digits}": "version", "/labels/{label:tf_name}": "label"}
-"""How the version is chosen, and the path parameter that says it."""
+"""How a path names the version, and the path parameter that holds it."""
 PASSED_ON = ("content-type", "content-encoding")
+MAX_INT64 = 2**63 - 1
+_VISIBLE = ascii_letters + digits + punctuation
 
 
 class NameConvertor(Convertor[str]):
-    """NAME and LABEL of the grammar: neither a slash nor a colon (docs/tensorflow-serving.md, "URLs")."""
+    """NAME and LABEL in TensorFlow Serving's paths: no slash, no colon (docs/tensorflow-serving.md, "URLs")."""
 
     regex = "[^/:]+"
 
@@ -39,7 +43,7 @@ class NameConvertor(Convertor[str]):
 
 
 class DigitsConvertor(NameConvertor):
-    """DIGITS of the grammar."""
+    """DIGITS in TensorFlow Serving's paths."""
 
     regex = "[0-9]+"
 
@@ -51,51 +55,60 @@ register_url_convertor("tf_digits", DigitsConvertor())
 
 
 async def predict(name: Name, request: Request) -> Response:
-    """Answered by the replica whose turn it is, in TensorFlow Serving's own words."""
+    """Answered by the replica whose turn it is, in TensorFlow Serving's format."""
     services = services_of(request)
     if name != services.settings.model_name:
-        return not_served(f"Servable not found for request: Latest({name})")
+        return refused(404, f"Servable not found for request: Latest({name})")
     services.in_flight.check()
-    body = await read_body(request, max_bytes=services.settings.max_predict_bytes)
+    body = await read_body(request, max_bytes=services.settings.max_predict_bytes, advice="send fewer instances")
     with services.in_flight:
         return await forward(request, services, body)
 
 
 async def metadata(name: Name, request: Request) -> Response:
-    """Signatures and tensors of the version, as the replica whose turn it is tells them."""
+    """Signatures and tensors of the version, from the replica whose turn it is."""
     services = services_of(request)
     if name != services.settings.model_name:
-        return not_served(f"Servable not found for request: Latest({name})")
+        return refused(404, f"Servable not found for request: Latest({name})")
     return await forward(request, services, b"")
 
 
 async def status(name: Name, request: Request) -> Response:
-    """Versions and states, as the replica whose turn it is tells them. All replicas: GET /v1/models."""
+    """Versions and their states, from the replica whose turn it is. GET /v1/models shows all replicas."""
     services = services_of(request)
     if name != services.settings.model_name:
-        return not_served(f"Could not find any versions of model {name}")
+        return refused(404, f"Could not find any versions of model {name}")
     return await forward(request, services, b"")
 
 
 async def forward(request: Request, services: Services, body: bytes) -> Response:
-    """The request to a replica and its answer back."""
-    version = request.path_params.get("version")
-    binding = Binding(str(int(version)) if version else None)  # 007 is 7 there, too
+    """Pass the request on to a replica, and its answer back."""
+    version = request.path_params.get("version", "").lstrip("0")  # 007 is version 7 there, too
+    if len(version) > len(str(MAX_INT64)) or int(version or 0) > MAX_INT64:
+        return refused(400, f"Failed to convert version: {request.path_params['version']} to numeric.")
+    binding = Binding(version or "0") if "version" in request.path_params else Binding()
     reply = await services.dispatcher.forward(_call(request, body), deadline=services.deadline(), binding=binding)
-    return Response(reply.body, reply.status, media_type=reply.content_type)
+    media_type = reply.content_type if _is_plain(reply.content_type) else "application/octet-stream"
+    return Response(reply.body, reply.status, media_type=media_type)
 
 
 def _call(request: Request, body: bytes) -> Call:
+    """What is passed on. Bytes that HTTP does not allow there, though the parser accepts them, are not."""
     target = request.scope["raw_path"].decode("ascii")
     if query := request.scope["query_string"]:
-        target += "?" + query.decode("latin-1")
-    headers = {name: value for name, value in request.headers.items() if name in PASSED_ON}
+        target += "?" + quote(query, safe=_VISIBLE)
+    headers = {name: value for name, value in request.headers.items() if name in PASSED_ON and _is_plain(value)}
     return Call(request.method, target, headers, body)
 
 
-def not_served(message: str) -> JSONResponse:
-    """A model that is not ours, refused in the words of the real server."""
-    return JSONResponse({"error": message}, 404)
+def _is_plain(value: str) -> bool:
+    """Whether the value of a header can be passed on: HTTP libraries refuse or change other characters."""
+    return value.isascii() and value.isprintable()
+
+
+def refused(status: int, message: str) -> JSONResponse:
+    """A refusal of the gateway's own, in the words of the real server."""
+    return JSONResponse({"error": message}, status)
 
 
 def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -106,13 +119,13 @@ def _errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 MEANINGS = {
-    400: "The replica does not take this request: its JSON, shape, signature or label.",
+    400: "The replica refuses the request: wrong JSON, shape, signature, version or label.",
     404: "No such model or version is loaded.",
     413: "The body is larger than GATEWAY_MAX_PREDICT_BYTES.",
     429: "Every replica that was asked is busy.",
     500: "The replica failed.",
     501: "The model's types have no JSON form.",
-    502: "No replica that was asked gave an answer.",
+    502: "No replica that was asked gave a usable answer.",
     503: "No replica is available, or the gateway is full; see Retry-After.",
     504: "The deadline passed.",
 }
@@ -164,7 +177,7 @@ _PREDICT_BODY = _json_body(
 )
 _ANSWER: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "As TensorFlow Serving answers.",
+        "description": "The answer in TensorFlow Serving's format.",
         "content": {"application/json": {"schema": _OBJECT}},
     }
 }

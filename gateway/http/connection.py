@@ -1,8 +1,8 @@
-"""One connection of a client: uvicorn's protocol, with bounds on size, time and number.
+"""One connection of a client: uvicorn's protocol with bounds on size, time and number.
 
-uvicorn waits for a request without end, takes heads of any size, and reads whatever a refused client still sends.
-Here every state that waits for the client has an end (`check`, at each look of the door), the framing of a
-request must be unambiguous, and a client that leaves ends the work that was being done for it.
+uvicorn waits for a request without a time limit, takes heads of any size, and reads everything that a refused client
+still sends. Here every state that waits for the client ends (`check`, called by the connection limiter), the framing of
+a request must be unambiguous, and the work for a client ends when that client leaves.
 """
 
 import asyncio
@@ -24,24 +24,24 @@ from gateway.errors import (
     RequestTimeoutError,
     UrlTooLongError,
 )
-from gateway.http.connections import Door
-from gateway.http.exchange import Exchange, Wire
-from gateway.http.problems import logged_refusal, refusal
+from gateway.http.connections import ConnectionLimiter
+from gateway.http.exchange import CoalescingTransport, Exchange
+from gateway.http.problems import refusal
 
 MAX_URL_BYTES = 8 * 1024
 MAX_PIPELINED = 16
-"""Requests that wait on one connection for the answer to the one before."""
+"""Requests that may wait on one connection while an earlier one is answered."""
 LINGER_S = 1.0
-"""After a refusal in mid-body, before the connection is cut: a reset could overtake the answer."""
+"""How long a connection stays half open after a refusal in the middle of a body: a reset could overtake the answer."""
 MAX_DROPPED_BYTES = 256 * 1024
 
 _HOST = re.compile(rb"[A-Za-z0-9.\-_:\[\]%]+")
-NOTHING, HEAD, BODY, OVER = range(4)
-"""What the parser is in the middle of; OVER: whatever still comes is dropped."""
+BETWEEN, HEAD, BODY, DROPPING = range(4)
+"""What the client is sending: nothing, a head, a body, or bytes that are not read any more."""
 
 
 class Connection(HttpToolsProtocol):
-    """See the module."""
+    """uvicorn's protocol for one connection, bounded."""
 
     cycle: Exchange  # None at first, as uvicorn has it
 
@@ -52,36 +52,36 @@ class Connection(HttpToolsProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
-        door: Door,
+        limiter: ConnectionLimiter,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._door = door
-        self._in = NOTHING
+        self._limiter = limiter
+        self._receiving = BETWEEN
         self._since = self._heard = self._checked = self.loop.time()
-        """When that began, when the client was last heard of, and when `check` last looked."""
+        """When the current state began, when bytes last arrived, and when `check` was last called."""
         self._head_bytes = self._field_bytes = self._body_bytes = self._dropped_bytes = 0
         self._unsent_since: float | None = None
         self._lingering_since: float | None = None
         self._active: tuple[Exchange, asyncio.Task[None]] | None = None
-        self._mistake: GatewayError | None = None
-        """Why the parser was made to stop."""
-        self._last_word: GatewayError | None = None
-        """A refusal that waits until the answer before it is out."""
+        self._stopped_by: GatewayError | None = None
+        """Why a callback stopped the parser."""
+        self._pending_refusal: GatewayError | None = None
+        """It waits until the answer before it has been sent."""
 
-    # --- The connection -------------------------------------------------------------------------------------
+    # --- The connection ----------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
-        self._wire = Wire(transport, self.hang_up)
-        if error := self._door.enter(self):
-            self._in = OVER
+        self._writer = CoalescingTransport(transport, self.hang_up)
+        if error := self._limiter.admit(self):
+            self._receiving = DROPPING
             transport.write(refusal(error))
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is there any more: what is being done for them ends."""
+        """The client has left, so the work for it ends."""
         super().connection_lost(exc)
-        self._door.leave(self)
+        self._limiter.remove(self)
         self.pipeline.clear()
         exchange, task = self._active or (None, None)
         if exchange and task and not exchange.response_complete:
@@ -91,45 +91,45 @@ class Connection(HttpToolsProtocol):
             self._let_go()
 
     def _let_go(self) -> None:
-        """What refers back to this connection ends, so that it is freed now and needs no search for garbage.
+        """Break the reference cycles of this connection, so that it is freed now and not by the garbage collector.
 
-        Such a search goes through all connections that are open: half a second beside two thousand slow ones.
+        A collection goes through every open connection: half a second beside two thousand slow ones.
         """
         for exchange in (self.cycle, self._active and self._active[0]):
             if exchange:
-                exchange.failure = None  # its traceback knows the exchange
+                exchange.failure = None  # its traceback refers to the exchange
         self.cycle = self._active = None  # type: ignore[assignment]  # as at first
-        del self._wire
+        del self._writer
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, and count."""
-        if self._in == OVER:
+        """Count the bytes and feed the parser."""
+        if self._receiving == DROPPING:
             self._drop(len(data))
             return
         self._unset_keepalive_if_required()
         self._heard = self.loop.time()
-        if self._in == NOTHING and not self._busy():
+        if self._receiving == BETWEEN and not self._busy():
             self._begin(HEAD)
-        if self._in == HEAD:
+        if self._receiving == HEAD:
             self._head_bytes += len(data)
         self._feed(data)
-        if self._in == HEAD and self._head_bytes > self._door.settings.max_head_bytes:
+        if self._receiving == HEAD and self._head_bytes > self._limiter.settings.max_head_bytes:
             self._refuse(self._head_too_large())
 
     def _feed(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # no other protocol is spoken here: this request is answered, the last one
+        except httptools.HttpParserUpgrade:  # to no other protocol: this request is answered, and is the last one
             self.cycle.keep_alive = False
-            self._in = OVER
+            self._receiving = DROPPING
         except httptools.HttpParserError:
-            self._refuse(self._mistake or MalformedRequestError("The request is not valid HTTP/1.1."))
+            self._refuse(self._stopped_by or MalformedRequestError("The request is not valid HTTP/1.1."))
 
     def _begin(self, part: int) -> None:
-        self._in = part
+        self._receiving = part
         self._since = self._heard
         if part == HEAD:
-            self._door.wake(self)
+            self._limiter.mark_active(self)
             self._head_bytes = self._field_bytes = 0
         self._body_bytes = 0
 
@@ -142,37 +142,41 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def hang_up(self) -> None:
-        """Close; where the client still sends, leave it a moment to read the answer."""
+        """Close. A client that is still sending gets a moment to read the answer."""
         if self.transport.is_closing() or self._lingering_since is not None:
             return
-        if self._in == NOTHING or not self.transport.can_write_eof():
+        if self._receiving == BETWEEN or not self.transport.can_write_eof():
             self.transport.close()
         else:
-            self._in = OVER
+            self._receiving = DROPPING
             self._lingering_since = self.loop.time()
             self.flow.pause_reading()
             self.transport.write_eof()
 
-    # --- What takes too long --------------------------------------------------------------------------------
+    # --- Time limits -------------------------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:
-        """End what the client has had enough time for."""
+        """End the state that the connection is in, where its time is over."""
         elapsed, self._checked = now - self._checked, now
-        if self._unsent_for(now) > self._door.settings.send_timeout_s:
+        if self._unsent_for(now) > self._limiter.settings.send_timeout_s:
             self.transport.abort()
         elif self._lingering_since is not None:
             if now - self._lingering_since > LINGER_S:
                 self.transport.close()
-        elif self._in == BODY and self.flow.read_paused:  # it is we who are slow
+        elif self._receiving == BODY and self.flow.read_paused:  # the gateway is slow, not the client
             self._since += elapsed
             self._heard = now
-        elif self._in == BODY and self._body_late(now):
-            self._refuse(RequestTimeoutError("The body came too slowly; send it again, over a better line or smaller."))
-        elif not self._busy() and now - self._since > self._door.settings.head_timeout_s:
-            if self._in == HEAD:
-                self._refuse(RequestTimeoutError("The head of the request took too long."))
+        elif self._receiving == BODY and self._body_late(now):
+            self._refuse(
+                RequestTimeoutError(
+                    "The body arrived too slowly; send it again, over a faster connection or scaled down."
+                )
+            )
+        elif not self._busy() and now - self._since > self._limiter.settings.head_timeout_s:
+            if self._receiving == HEAD:
+                self._refuse(RequestTimeoutError("The head of the request took too long; send it in one piece."))
             elif self.cycle is None:
-                self.transport.close()  # not one byte came: a browser's spare connection, or a probe
+                self.transport.close()  # not one byte arrived: a browser's spare connection, or a probe
 
     def _unsent_for(self, now: float) -> float:
         if not self.transport.get_write_buffer_size():
@@ -182,72 +186,74 @@ class Connection(HttpToolsProtocol):
         return now - self._unsent_since if self._unsent_since is not None else 0.0
 
     def _body_late(self, now: float) -> bool:
-        settings = self._door.settings
+        settings = self._limiter.settings
         allowed_s = settings.body_timeout_s + self._body_bytes / settings.body_min_bytes_per_s
         return now - self._heard > settings.body_idle_s or now - self._since > allowed_s
 
-    # --- What does not become a request ---------------------------------------------------------------------
+    # --- Requests that do not reach the application ------------------------------------------------------------------
 
     def _refuse(self, error: GatewayError) -> None:
-        """Answer `error` when its turn comes, and close."""
-        if self._in == BODY:
-            self._in = OVER
+        """Answer `error` after the requests before it, and close."""
+        if self._receiving == BODY:
+            self._receiving = DROPPING
             self.cycle.fail(error)
         elif self._busy():
-            self._in = OVER
-            self._last_word = error
+            self._receiving = DROPPING
+            self._pending_refusal = error
         else:
-            self._say(error)
+            self._answer_and_close(error)
 
-    def _say(self, error: GatewayError) -> None:
-        self._in = OVER
+    def _answer_and_close(self, error: GatewayError) -> None:
+        self._receiving = DROPPING
         if not self.transport.is_closing():
-            self.transport.write(logged_refusal(error, self.loop.time() - self._since))
+            self.transport.write(refusal(error, self.loop.time() - self._since))
             self.hang_up()
 
     def _stop_parsing(self, error: GatewayError) -> NoReturn:
-        """From within a callback of the parser.
+        """Stop the parser from within one of its callbacks.
 
-        What is raised is not what is kept: the traceback knows this connection, which would become garbage.
+        `error` is kept and not raised: its traceback would refer to this connection and form a reference cycle.
         """
-        self._mistake = error
+        self._stopped_by = error
         raise httptools.HttpParserError
 
     def _head_too_large(self) -> GatewayError:
-        settings = self._door.settings
+        settings = self._limiter.settings
         return HeadTooLargeError(
             f"The head may have at most {settings.max_head_fields} fields and {settings.max_head_bytes:,} bytes."
         )
 
-    # --- Callbacks of the parser ----------------------------------------------------------------------------
+    # --- Callbacks of the parser -------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._in != HEAD:
+        if self._receiving != HEAD:
             self._begin(HEAD)
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
         if len(self.url) > MAX_URL_BYTES:
-            self._stop_parsing(UrlTooLongError(f"The address may have at most {MAX_URL_BYTES:,} bytes."))
+            self._stop_parsing(
+                UrlTooLongError(f"The URL may have at most {MAX_URL_BYTES:,} bytes; send pictures in the request body.")
+            )
 
     def on_header(self, name: bytes, value: bytes) -> None:
         super().on_header(name, value)
         self._field_bytes += len(name) + len(value)
-        settings = self._door.settings
+        settings = self._limiter.settings
         if len(self.headers) > settings.max_head_fields or self._field_bytes > settings.max_head_bytes:
             self._stop_parsing(self._head_too_large())
 
     def on_headers_complete(self) -> None:
-        """Begin the exchange, or let it wait for the one before."""
-        if mistake := self._ambiguity():
-            self._stop_parsing(MalformedRequestError(mistake))
+        """Start the exchange, or queue it behind the one before."""
+        if ambiguity := self._ambiguity():
+            self._stop_parsing(MalformedRequestError(ambiguity))
         self._fill_scope()
         self._begin(BODY)
         waits = self._busy()
         self.cycle = Exchange(
             scope=self.scope,
-            transport=self._wire,  # as much of a transport as it uses
+            transport=self._writer,  # the part of a transport that it uses
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
@@ -255,10 +261,10 @@ class Connection(HttpToolsProtocol):
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             expect_100_continue=self.expect_100_continue,
-            keep_alive=self.parser.should_keep_alive() and not self._door.lifecycle.draining,
+            keep_alive=self.parser.should_keep_alive() and not self._limiter.lifecycle.draining,
             on_response=self.on_response_complete,
         )
-        self.cycle.refuse = self._say
+        self.cycle.refuse = self._answer_and_close
         if waits:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
@@ -266,12 +272,12 @@ class Connection(HttpToolsProtocol):
             self._start_asgi_task(self.cycle, self.app)
 
     def _ambiguity(self) -> str | None:
-        """What in the head could be read in two ways; llhttp has refused the rest of it."""
+        """What two parsers could read differently in the head; llhttp refuses other ambiguities itself."""
         version = self.parser.get_http_version()
         hosts = [value for name, value in self.headers if name == b"host"]
         codings = [value for name, value in self.headers if name == b"transfer-encoding"]
         if version not in ("1.0", "1.1"):
-            return "Only HTTP/1.1 and HTTP/1.0 are spoken here."
+            return "This server speaks HTTP/1.1 and HTTP/1.0 only."
         if (len(hosts) != 1 and (hosts or version == "1.1")) or not all(_HOST.fullmatch(host) for host in hosts):
             return "A request needs exactly one valid Host field."
         if codings and (version == "1.0" or [coding.strip().lower() for coding in codings] != [b"chunked"]):
@@ -286,7 +292,7 @@ class Connection(HttpToolsProtocol):
             url = httptools.parse_url(self.url)
             path = url.path.decode("ascii")
         except (httptools.HttpParserInvalidURLError, UnicodeDecodeError, AttributeError):
-            self._stop_parsing(MalformedRequestError("The address of the request is not valid."))
+            self._stop_parsing(MalformedRequestError("The request target is not a valid path and query."))
         self.scope["method"] = self.parser.get_method().decode("ascii")
         self.scope["http_version"] = version
         self.scope["path"] = urllib.parse.unquote(path) if "%" in path else path
@@ -303,11 +309,11 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        self._in = NOTHING
+        self._receiving = BETWEEN
         if not self.pipeline:
-            self.flow.resume_reading()  # else nobody notices that the client leaves
+            self.flow.resume_reading()  # otherwise a client that leaves would go unnoticed
 
-    # --- Answers --------------------------------------------------------------------------------------------
+    # --- Answers -----------------------------------------------------------------------------------------------------
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         task = self.loop.create_task(cycle.run_asgi(app))
@@ -322,11 +328,11 @@ class Connection(HttpToolsProtocol):
             self._let_go()
 
     def on_response_complete(self) -> None:
-        """Go on with the next request, rest, or say the last word."""
-        self._wire.flush()
-        if self._last_word and not self.pipeline:
-            self._say(self._last_word)
+        """Go on with the next request, become idle, or send the pending refusal."""
+        self._writer.flush()
+        if self._pending_refusal and not self.pipeline:
+            self._answer_and_close(self._pending_refusal)
         elif self._lingering_since is None:
             super().on_response_complete()
-            if self._in == NOTHING and not self._busy():
-                self._door.rest(self)
+            if self._receiving == BETWEEN and not self._busy():
+                self._limiter.mark_idle(self)

@@ -1,4 +1,4 @@
-"""All connections of clients: how many there may be, and how long each may take."""
+"""The connection limiter: how many connections of clients may be open, and when each is checked for time-outs."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -11,18 +11,18 @@ from gateway.http.lifecycle import Lifecycle
 from gateway.observe import metrics
 from gateway.settings import Settings
 
-LOOK_EVERY_S = 0.25
-"""One look at all of them costs less than a timer for each request: 4,096 connections take a millisecond."""
-ROUNDS = 10
-"""In which a look goes; each connection belongs to one. Of two thousand slow clients, fifty would be refused at a time,
-and whoever asks in that moment would wait 20 to 50 ms for it."""
+CHECK_EVERY_S = 0.25
+"""One timer for all connections costs less than a timer for each request: 4,096 checks take a millisecond."""
+GROUPS = 10
+"""Connections are checked in groups, one after the other. Of two thousand slow clients, fifty would otherwise time out
+at the same moment, and a request that arrives then would wait 20 to 50 ms."""
 RETRY_AFTER_S = 1
 
 log = structlog.get_logger()
 
 
-class Guest(Protocol):
-    """A connection, as the door sees it."""
+class Limited(Protocol):
+    """A connection, as the limiter uses it."""
 
     def check(self, now: float) -> None:
         """End what takes too long."""
@@ -32,67 +32,68 @@ class Guest(Protocol):
 
 
 @dataclass(eq=False)
-class Door:
-    """Who is in."""
+class ConnectionLimiter:
+    """Counts open connections. At the limit, a new one replaces the one that has been idle longest, or is refused."""
 
     settings: Settings
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
-    most: int = 0
-    """Connections at once; at first as many as the settings say."""
-    _open: dict[Guest, int] = field(default_factory=dict)
-    """Each with its round."""
-    _entered: int = 0
-    _resting: dict[Guest, None] = field(default_factory=dict)
-    """Between two requests, the longest first."""
-    _turned_away: int = 0
+    limit: int = 0
+    """Most open connections; 0: as many as the settings allow."""
+    _open: dict[Limited, int] = field(default_factory=dict)
+    """Connection -> its group."""
+    _admitted: int = 0
+    _idle: dict[Limited, None] = field(default_factory=dict)
+    """Between two requests, the longest idle first."""
+    _refused: int = 0
+    """Since the last line in the log."""
 
     def __post_init__(self) -> None:
-        self.most = self.most or self.settings.max_connections
+        self.limit = self.limit or self.settings.max_connections
 
-    def enter(self, connection: Guest) -> TooManyConnectionsError | None:
-        """Let it in, if need be in the place of one that rests; else say why not."""
-        if len(self._open) >= self.most and not self._make_room():
-            self._turned_away += 1
+    def admit(self, connection: Limited) -> TooManyConnectionsError | None:
+        """Count a new connection; an error where there is no room for it."""
+        if len(self._open) >= self.limit and not self._close_idle():
+            self._refused += 1
             metrics.CONNECTIONS_REFUSED.inc()
-            return TooManyConnectionsError(f"{self.most:,} connections are open.", retry_after_s=RETRY_AFTER_S)
-        self._entered += 1
-        self._open[connection] = self._entered % ROUNDS
+            return TooManyConnectionsError(f"{self.limit:,} connections are open.", retry_after_s=RETRY_AFTER_S)
+        self._admitted += 1
+        self._open[connection] = self._admitted % GROUPS
         return None
 
-    def _make_room(self) -> bool:
-        if not self._resting:
+    def _close_idle(self) -> bool:
+        if not self._idle:
             return False
-        longest = next(iter(self._resting))
-        self.leave(longest)
+        longest = next(iter(self._idle))
+        self.remove(longest)
         longest.hang_up()
         return True
 
-    def leave(self, connection: Guest) -> None:
+    def remove(self, connection: Limited) -> None:
         """It is closed."""
         self._open.pop(connection, None)
-        self._resting.pop(connection, None)
+        self._idle.pop(connection, None)
 
-    def rest(self, connection: Guest) -> None:
-        """It has its answer and asks nothing."""
-        self._resting[connection] = None
+    def mark_idle(self, connection: Limited) -> None:
+        """Its request is answered and the next has not begun."""
+        self._idle[connection] = None
 
-    def wake(self, connection: Guest) -> None:
-        """It asks again."""
-        self._resting.pop(connection, None)
+    def mark_active(self, connection: Limited) -> None:
+        """A request has begun."""
+        self._idle.pop(connection, None)
 
     async def watch(self) -> None:
-        """End what takes too long, for as long as the gateway runs."""
+        """Check every connection regularly; ends by cancellation."""
         loop = asyncio.get_running_loop()
         while True:
-            for turn in range(ROUNDS):
-                await asyncio.sleep(LOOK_EVERY_S / ROUNDS)
-                self.look(loop.time(), turn)
+            for group in range(GROUPS):
+                await asyncio.sleep(CHECK_EVERY_S / GROUPS)
+                self.check(loop.time(), group)
 
-    def look(self, now: float, turn: int | None = None) -> None:
-        """At each connection once; at those of one round, where it is given."""
+    def check(self, now: float, group: int | None = None) -> None:
+        """Check the connections of one group, or all."""
         metrics.CONNECTIONS.set(len(self._open))
-        for connection in [guest for guest, its in self._open.items() if turn in (None, its)]:
+        for connection in [connection for connection, its in self._open.items() if group in (None, its)]:
             connection.check(now)
-        if self._turned_away:
-            log.warning("connections turned away", count=self._turned_away, most=self.most)
-            self._turned_away = 0
+        if self._refused:
+            log.warning("connections turned away", count=self._refused, most=self.limit)
+            self._refused = 0

@@ -1,4 +1,4 @@
-"""Which pages of other origins may call the API: Starlette's rules, and a refusal in our own form."""
+"""Which pages of other origins may call the API: Starlette's rules, with a refusal as a problem document."""
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -11,7 +11,7 @@ from gateway.http import problems
 
 
 class CrossOrigin(CORSMiddleware):
-    """Lets the listed origins in."""
+    """Allows requests from pages of the listed origins."""
 
     def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
         super().__init__(
@@ -24,20 +24,20 @@ class CrossOrigin(CORSMiddleware):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, or answer a preflight."""
+        """Pass the request on, or answer a preflight."""
         try:
             await super().__call__(scope, receive, send)
         except CrossOriginError as refused:
             await (await problems.answer(Request(scope), refused))(scope, receive, send)
 
     def preflight_response(self, request_headers: Headers) -> Response:
-        """A browser asks whether a page may do it.
+        """The answer to a preflight request.
 
         Raises:
-            CrossOriginError: it may not.
+            CrossOriginError: the origin, method or header is not allowed.
         """
         response = super().preflight_response(request_headers)
         if response.status_code != 200:
             what = bytes(response.body).decode().removeprefix("Disallowed CORS ")
-            raise CrossOriginError(f"A page of another origin may not send this request, for its {what}.")
+            raise CrossOriginError(f"A page of another origin may not send this request because of its {what}.")
         return response

@@ -1,7 +1,7 @@
 """One request and its answer on a connection: uvicorn's cycle, which can also fail and be cancelled.
 
-The body is handed on in the pieces in which it comes. uvicorn copies each of them twice on its way, which on twenty
-uploads of some megabytes at once kept everybody else waiting.
+The body is passed to the application in the pieces in which it arrives. uvicorn copies each piece twice, which made
+other requests wait while twenty uploads of some megabytes arrived.
 """
 
 import asyncio
@@ -22,10 +22,10 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from gateway.errors import GatewayError
 
 
-class Wire:
-    """The transport as an exchange sees it: it writes, and in the end hangs up.
+class CoalescingTransport:
+    """The transport as an exchange uses it. The head of an answer is written together with the body after it.
 
-    The head of an answer waits for the body behind it: each write is a system call that wakes the client.
+    Each write is a system call and wakes the client.
     """
 
     def __init__(self, transport: asyncio.Transport, hang_up: Callable[[], None]) -> None:
@@ -33,11 +33,11 @@ class Wire:
         self._hang_up = hang_up
         self._head = b""
         self.head_is_next = False
-        """What is written next is the head of an answer."""
+        """The next write is the head of an answer."""
         self.is_closing = transport.is_closing
 
     def write(self, data: bytes) -> None:
-        """At once, or with what comes next."""
+        """Write now, or, for a head, together with the next write."""
         if self.head_is_next:
             self._head, self.head_is_next = data, False
         elif self._head:
@@ -47,56 +47,56 @@ class Wire:
             self._transport.write(data)
 
     def flush(self) -> None:
-        """Nothing comes next."""
+        """Write the head that is held back."""
         if self._head:
             self._transport.write(self._head)
             self._head = b""
 
     def close(self) -> None:
-        """After what was written."""
+        """Flush and close."""
         self.flush()
         self._hang_up()
 
 
 class Exchange(RequestResponseCycle):
-    """What an application sees of one request."""
+    """One request as the application sees it."""
 
     failure: GatewayError | None = None
     refuse: Callable[[GatewayError], None]
     """Answer without the application."""
-    transport: Wire  # type: ignore[assignment]  # as much of a transport as it uses
+    transport: CoalescingTransport  # type: ignore[assignment]  # the part of a transport that it uses
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._pieces: list[bytes] = []
         self.waiting_bytes = 0
-        """Of the body, for the application to take."""
+        """Bytes of the body that the application has not taken yet."""
 
     def take(self, piece: bytes) -> None:
-        """A piece of the body has come."""
+        """Queue a piece of the body for the application."""
         self._pieces.append(piece)
         self.waiting_bytes += len(piece)
         self.message_event.set()
 
     def _taken(self) -> bytes:
-        """All that waits, mostly one piece."""
+        """Everything that is queued, mostly one piece."""
         pieces, self._pieces, self.waiting_bytes = self._pieces, [], 0
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def fail(self, error: GatewayError) -> None:
-        """The rest of the body will not come: whoever waits for it is told why, and answers with that."""
+        """Let the application's next `receive` raise `error`, because the rest of the body will not arrive."""
         self.failure = error
         self.keep_alive = False
         self.message_event.set()
 
     async def receive(self) -> ASGIReceiveEvent:
-        """As ASGI has it.
+        """The next ASGI message.
 
         Raises:
-            GatewayError: the body came too slowly, or broke off in a way that HTTP does not allow.
+            GatewayError: the body arrived too slowly, or violated HTTP.
         """
         if self.failure is None:
-            await self._news()
+            await self._wait_for_news()
         if self.failure is not None:
             raise self.failure
         if self.disconnected or self.response_complete:
@@ -105,12 +105,12 @@ class Exchange(RequestResponseCycle):
         return message
 
     async def send(self, message: ASGISendEvent) -> None:
-        """As ASGI has it."""
+        """Send an ASGI message."""
         self.transport.head_is_next = message["type"] == "http.response.start"
         await super().send(message)
 
-    async def _news(self) -> None:
-        """Wait until something has come, or nothing will."""
+    async def _wait_for_news(self) -> None:
+        """Wait for bytes, the end of the body, or the client's leaving."""
         if self.waiting_for_100_continue and not self.transport.is_closing():
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self.waiting_for_100_continue = False
@@ -120,7 +120,7 @@ class Exchange(RequestResponseCycle):
             self.message_event.clear()
 
     async def run_asgi(self, app: ASGI3Application) -> None:
-        """Let the application answer; when the client leaves, it is cancelled."""
+        """Run the application. A client that leaves cancels it."""
         if self.failure is not None:
             return self.refuse(self.failure)
 

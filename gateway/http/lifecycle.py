@@ -1,13 +1,13 @@
-"""Where a gateway is in its life: what the signal handler knows and everybody else asks."""
+"""Whether the gateway is running, draining or past its grace period. Set by the signal handler, read elsewhere."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class Lifecycle:
-    """Starts in service; never goes back."""
+    """Each flag is set once and never cleared."""
 
     draining: bool = False
-    """Told to stop: not ready any more, but requests are still accepted."""
+    """A signal has come: /readyz answers 503, but requests are still accepted."""
     grace_over: bool = False
-    """What is still at work is cancelled, and answered with 503."""
+    """Requests that are still in flight are cancelled and answered with 503."""

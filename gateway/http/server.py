@@ -1,4 +1,4 @@
-"""uvicorn, told how long to wait for whom: connections at the front, signals at the end."""
+"""The server: uvicorn with bounded connections, and a stop that first drains and then ends within a known time."""
 
 import asyncio
 import gc
@@ -16,36 +16,36 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from gateway.http.connection import Connection
-from gateway.http.connections import Door
+from gateway.http.connections import ConnectionLimiter
 from gateway.http.lifecycle import Lifecycle
 from gateway.process import memory
 from gateway.settings import Settings
 
 GRACE_S = 5
-"""For an answer to reach its client after the request's own deadline."""
+"""Seconds for an answer to reach its client after the request's own deadline."""
 HURRY_S = 2
-"""For replicas of our own to end, after a second signal."""
+"""Seconds for embedded replicas to end after a second signal."""
 FILES_OF_OUR_OWN = 256
-"""File descriptors that are not clients' connections: replicas, decode processes, the log."""
+"""File descriptors for other things than clients' connections: replicas, decode processes, the log."""
 
 log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
-    """Ends with 0 after a signal: first it drains, then finishes what is in flight, then cancels what is left."""
+    """After a signal it drains, then finishes the requests in flight, then cancels the rest, and exits with 0."""
 
     def __init__(self, app: ASGIApp, settings: Settings, lifecycle: Lifecycle) -> None:
         self._settings = settings
         self._lifecycle = lifecycle
         self._drained_at = 0.0
-        self._to_say: dict[str, str | float] = {}
-        self._door = Door(settings, lifecycle)
+        self._stopping: dict[str, str | float] = {}
+        self._limiter = ConnectionLimiter(settings, lifecycle)
         super().__init__(
             uvicorn.Config(
                 app,
                 host=settings.host,
                 port=settings.port,
-                http=partial(Connection, door=self._door),  # type: ignore[arg-type]  # called as the class would be
+                http=partial(Connection, limiter=self._limiter),  # type: ignore[arg-type]  # called like the class
                 loop="uvloop",
                 ws="none",
                 access_log=False,
@@ -58,18 +58,18 @@ class Server(uvicorn.Server):
         )
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say where we are."""
-        self._door.most = _room_for(self._settings.max_connections)
+        """Accept connections and log the address."""
+        self._limiter.limit = _room_for(self._settings.max_connections)
         await super().startup(sockets)
-        self._endless = [asyncio.create_task(self._door.watch()), asyncio.create_task(memory.give_back_regularly())]
-        gc.freeze()  # what is there now stays: looking through it for garbage is 4 % of a request
-        gc.set_threshold(20_000, 20, 20)  # a request makes few cycles; by default they are looked for twice in each
+        self._endless = [asyncio.create_task(self._limiter.watch()), asyncio.create_task(memory.give_back_regularly())]
+        gc.freeze()  # objects that exist now stay: examining them in every collection is 4 % of a request
+        gc.set_threshold(20_000, 20, 20)  # a request makes few cycles; the default collects twice in each
         host = "localhost" if self.config.host in ("127.0.0.1", "0.0.0.0", "::") else self.config.host  # noqa: S104
-        log.info("listening", url=f"http://{host}:{self.config.port}")
+        log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{self.config.port}")
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """See `handle_exit`."""
+        """Call `handle_exit` for SIGINT and SIGTERM while the block runs."""
         before = {sig: signal.signal(sig, self.handle_exit) for sig in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -78,7 +78,7 @@ class Server(uvicorn.Server):
                 signal.signal(sig, handler)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM: drain and finish. Ctrl-C: finish, since whoever sits there waits. A second one: stop at once."""
+        """SIGTERM: drain, then finish. Ctrl-C: finish without draining. A second signal: stop at once."""
         if self._lifecycle.draining:
             self.should_exit = self.force_exit = True
             return
@@ -86,18 +86,18 @@ class Server(uvicorn.Server):
         self._lifecycle.draining = True
         self._drained_at = time.monotonic() + drain_s
         within_s = drain_s + (self.config.timeout_graceful_shutdown or 0)
-        self._to_say = {"signal": signal.Signals(sig).name, "accepting_s": drain_s, "within_s": within_s}
+        self._stopping = {"signal": signal.Signals(sig).name, "accepting_s": drain_s, "within_s": within_s}
 
     async def on_tick(self, counter: int) -> bool:
-        """Stop?"""
-        if self._to_say:  # a gateway that waits for a slow client must not look hung
-            log.info("stopping", **self._to_say)  # not in the handler, which may stand in the middle of a request
-            self._to_say = {}
+        """Whether to stop now."""
+        if self._stopping:  # a gateway that waits for a slow client must not look hung
+            log.info("stopping", **self._stopping)  # not in the handler, which may interrupt a request
+            self._stopping = {}
         drained = self._lifecycle.draining and time.monotonic() >= self._drained_at
         return await super().on_tick(counter) or drained
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, finish within the grace, answer the rest with 503."""
+        """Close the listeners, finish requests within the grace period, answer the rest with 503."""
         for server in self.servers:
             server.close()
         for listener in sockets or ():
@@ -126,7 +126,7 @@ class Server(uvicorn.Server):
 
 
 def _room_for(connections: int) -> int:
-    """As many of these as there are file descriptors for, once the soft limit is raised as far as it goes."""
+    """`connections`, or as many as there are file descriptors for with the soft limit raised to the hard one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + FILES_OF_OUR_OWN
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,7 +1,7 @@
-"""The body of an upload to the bytes of its pictures: a multipart form, or the raw body. In memory, strictly.
+"""The body of an upload to the bytes of its pictures: a multipart form, or the raw body. Strict, and in memory only.
 
-FastAPI's own form parsing is not used: it spools to disk, lets the last of two equal fields win, takes a form
-that was cut off, and has no limits before it has read everything.
+FastAPI's own form parsing is not used: it writes to disk, lets the last of two equal fields win, accepts a form that
+was cut off, and applies no limit before it has read everything.
 """
 
 from collections.abc import AsyncIterator
@@ -27,6 +27,9 @@ from gateway.errors import (
 FIELD = "image"
 MAX_BOUNDARY_BYTES = 70
 """RFC 2046 §5.1.1."""
+SMALLER = "scale the picture down before you send it"
+MAX_LENGTH_DIGITS = 18
+"""Of a Content-Length; Python refuses to convert thousands of digits."""
 
 
 async def read_picture_bytes(request: Request, *, max_bytes: int) -> bytes:
@@ -37,13 +40,14 @@ async def read_picture_bytes(request: Request, *, max_bytes: int) -> bytes:
     """
     media_type, options = _content_type(request)
     if media_type.startswith("image/"):
-        return await read_body(request, max_bytes=max_bytes)
+        return await read_body(request, max_bytes=max_bytes, advice=SMALLER)
     if media_type != "multipart/form-data":
-        raise UnsupportedMediaTypeError(
-            f"The body is {media_type or 'without a Content-Type'}. Send multipart/form-data with a file field "
-            "`image`, or the bytes of the picture with their type, such as Content-Type: image/jpeg."
+        raise _wrong_type(
+            media_type,
+            "Send multipart/form-data with a file field `image`, or the bytes of the picture with their type, such as "
+            "Content-Type: image/jpeg.",
         )
-    body = stream_body(request, max_bytes=max_bytes)
+    body = stream_body(request, max_bytes=max_bytes, advice=SMALLER)
     return (await _read_form(body, options, most=1))[0]
 
 
@@ -55,20 +59,23 @@ async def read_batch(request: Request, *, max_bytes: int, max_images: int) -> li
     """
     media_type, options = _content_type(request)
     if media_type != "multipart/form-data":
-        raise UnsupportedMediaTypeError(
-            f"The body is {media_type or 'without a Content-Type'}. Send multipart/form-data with a file field "
-            "`image` for each picture."
-        )
-    return await _read_form(stream_body(request, max_bytes=max_bytes), options, most=max_images)
+        raise _wrong_type(media_type, "Send multipart/form-data with a file field `image` for each picture.")
+    body = stream_body(request, max_bytes=max_bytes, advice="send fewer pictures, or scale them down")
+    return await _read_form(body, options, most=max_images)
 
 
 def _content_type(request: Request) -> tuple[str, dict[bytes, bytes]]:
     if (encoding := request.headers.get("content-encoding", "identity").lower()) != "identity":
         raise UnsupportedMediaTypeError(
-            f"The body has the Content-Encoding {encoding[:20]}; send the picture as it is, it is compressed already."
+            f"The body has the Content-Encoding {encoding[:20]}; send it uncompressed, pictures are compressed already."
         )
     media_type, options = parse_options_header(request.headers.get("content-type", ""))
     return media_type.decode("latin-1"), options
+
+
+def _wrong_type(media_type: str, advice: str) -> UnsupportedMediaTypeError:
+    found = f"the type {media_type[:80]}" if media_type else "no Content-Type"
+    return UnsupportedMediaTypeError(f"The body has {found}. {advice}")
 
 
 async def _read_form(body: AsyncIterator[bytes], options: dict[bytes, bytes], *, most: int) -> list[bytes]:
@@ -93,7 +100,7 @@ async def _read_form(body: AsyncIterator[bytes], options: dict[bytes, bytes], *,
 
 @dataclass
 class _Form:
-    """What the parser has told so far."""
+    """The form as far as it has been parsed."""
 
     most: int
     pictures: list[bytearray] = field(default_factory=list)
@@ -123,7 +130,7 @@ class _Form:
         self._value.clear()
 
     def _open_part(self) -> None:
-        """Refuse the part before its content arrives, or make room for it."""
+        """Refuse the part before its content arrives, or begin a picture."""
         kind, options = parse_options_header(self._disposition)
         if kind != b"form-data" or b"name" not in options:
             raise InvalidMultipartError("A part of the form has no name; let your HTTP library build the form.")
@@ -138,23 +145,28 @@ class _Form:
 
     def _one_too_many(self) -> DuplicateFieldError | TooManyImagesError:
         if self.most == 1:
-            return DuplicateFieldError(f"The form has the field `{FIELD}` twice; send more to /v1/classify/batch.")
+            return DuplicateFieldError(
+                f"The form has the field `{FIELD}` twice; send several pictures to /v1/classify/batch."
+            )
         return TooManyImagesError(f"A batch may have at most {self.most} pictures; split it.")
 
     def _end(self) -> None:
         self.ended = True
 
 
-async def stream_body(request: Request, *, max_bytes: int) -> AsyncIterator[bytes]:
-    """The chunks of the body as they arrive, counted; nothing is kept here and nothing goes to disk.
+async def stream_body(request: Request, *, max_bytes: int, advice: str) -> AsyncIterator[bytes]:
+    """The chunks of the body as they arrive. Nothing is kept here and nothing goes to disk.
+
+    Args:
+        advice: what the client can do where the body is too large.
 
     Raises:
-        BodyTooLargeError: at once where Content-Length says so, else with the first byte too many.
-        ClientDisconnect: nobody sends any more.
+        BodyTooLargeError: at once where Content-Length announces too much, else with the first byte too many.
+        ClientDisconnect: the client left before the end.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > max_bytes:
-        raise too_large(max_bytes)
+    if announced.isdecimal() and (len(announced) > MAX_LENGTH_DIGITS or int(announced) > max_bytes):
+        raise _too_large("body", max_bytes, advice)
     received, more = 0, True
     while more:
         message = await request.receive()
@@ -164,24 +176,28 @@ async def stream_body(request: Request, *, max_bytes: int) -> AsyncIterator[byte
         if chunk := message.get("body"):
             received += len(chunk)
             if received > max_bytes:
-                raise too_large(max_bytes)
+                raise _too_large("body", max_bytes, advice)
             yield chunk
 
 
-async def read_body(request: Request, *, max_bytes: int) -> bytes:
-    """The whole body, of at most `max_bytes`."""
-    return b"".join([chunk async for chunk in stream_body(request, max_bytes=max_bytes)])
+async def read_body(request: Request, *, max_bytes: int, advice: str) -> bytes:
+    """The whole body; see `stream_body`."""
+    return b"".join([chunk async for chunk in stream_body(request, max_bytes=max_bytes, advice=advice)])
 
 
-def too_large(max_bytes: int) -> BodyTooLargeError:
-    """In the same words wherever it is found."""
-    return BodyTooLargeError(f"The body may have at most {max_bytes:,} bytes; send a smaller picture or fewer.")
+def picture_too_large(max_bytes: int) -> BodyTooLargeError:
+    """For a picture inside a body that is small enough."""
+    return _too_large("picture", max_bytes, SMALLER)
+
+
+def _too_large(what: str, max_bytes: int, advice: str) -> BodyTooLargeError:
+    return BodyTooLargeError(f"The {what} may have at most {max_bytes:,} bytes; {advice}.")
 
 
 class CountBodies:
-    """Counts the bytes of all bodies, and says `Connection: close` where an answer goes out before the body is in.
+    """Counts the bytes of all bodies, and adds `Connection: close` to an answer that is sent before the body is read.
 
-    uvicorn would otherwise read and drop the rest of a refused upload, without bound, to reuse the connection.
+    uvicorn would otherwise read and drop the rest of a refused upload, without limit, to reuse the connection.
     """
 
     def __init__(self, app: ASGIApp, bodies: Bodies) -> None:

@@ -1,13 +1,17 @@
 """Every instrument, declared once. Names carry the unit; label values come from closed sets.
 
-`docs/metrics.md` says what each is for.
+`docs/metrics.md` says what each is for. A labelled instrument that is used for every request has a cached lookup
+below it, because `labels` takes as long as counting does: `metrics.requests(route, status).inc()`.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 Stage = Literal["read", "preprocess", "predict"]
 Again = Literal["retry", "hedge"]
@@ -18,66 +22,108 @@ _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1,
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 REQUESTS = Counter("gateway_requests_total", "Requests answered, by route template and status", ["route", "status"])
+requests = lru_cache(REQUESTS.labels)
 REQUEST_SECONDS = Histogram(
     "gateway_request_seconds", "From the request's head to the end of its answer", ["route"], buckets=_SECONDS
 )
+request_seconds = lru_cache(REQUEST_SECONDS.labels)
 STAGE_SECONDS = Histogram(
     "gateway_stage_seconds",
     "Time one upload spends in a stage: read, preprocess, predict",
     ["stage"],
     buckets=_SECONDS,
 )
+STAGES: dict[Stage, Histogram] = {name: STAGE_SECONDS.labels(name) for name in get_args(Stage)}
 PICTURES = Counter("gateway_pictures_total", "Pictures decoded, by format", ["format"])
+pictures = lru_cache(PICTURES.labels)
 DECODERS_ENDED = Counter(
     "gateway_decoders_ended_total",
     "Decode processes that ended in the middle of a picture: crashed, cpu, stalled, killed, foreign, abandoned",
     ["reason"],
 )
-PROBLEMS = Counter("gateway_problems_total", "Requests answered with a problem, by its type", ["type"])
+PROBLEMS = Counter(
+    "gateway_problems_total", "Problems answered, by type; those of single pictures in a batch too", ["type"]
+)
 ATTEMPT_SECONDS = Histogram(
     "gateway_attempt_seconds",
-    "One attempt at one replica, by version and outcome",
+    "One attempt at one replica, by outcome and by the versions that replicas hold",
     ["version", "outcome"],
     buckets=_SECONDS,
 )
+_attempt_seconds = lru_cache(ATTEMPT_SECONDS.labels)
 RETRIES = Counter(
     "gateway_retries_total", "Further attempts wanted, granted or denied by the budget", ["kind", "budget"]
 )
-SHED = Counter("gateway_shed_total", "Requests refused because they were over a bound, by the bound", ["by"])
+SHED = Counter("gateway_shed_total", "Requests refused because a limit was reached, by the limit", ["by"])
 SLOWED = Counter("gateway_slow_replicas_total", "Times a replica was put on trial turns for being slow")
-EJECTIONS = Counter("gateway_ejections_total", "Replicas put out of turn, by cause", ["cause"])
+EJECTIONS = Counter("gateway_ejections_total", "Replicas ejected, by cause", ["cause"])
 REPLICAS = Gauge("gateway_replicas", "Replicas, by state", ["state"])
-REPLICA_UP = Gauge("gateway_replica_available", "1: it gets requests; 0: it is ejected or not ready", ["replica"])
-REPLICA_IN_FLIGHT = Gauge("gateway_replica_in_flight", "Attempts at work on a replica", ["replica"])
-REPLICA_ATTEMPTS = Counter("gateway_replica_attempts_total", "Attempts at a replica", ["replica"])
-REPLICA_FAILURES = Counter("gateway_replica_failures_total", "Attempts that it failed", ["replica"])
-REPLICA_EJECTIONS = Counter("gateway_replica_ejections_total", "Times it was put out of turn", ["replica"])
-BY_REPLICA = (REPLICA_UP, REPLICA_IN_FLIGHT, REPLICA_ATTEMPTS, REPLICA_FAILURES, REPLICA_EJECTIONS)
+
+
+@dataclass(frozen=True)
+class ReplicaSample:
+    """One replica at the moment of a scrape."""
+
+    address: str
+    known_since: float
+    """When its counters began. Seconds since 1970."""
+    available: bool
+    in_flight: int
+    attempts: int
+    failures: int
+    ejections: int
+
+
+class ByReplica(Collector):
+    """What the pool counts for each replica, read at each scrape, so that a replica that is gone has no series.
+
+    A counter's creation time is that of its replica. Instruments that were filled anew for each scrape would carry
+    the time of the scrape, and a reader of creation times would take every scrape for a restart.
+    """
+
+    def __init__(self) -> None:
+        self.samples: Iterable[ReplicaSample] = ()
+
+    def describe(self) -> Iterable[Metric]:
+        """The families without samples; `docs/metrics.md` is made from them."""
+        return self._families(())
+
+    def collect(self) -> Iterable[Metric]:
+        """The families with one sample for each replica."""
+        return self._families(self.samples)
+
+    def _families(self, samples: Iterable[ReplicaSample]) -> Iterator[Metric]:
+        label = ["replica"]
+        available = GaugeMetricFamily(
+            "gateway_replica_available", "1: it gets requests; 0: it is ejected or not ready", labels=label
+        )
+        in_flight = GaugeMetricFamily("gateway_replica_in_flight", "Attempts in flight on a replica", labels=label)
+        attempts = CounterMetricFamily("gateway_replica_attempts", "Attempts at a replica", labels=label)
+        failures = CounterMetricFamily("gateway_replica_failures", "Attempts that it failed", labels=label)
+        ejections = CounterMetricFamily("gateway_replica_ejections", "Times it was ejected", labels=label)
+        for each in samples:
+            available.add_metric([each.address], each.available)
+            in_flight.add_metric([each.address], each.in_flight)
+            attempts.add_metric([each.address], each.attempts, created=each.known_since)
+            failures.add_metric([each.address], each.failures, created=each.known_since)
+            ejections.add_metric([each.address], each.ejections, created=each.known_since)
+        yield from (available, in_flight, attempts, failures, ejections)
+
+
+BY_REPLICA = ByReplica()
+REGISTRY.register(BY_REPLICA)
+
 DISCOVERY_UP = Gauge("gateway_discovery_up", "1: the last look-up of the replicas' name succeeded, or there is none")
 QUEUE = Gauge("gateway_queue_length", "Requests that wait for a replica")
-BODY_BYTES = Gauge("gateway_body_bytes", "Bytes of request bodies at hand")
-CONNECTIONS = Gauge("gateway_connections", "Connections of clients, open")
-CONNECTIONS_REFUSED = Counter("gateway_connections_refused_total", "Connections turned away: too many are open")
-LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped_total", "Log lines that nobody took")
+BODY_BYTES = Gauge("gateway_body_bytes", "Bytes of request bodies in memory")
+CONNECTIONS = Gauge("gateway_connections", "Open connections of clients")
+CONNECTIONS_REFUSED = Counter("gateway_connections_refused_total", "Connections refused because too many were open")
+LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped_total", "Log lines dropped because writing them would block")
 LOOP_LAG_SECONDS = Histogram(
     "gateway_loop_lag_seconds", "How late the event loop woke a task that sleeps for 20 ms", buckets=_LAGS
 )
 TASKS = Gauge("gateway_tasks", "Tasks of the event loop: a dozen that always run, requests and attempts")
-_STAGES = {name: STAGE_SECONDS.labels(name) for name in get_args(Stage)}
-IN_FLIGHT = Gauge("gateway_in_flight", "Classify and predict requests at work")
-
-
-# Each label's instrument is looked up once: `labels` takes as long as to count does.
-_requests = lru_cache(REQUESTS.labels)
-_request_seconds = lru_cache(REQUEST_SECONDS.labels)
-_attempt_seconds = lru_cache(ATTEMPT_SECONDS.labels)
-_pictures = lru_cache(PICTURES.labels)
-
-
-def request_answered(route: str, status: int, seconds: float) -> None:
-    """Count one request. `route`: its template, from a closed set."""
-    _requests(route, status).inc()
-    _request_seconds(route).observe(seconds)
+IN_FLIGHT = Gauge("gateway_in_flight", "Classify and predict requests in progress, their bodies complete")
 
 
 def attempt_finished(version: str, outcome: str, seconds: float) -> None:
@@ -85,11 +131,10 @@ def attempt_finished(version: str, outcome: str, seconds: float) -> None:
     _attempt_seconds(version, outcome).observe(seconds)
 
 
-def picture_decoded(image_format: str) -> None:
-    """Count one picture."""
-    _pictures(image_format).inc()
-
-
-def stage(name: Stage) -> AbstractContextManager[object]:
-    """Time one stage of an upload, for as long as the block runs."""
-    return _STAGES[name].time()
+def forget_versions(kept: Collection[str]) -> None:
+    """Drop the series of every version that no replica holds any more."""
+    gone = [values for values in tuple(ATTEMPT_SECONDS._metrics) if values[0] not in kept]
+    for values in gone:
+        ATTEMPT_SECONDS.remove(*values)
+    if gone:
+        _attempt_seconds.cache_clear()  # it holds the removed ones

@@ -1,7 +1,7 @@
-"""Where log lines go: standard error, unless nobody reads it. A request never waits for a log.
+"""Log lines go to standard error, or are dropped where writing would block. A request never waits for the log.
 
-A pipe that is full, a terminal that was stopped or a disk without room would otherwise stop the event loop, or
-fail the request whose line it was. Lines that cannot be written at once are dropped, counted, and told of later.
+A full pipe, a stopped terminal or a full disk would otherwise stop the event loop, or fail the request that the line
+is about. Dropped lines are counted, and a later line tells how many they were.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import TextIO
 from gateway.observe import metrics
 
 AT_ONCE_BYTES = select.PIPE_BUF
-"""A pipe that is writable takes so much without blocking (POSIX)."""
+"""A writable pipe takes this much without blocking (POSIX, PIPE_BUF)."""
 
 
 class Sink:
@@ -33,12 +33,12 @@ class Sink:
             self._poll.register(self._descriptor, select.POLLOUT)
         self._lock = threading.Lock()
         self._torn = False
-        """The last line is there in part."""
+        """The last line was written in part."""
         self.dropped = 0
-        """Lines that are still to be told of."""
+        """Dropped lines that no line has reported yet."""
 
     def write(self, text: str) -> int:
-        """One line, or none of it where nothing can be written."""
+        """Write one line, or drop it."""
         if self._descriptor is None:
             return self._stream.write(text)
         with self._lock:
@@ -50,7 +50,7 @@ class Sink:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is kept."""
+        """Nothing is buffered."""
         if self._descriptor is None:
             self._stream.flush()
 
@@ -63,11 +63,11 @@ class Sink:
                     return False
                 os.write(self._descriptor, data[start : start + AT_ONCE_BYTES])
                 self._torn = True
-        except OSError:  # no reader any more, or no room on the disk
+        except OSError:  # the reader has gone, or the disk is full
             return False
         self._torn = False
         return True
 
     def _writable(self) -> bool:
-        told = self._poll.poll(0)
-        return bool(told and told[0][1] & select.POLLOUT)
+        ready = self._poll.poll(0)
+        return bool(ready and ready[0][1] & select.POLLOUT)

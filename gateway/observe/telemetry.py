@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 def recorder(environment: Mapping[str, str]) -> Recorder | None:
-    """One that sends spans where the variables say; None where they say nothing, or the extra is not there."""
+    """A recorder that sends spans as the variables say; None where they ask for none, or the extra is missing."""
     if not wanted(environment):
         return None
     try:
@@ -38,7 +38,7 @@ def recorder(environment: Mapping[str, str]) -> Recorder | None:
 
 
 def wanted(environment: Mapping[str, str]) -> bool:
-    """An endpoint is named, or an exporter; and nothing switches it off."""
+    """Whether an endpoint or an exporter is named, and nothing switches traces off."""
     exporter = environment.get("OTEL_TRACES_EXPORTER", "")
     off = environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or exporter == "none"
     return not off and (bool(exporter) or any(environment.get(name) for name in ENDPOINTS))
@@ -52,7 +52,7 @@ def _tracer(environment: Mapping[str, str]) -> "Tracer":
     named = environment.get("OTEL_SERVICE_NAME") or "service.name=" in environment.get("OTEL_RESOURCE_ATTRIBUTES", "")
     provider = TracerProvider(resource=Resource.create({} if named else {"service.name": SERVICE}))
     provider.add_span_processor(BatchSpanProcessor(_exporter(environment.get("OTEL_TRACES_EXPORTER", ""))))
-    return provider.get_tracer("specimen")  # what is left is sent when the process ends: the provider sees to it
+    return provider.get_tracer("specimen")  # the provider sends the remaining spans when the process ends
 
 
 def _exporter(name: str) -> "SpanExporter":
@@ -66,7 +66,7 @@ def _exporter(name: str) -> "SpanExporter":
 
 
 class OpenTelemetry:
-    """A `Recorder`."""
+    """A `tracing.Recorder` on OpenTelemetry's SDK."""
 
     def __init__(self, tracer: "Tracer") -> None:
         self._tracer = tracer
@@ -75,7 +75,7 @@ class OpenTelemetry:
     def span(
         self, name: str, trace: Trace, attributes: Mapping[str, Attribute], *, serves: bool
     ) -> Iterator[tuple[Trace, Span]]:
-        """A span under the trace's innermost one. Of an exception only the type is told."""
+        """A span under the trace's innermost one. Of an exception only the type is recorded."""
         from opentelemetry.trace import SpanKind, StatusCode
 
         kind = SpanKind.SERVER if serves else SpanKind.CLIENT if name == "attempt" else SpanKind.INTERNAL

@@ -1,9 +1,9 @@
-"""Which request an attempt belongs to, told to whoever is asked: its id, and W3C Trace Context.
+"""Which request an attempt belongs to: its id and its W3C Trace Context, sent to the replica that is asked.
 
 The rules (https://www.w3.org/TR/trace-context/):
 - A caller's valid `traceparent` is kept: its trace, its flags and its `tracestate` go on, under a parent id that is
-  new for every attempt. Without one, or with one that is no traceparent, the request starts a trace of its own, not
-  sampled, and the caller's `tracestate` is dropped.
+  new for every attempt. Without a valid one, the request starts a trace of its own, not sampled, and the caller's
+  `tracestate` is dropped.
 - A probe belongs to no request and carries neither.
 - Where something records spans (`telemetry`), the parent id is that of the attempt's span; it decides the flags.
 """
@@ -27,7 +27,7 @@ _STATE = re.compile(rb"[\x20-\x7e]*")
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Where in which trace we are."""
+    """A place in a trace."""
 
     request_id: str
     trace_id: str
@@ -36,50 +36,50 @@ class Trace:
     """16, of the innermost span; empty where the trace starts here."""
     flags: int
     state: str
-    """`tracestate`, as it came; empty: none."""
+    """`tracestate` as it came; empty: none."""
 
 
 class Span(Protocol):
     """One that is open."""
 
     def note(self, name: str, attributes: Mapping[str, Attribute]) -> None:
-        """What only the end shows: what it should be called, and more about it."""
+        """Set what is known only at the end: its name and more attributes."""
 
 
 class Recorder(Protocol):
-    """Keeps spans."""
+    """Records spans."""
 
     def span(
         self, name: str, trace: Trace, attributes: Mapping[str, Attribute], *, serves: bool
     ) -> AbstractContextManager[tuple[Trace, Span]]:
-        """A span for as long as the block runs, and the trace as it is inside; `serves`: a request from outside."""
+        """A span for as long as the block runs, and the trace inside it. `serves`: it is a request from outside."""
 
 
 class _Silent:
     def note(self, name: str, attributes: Mapping[str, Attribute]) -> None:
-        """Nobody listens."""
+        """Nothing is recorded."""
 
 
 _SILENT = _Silent()
 _NOWHERE = nullcontext(_SILENT)
-"""Where nothing records: one for all, since it keeps nothing."""
+"""Where nothing records: one for all, because it has no state."""
 _current: ContextVar[Trace | None] = ContextVar("trace", default=None)
 _recorder: Recorder | None = None
 
 
 def random_hex(size: int) -> str:
-    """So many bytes: names, not secrets, and three of them a request, so without a system call each."""
+    """`size` random bytes in hexadecimal. Ids, not secrets: a request needs three, so no system call for each."""
     return f"{getrandbits(8 * size):0{2 * size}x}"
 
 
 def record_with(recorder: Recorder | None) -> None:
-    """From here on spans are kept; None: they are not, as at the start. Called once, in `__main__`."""
-    global _recorder  # as with logs: one a process
+    """Record spans from now on; None: do not, as at the start. Called once, in `__main__`."""
+    global _recorder  # like the log: one for the process
     _recorder = recorder
 
 
 def logged() -> dict[str, str]:
-    """What log lines say of the trace: its id, where somebody else knows it, too."""
+    """The trace id for log lines, where the caller or a recorder knows it too."""
     trace = _current.get()
     return {"trace_id": trace.trace_id} if trace and trace.parent_id else {}
 
@@ -98,12 +98,19 @@ def outgoing() -> dict[str, str]:
 
 
 @contextmanager
-def request(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> Iterator[Span]:
-    """A request from outside, for as long as the block runs. `headers`: ASGI's, names in lower case."""
-    token = _current.set(_received(list(headers), request_id))
+def request(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> Iterator[Span | None]:
+    """A request from outside, for as long as the block runs; its span where one is recorded.
+
+    Args:
+        headers: as in ASGI, names in lower case.
+    """
+    token = _current.set(_received(headers, request_id))
     try:
-        with _opened("request", {"request_id": request_id}, serves=True) if _recorder else _NOWHERE as span:
-            yield span
+        if _recorder is None:
+            yield None
+        else:
+            with _opened("request", {"request_id": request_id}, serves=True) as span:
+                yield span
     finally:
         _current.reset(token)
 
@@ -127,7 +134,8 @@ def _opened(name: str, attributes: Mapping[str, Attribute], *, serves: bool) -> 
             _current.reset(token)
 
 
-def _received(headers: list[tuple[bytes, bytes]], request_id: str) -> Trace:
+def _received(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> Trace:
+    headers = list(headers)
     given = [value for name, value in headers if name == b"traceparent"]
     parts = _TRACEPARENT.fullmatch(given[0].strip()) if len(given) == 1 else None
     if parts is None or not _valid(*parts.groups()):
@@ -139,7 +147,7 @@ def _received(headers: list[tuple[bytes, bytes]], request_id: str) -> Trace:
 
 
 def _valid(version: bytes, trace_id: bytes, parent_id: bytes, _: bytes, rest: bytes | None) -> bool:
-    """Later versions may have more to say; what we know of them stands at the same places."""
+    """Later versions may append fields; those of version 00 keep their places."""
     return (
         version != b"ff"
         and not (version == b"00" and rest)

@@ -3,6 +3,7 @@
 from asyncio import Future
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from time import time
 from typing import Literal, NamedTuple
 
 from gateway.observe import metrics
@@ -53,6 +54,8 @@ class Replica:
 
     address: str
     """HOST:PORT, with /GRPCPORT where that is not the usual one."""
+    known_since: float = field(default_factory=time)
+    """When the gateway learnt of it, and its counters began. Seconds since 1970."""
     models: Mapping[str, ServedModel] = field(default_factory=dict)
     """What it serves and we accept, by version. Empty: it is not ready."""
     versions: Mapping[int, VersionStatus] = field(default_factory=dict)

@@ -2,13 +2,13 @@
 
 const $ = (id) => document.getElementById(id);
 
-/** Show the text, or hide the element where there is none. */
+/** Show the text, or hide the element where the text is empty. */
 function say(id, text) {
   $(id).textContent = text;
   $(id).hidden = !text;
 }
 
-/** The key, where this gateway wants one; forgotten with the tab. */
+/** The API key, where this gateway needs one. The browser forgets it when the tab is closed. */
 function headers() {
   const key = sessionStorage.getItem("key");
   return key ? { Authorization: `Bearer ${key}` } : {};
@@ -50,14 +50,14 @@ function show(photo) {
   $("invite").hidden = true;
 }
 
-let latest = 0; // an answer to an earlier photo must not replace a later one's
+let latest = 0; // the answer to an earlier photo must not replace that to a later one
 
 async function classify(photo) {
   const turn = ++latest;
   show(photo);
   say("problem", "");
   $("predictions").replaceChildren();
-  say("state", "Looking…");
+  say("state", "Classifying…");
   $("answer").setAttribute("aria-busy", "true");
   const outcome = await ask(photo);
   if (turn !== latest) return;
@@ -67,7 +67,7 @@ async function classify(photo) {
   $("predictions").replaceChildren(...outcome.predictions.map(bar));
 }
 
-/** The predictions, or the problem in a sentence. */
+/** The predictions, or the problem as a sentence. */
 async function ask(photo) {
   const form = new FormData();
   form.append("image", photo);
@@ -81,7 +81,7 @@ async function ask(photo) {
 }
 
 $("preview").addEventListener("error", () => {
-  // no picture, or of a format that this browser does not show
+  // not a picture, or in a format that this browser cannot show
   $("preview").hidden = true;
   $("invite").hidden = false;
 });

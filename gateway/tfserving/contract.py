@@ -1,8 +1,8 @@
-"""The model contract, from the side that calls: may this version be served, and how is it asked?
+"""The model contract, on the caller's side: whether a version may be served, and how it is called.
 
 A model of this project has three signatures (docs/model-contract.md): `serving_default` (floats), `serving_bytes` (raw
-uint8 in a string) and `describe`. A model of somebody else's needs one float signature; its labels and its
-input range come from the settings. Everything here is pure: metadata in, a verdict out.
+uint8 in a string) and `describe`. A foreign model needs one float signature; its labels and its input range come from
+the settings. Everything here is pure: metadata in, a verdict out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,17 +23,17 @@ INPUT_RANGES: Mapping[str, tuple[float, float]] = {"0..1": (0, 1), "-1..1": (-1,
 
 @dataclass(frozen=True)
 class Tensor:
-    """One input or output of a signature, as TensorFlow Serving's metadata tells it."""
+    """One input or output of a signature, from TensorFlow Serving's metadata."""
 
     dtype: str
     """As in the protocol: DT_FLOAT, DT_STRING, ..."""
     shape: tuple[int, ...] | None
-    """-1 where unknown; None where even the rank is."""
+    """-1: an unknown dimension; None: an unknown rank."""
 
 
 @dataclass(frozen=True)
 class Signature:
-    """The tensors of one signature by their names."""
+    """The tensors of one signature, by name."""
 
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
@@ -41,7 +41,7 @@ class Signature:
 
 @dataclass(frozen=True)
 class ServedModel:
-    """One version that the gateway has accepted, and all it must know to ask it and to read the answer."""
+    """A version that the gateway has accepted, with everything needed to call it and to read its answers."""
 
     name: str
     version: str
@@ -49,13 +49,13 @@ class ServedModel:
     signature: str
     encoding: Encoding
     input_range: tuple[float, float]
-    """What a channel spans where the encoding is floats."""
+    """Range of a colour channel where the encoding is floats."""
     input: str
     """Name of the one input."""
     output: str
     """Name of the output that holds the probabilities."""
     softmax: bool
-    """True: they sum to 1. Somebody else's model may be one of sigmoids."""
+    """True: they sum to 1. The outputs of a foreign model may be sigmoids."""
 
     @property
     def labels(self) -> Sequence[str]:
@@ -65,16 +65,16 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class Terms:
-    """What this gateway brings to the contract."""
+    """The gateway's side of the contract: what it needs to judge and to complete a model."""
 
     model_name: str
     fingerprint: str
-    """Of its own preprocessing."""
+    """Of the gateway's own preprocessing."""
     foreign_labels: tuple[str, ...] = ()
     """For a model that does not describe itself; empty: such models are refused."""
     foreign_range: str = "0..1"
     signature: str = ""
-    """The one to call; empty: the best that the model has."""
+    """The signature to call; empty: the best one that the model has."""
 
 
 def accept(
@@ -83,7 +83,7 @@ def accept(
     """The version as it will be served.
 
     Args:
-        description: what `describe` answered; None where the model has no such signature.
+        description: the answer of `describe`; None where the model has no such signature.
 
     Raises:
         ContractError: the version must not be served; the message says why and what to do.
@@ -118,7 +118,7 @@ def _own(description: Description, terms: Terms) -> Description:
     if description.preprocessing.fingerprint != terms.fingerprint:
         raise ContractError(
             f"its training preprocessed pictures differently: {description.preprocessing.fingerprint}, "
-            f"this gateway {terms.fingerprint}; export it again with this version of the code"
+            f"this gateway {terms.fingerprint}; train and export it with this version of the code"
         )
     return description
 
@@ -141,7 +141,7 @@ def _encoding(name: str, signature: Signature) -> Encoding:
     if tensor.dtype == "DT_STRING":
         return "bytes"
     if tensor.dtype != "DT_FLOAT":
-        raise ContractError(f"{name} takes {tensor.dtype}; only DT_FLOAT and raw bytes in DT_STRING are spoken")
+        raise ContractError(f"{name} takes {tensor.dtype}; supported are DT_FLOAT, and raw bytes in DT_STRING")
     if tensor.shape is not None and not _fits(tensor.shape):
         raise ContractError(f"{name} takes {list(tensor.shape)}, not [-1, {SIDE_PX}, {SIDE_PX}, 3]")
     return "floats"
@@ -153,7 +153,7 @@ def _fits(shape: tuple[int, ...]) -> bool:
 
 
 def _output(name: str, signature: Signature) -> tuple[str, int]:
-    """Name and width of the one output that can be probabilities: floats, a row a picture."""
+    """Name and width of the one output that can hold probabilities: floats, one row per picture; -1: unknown."""
     rows = {
         output: tensor.shape[1] if tensor.shape else -1
         for output, tensor in signature.outputs.items()

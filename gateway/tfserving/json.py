@@ -1,4 +1,4 @@
-"""Pixels to a predict request, and its answer to probabilities: TensorFlow Serving's JSON. Pure.
+"""TensorFlow Serving's JSON: pixels to the body of a predict request, and its answer to probabilities. Pure.
 
 Source: docs/tensorflow-serving.md, "Predict over REST" and "Predict answers".
 """
@@ -17,6 +17,8 @@ from gateway.tfserving.contract import ServedModel
 
 _SUM_TOLERANCE = 1e-2
 """A softmax in half precision still sums to 1 within this."""
+_ROUNDING = 1e-6
+"""How far float32 arithmetic may lift a probability above 1."""
 
 
 def predict_body(model: ServedModel, pixels: Pixels) -> bytes:
@@ -30,7 +32,7 @@ def predict_body(model: ServedModel, pixels: Pixels) -> bytes:
 def nested_floats(pixels: Pixels, input_range: tuple[float, float]) -> bytes:
     """The picture as nested JSON lists of float32, as `(low + pixels / 255 * span).tolist()` would print it.
 
-    Only 256 numbers can occur, so each is printed once and looked up: 3 ms where printing takes 300.
+    Only 256 numbers can occur, so each is printed once and then looked up: 3 ms instead of 300.
     """
     texts = _texts(*input_range)
     cells = np.stack([np.take(texts[channel], pixels[:, :, channel]) for channel in range(3)], axis=2)
@@ -39,7 +41,7 @@ def nested_floats(pixels: Pixels, input_range: tuple[float, float]) -> bytes:
 
 @lru_cache(maxsize=3)
 def channel_values(low: float, high: float) -> NDArray[np.float32]:
-    """What the model is given for each of the 256 levels of a channel that spans `low` to `high`."""
+    """The model's input for each of the 256 levels of a channel that spans `low` to `high`; shape (256,)."""
     return (low + np.arange(256) / 255 * (high - low)).astype(np.float32)
 
 
@@ -63,24 +65,29 @@ def probabilities(model: ServedModel, body: bytes) -> Probabilities:
     try:
         (row,) = orjson.loads(body)["predictions"]
         values = np.asarray(row[model.output] if isinstance(row, dict) else row, dtype=np.float32)
-    except (ValueError, KeyError, TypeError) as cause:  # NaN and Infinity are no JSON: ValueError
+    except (ValueError, KeyError, TypeError) as cause:  # NaN and Infinity are not JSON: ValueError
         raise BadAnswerError("no predictions in the answer") from cause
     return checked(model, values)
 
 
 def checked(model: ServedModel, values: NDArray[np.float32]) -> Probabilities:
-    """`values`, if they are probabilities of this model's labels.
+    """`values` as probabilities of this model's labels, each in 0..1.
+
+    Here, where answers enter the gateway, what rounding has lifted above 1 becomes 1, so that no part of the gateway
+    and no client ever sees a confidence above 1.
 
     Raises:
         BadAnswerError: another width than the labels, or no probabilities.
     """
     if values.shape != (len(model.labels),):
         raise BadAnswerError(f"the answer has shape {values.shape} for {len(model.labels)} labels")
-    if not (values.min() >= 0 and values.max() <= 1 + 1e-6):  # false for NaN too
-        raise BadAnswerError("the answer holds no probabilities; a model must end in a softmax")
+    if not (values.min() >= 0 and values.max() <= 1 + _ROUNDING):  # false for NaN too
+        raise BadAnswerError(
+            "the answer holds no probabilities: a value is outside 0..1; a model must end in a softmax or sigmoids"
+        )
     if model.softmax and abs(float(values.sum()) - 1) > _SUM_TOLERANCE:
         raise BadAnswerError("the probabilities do not sum to 1")
-    return values
+    return np.minimum(values, 1)
 
 
 def describe_body() -> bytes:

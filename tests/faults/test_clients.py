@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.auth import MOST_BAD_KEYS
+from gateway.auth import MAX_WRONG_KEYS
 from tests.faults.gateway import PICTURE, Gateway, running_gateway
 from tests.faults.record import record
 from tests.faults.replica import Replica, wait_for
@@ -176,16 +176,16 @@ def test_guessing_keys_ends_after_ten_and_no_key_is_written_anywhere(replica: Re
             right = client.get("/v1/labels", headers=headers)
             spoofed = [
                 client.get("/v1/labels", headers={"X-API-Key": f"{key}{n}", "X-Forwarded-For": f"203.0.113.{n}"})
-                for n in range(2 * MOST_BAD_KEYS)
+                for n in range(2 * MAX_WRONG_KEYS)
             ]
             later = client.get("/v1/labels", headers=headers)
         assert right.status_code == 200
         statuses = [response.status_code for response in spoofed]
-        assert statuses == [401] * MOST_BAD_KEYS + [429] * MOST_BAD_KEYS
-        assert later.status_code == 429
+        assert statuses == [401] * MAX_WRONG_KEYS + [429] * MAX_WRONG_KEYS
+        assert later.status_code == 200  # the right key passes from an address that guessed
         assert key not in gateway.log.read_text(encoding="utf-8")
         assert key not in "".join(response.text for response in spoofed)
-        record("62", f"{MOST_BAD_KEYS} wrong keys: 401, then 429; no key in the log")
+        record("62", f"{MAX_WRONG_KEYS} wrong keys: 401, then 429; no key in the log")
         record("63", f"{len(spoofed)} forged addresses: no effect")
 
 

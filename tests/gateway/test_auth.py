@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from starlette.requests import Request
 
-from gateway.auth import MOST_ADDRESSES, MOST_BAD_KEYS, BadKeys, KeysError, client_address, read_keys
+from gateway.auth import MAX_ADDRESSES, MAX_WRONG_KEYS, KeysError, WrongKeys, client_address, read_keys
 from gateway.observe import logs
+from gateway.settings import Settings
 from tests.fakes import FakeReplica
 from tests.gateway.conftest import Start
+from tests.gateway.test_settings import run
 
 KEY = "canary-key-3f7a"
 JPEG = {"Content-Type": "image/jpeg"}
@@ -85,26 +87,24 @@ async def test_the_openapi_document_says_that_a_key_is_needed(start: Start, repl
     assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
 
 
-async def test_ten_wrong_keys_lock_their_address_out_and_no_other(
+async def test_after_ten_wrong_keys_more_guesses_wait_and_the_right_key_still_passes(
     start: Start, replica: FakeReplica, keys: Path
 ) -> None:
     client = await start(replica, api_keys_file=keys, trusted_proxies="127.0.0.1")
-    right = {"X-API-Key": KEY}
-    tried = [
-        (await client.get("/v1/labels", headers={"X-API-Key": f"guess {n}"})).status_code for n in range(MOST_BAD_KEYS)
-    ]
-    assert tried == [401] * MOST_BAD_KEYS
-    locked = await client.get("/v1/labels", headers=right)
-    assert locked.status_code == 429
-    assert 1 <= int(locked.headers["Retry-After"]) <= 60
-    assert locked.json()["type"] == "/problems/too-many-bad-keys"
-    elsewhere = await client.get("/v1/labels", headers=right | {"X-Forwarded-For": "203.0.113.9"})
-    assert elsewhere.status_code == 200
+    guesses = [await client.get("/v1/labels", headers={"X-API-Key": f"guess {n}"}) for n in range(MAX_WRONG_KEYS + 1)]
+    assert [guess.status_code for guess in guesses] == [401] * MAX_WRONG_KEYS + [429]
+    refused = guesses[-1]
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert refused.json()["type"] == "/problems/too-many-bad-keys"
+    right = await client.get("/v1/labels", headers={"X-API-Key": KEY})
+    assert right.status_code == 200
+    elsewhere = await client.get("/v1/labels", headers={"X-API-Key": "guess", "X-Forwarded-For": "203.0.113.9"})
+    assert elsewhere.status_code == 401
 
 
 async def test_a_request_without_any_key_is_no_guess(start: Start, replica: FakeReplica, keys: Path) -> None:
     client = await start(replica, api_keys_file=keys)
-    for _ in range(MOST_BAD_KEYS + 1):
+    for _ in range(MAX_WRONG_KEYS + 1):
         assert (await client.get("/v1/labels")).status_code == 401
     assert (await client.get("/v1/labels", headers={"X-API-Key": KEY})).status_code == 200
 
@@ -125,24 +125,44 @@ def asked(peer: str, *forwarded: str) -> Request:
         ("10.0.0.1", ["not an address"], "10.0.0.1"),
         ("10.0.0.1", [], "10.0.0.1"),
         ("2001:db8:1:2:3:4:5:6", [], "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", [], "fe80::/64"),
+        ("", ["1.2.3.4"], ""),
     ],
 )
 def test_only_trusted_proxies_are_believed(peer: str, forwarded: list[str], address: str) -> None:
     assert client_address(asked(peer, *forwarded), [ip_network("10.0.0.0/8")]) == address
 
 
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("::ffff:198.51.100.1", [], "198.51.100.1"),
+        ("::ffff:198.51.100.2", ["1.2.3.4"], "198.51.100.2"),
+        ("::ffff:10.0.0.1", ["1.2.3.4"], "1.2.3.4"),
+        ("10.0.0.1", ["1.2.3.4, ::ffff:10.0.0.2"], "1.2.3.4"),
+        ("::ffff:10.0.0.1", ["::ffff:1.2.3.4"], "1.2.3.4"),
+    ],
+)
+@pytest.mark.parametrize("proxies", ["10.0.0.0/8", "::ffff:10.0.0.0/104"])
+def test_on_a_dual_stack_socket_an_ipv4_client_is_that_ipv4_address(
+    peer: str, forwarded: list[str], address: str, proxies: str
+) -> None:
+    trusted = Settings(upstream="a:1", trusted_proxies=proxies).trusted_proxies
+    assert client_address(asked(peer, *forwarded), trusted) == address
+
+
 def test_the_count_of_wrong_keys_starts_anew_after_a_minute_and_takes_bounded_memory() -> None:
-    bad = BadKeys()
-    for second in range(MOST_BAD_KEYS):
+    bad = WrongKeys()
+    for second in range(MAX_WRONG_KEYS):
         bad.add("a", second)
     assert bad.wait_s("a", 10) == 50
     assert bad.wait_s("b", 10) == 0
     assert bad.wait_s("a", 60) == 0
     bad.add("a", 61)
     assert bad.wait_s("a", 61) == 0
-    for number in range(MOST_ADDRESSES + 5):
+    for number in range(MAX_ADDRESSES + 5):
         bad.add(f"address {number}", 70)
-    assert len(bad._seen) == MOST_ADDRESSES
+    assert len(bad._seen) == MAX_ADDRESSES
 
 
 @pytest.mark.parametrize("text", ["", "# no\n", "shop:abc\n", f"shop {digest(KEY)}\n", f"two words:{digest(KEY)}\n"])
@@ -151,6 +171,21 @@ def test_a_file_that_holds_no_keys_is_a_mistake_in_words(tmp_path: Path, text: s
     file.write_text(text)
     with pytest.raises(KeysError, match=r"python -m gateway\.auth NAME"):
         read_keys(file)
+
+
+def test_a_byte_order_mark_before_the_first_key_is_skipped(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"shop:{digest(KEY)}\n", encoding="utf-8-sig")
+    assert list(read_keys(file).values()) == ["shop"]
+
+
+@pytest.mark.parametrize("content", ["M\u00f6we:1\n".encode("latin-1"), "shop:1\n".encode("utf-16")])
+def test_a_file_of_keys_that_is_not_utf_8_ends_the_start_with_one_line(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(content)
+    ended = run("--upstream", "a:1", "--api-keys-file", str(file))
+    assert ended.returncode == 1
+    assert ended.stderr == f"GATEWAY_API_KEYS_FILE: {file} is not UTF-8 text; save it as UTF-8\n"
 
 
 def test_a_key_can_be_made_and_fits_its_line(tmp_path: Path) -> None:

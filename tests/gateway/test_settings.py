@@ -53,10 +53,50 @@ def test_an_upstream_that_is_no_address_stops_the_start(upstream: str) -> None:
         Settings(upstream=upstream)
 
 
+@pytest.mark.parametrize("upstream", ["a:99999", "a:0", "b:1,a:65536", "a:1/65536", "[::1]:99999", "dns://a:99999"])
+def test_a_port_that_does_not_exist_stops_the_start(upstream: str) -> None:
+    with pytest.raises(ValidationError, match="ports are 1 to 65535"):
+        Settings(upstream=upstream)
+
+
+@pytest.mark.parametrize("canary", ["1" * 5000 + ":5%", "1:" + "9" * 5000 + "%", "1:5"])
+def test_a_canary_that_is_no_version_and_share_stops_the_start(canary: str) -> None:
+    with pytest.raises(ValidationError, match="canary"):
+        Settings(upstream="a:1", canary=canary)
+
+
+def test_a_wrong_upstream_is_one_line_that_names_the_setting() -> None:
+    ended = run("--upstream", "127.0.0.1:99999")
+    assert ended.returncode == 1
+    assert ended.stderr == "GATEWAY_UPSTREAM: '127.0.0.1:99999' has the port 99999; ports are 1 to 65535\n"
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "line"),
+    [
+        ("--canary", "5", "GATEWAY_CANARY: '5' is not as expected: VERSION:SHARE%, such as 1602685044:5%"),
+        ("--image-formats", "foo", "GATEWAY_IMAGE_FORMATS: Input should be 'JPEG', 'PNG'"),
+        ("--model-name", "a/b", "GATEWAY_MODEL_NAME: 'a/b' is not as expected: Name of the model"),
+    ],
+)
+def test_a_wrong_value_is_shown_with_what_was_expected(flag: str, value: str, line: str) -> None:
+    ended = run("--upstream", "a:1", flag, value)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(line)
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_settings_that_contradict_each_other_are_one_line_that_names_both() -> None:
+    ended = run("--upstream", "a:1", "--max-decoded-bytes", str(2**30))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("GATEWAY_MAX_DECODED_BYTES (1073741824) is more than GATEWAY_DECODE_BUDGET_BYTES (")
+    assert len(ended.stderr.splitlines()) == 1
+
+
 def test_a_wrong_setting_is_one_line_and_a_failed_start() -> None:
     ended = run(GATEWAY_PORT="0", GATEWAY_UPSTREAM="a:1")
     assert ended.returncode == 1
-    assert ended.stderr == "GATEWAY_PORT: Input should be greater than or equal to 1\n"
+    assert ended.stderr == "GATEWAY_PORT: Input should be greater than or equal to 1 (it is '0')\n"
 
 
 def test_a_start_without_a_model_says_how_to_get_one(tmp_path: Path) -> None:
@@ -68,7 +108,10 @@ def test_a_start_without_a_model_says_how_to_get_one(tmp_path: Path) -> None:
 
 def test_labels_that_are_not_there_stop_the_start() -> None:
     ended = run("--upstream", "a:1", "--labels-file", "/nowhere/labels.txt")
-    assert (ended.returncode, ended.stderr) == (1, "GATEWAY_LABELS_FILE: Path does not point to a file\n")
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "GATEWAY_LABELS_FILE: Path does not point to a file (it is '/nowhere/labels.txt')\n",
+    )
 
 
 def test_help_describes_every_setting() -> None:

@@ -1,12 +1,15 @@
 """The upload, as a client sees it."""
 
 import asyncio
+import json
+import re
 from typing import Any
 
 import httpx
 import pytest
 
 from gateway.imaging import preprocess
+from gateway.observe import logs
 from tests.fakes import FakeModel, FakeReplica, answer, pixels_sent
 from tests.gateway.conftest import Start
 
@@ -72,7 +75,7 @@ async def test_top_k_and_min_confidence_shorten_the_answer(client: httpx.AsyncCl
         ("top_k=0", "top_k: "),
         ("top_k=many", "top_k: "),
         ("min_confidence=1.5", "min_confidence: "),
-        ("topk=3", "There is no query parameter 'topk'; /docs lists those that there are."),
+        ("topk=3", "There is no query parameter 'topk'; /docs lists every parameter."),
     ],
 )
 async def test_a_wrong_parameter_is_named(client: httpx.AsyncClient, jpeg: bytes, query: str, complaint: str) -> None:
@@ -190,6 +193,44 @@ async def test_a_batch_answers_each_picture_in_order_and_a_bad_one_spoils_nothin
     assert "predictions" not in empty
 
 
+async def test_a_defect_in_one_picture_of_a_batch_is_logged_counted_and_spares_the_others(
+    client: httpx.AsyncClient, replica: FakeReplica, jpeg: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = await problems_counted(client, "internal-error")
+    capsys.readouterr()
+    logs.configure("json", "info")
+    replica.faults.append(ZeroDivisionError("our own secret"))
+    response = await client.post("/v1/classify/batch", files=form(jpeg, jpeg))
+    assert response.status_code == 200
+    (failed,) = [item["problem"] for item in response.json()["results"] if "problem" in item]
+    assert failed["type"] == "/problems/internal-error"
+    assert "secret" not in response.text
+    assert await problems_counted(client, "internal-error") == before + 1
+    (logged,) = [line for line in map(json.loads, capsys.readouterr().err.splitlines()) if line["event"] == "defect"]
+    assert logged["request_id"] == failed["request_id"]
+    assert logged["exception"][0]["exc_type"] == "ZeroDivisionError"
+
+
+async def test_a_batch_of_defects_is_one_problem(client: httpx.AsyncClient, replica: FakeReplica, jpeg: bytes) -> None:
+    before = await problems_counted(client, "internal-error")
+    replica.faults.extend([ZeroDivisionError("one"), ZeroDivisionError("two")])
+    response = await client.post("/v1/classify/batch", files=form(jpeg, jpeg))
+    assert response.status_code == 500
+    assert await problems_counted(client, "internal-error") == before + 1
+
+
+async def test_the_problems_of_single_pictures_in_a_batch_are_counted(client: httpx.AsyncClient, jpeg: bytes) -> None:
+    before = await problems_counted(client, "image-empty")
+    await client.post("/v1/classify/batch", files=form(jpeg, b"", b""))
+    assert await problems_counted(client, "image-empty") == before + 2
+
+
+async def problems_counted(client: httpx.AsyncClient, slug: str) -> float:
+    text = (await client.get("/metrics")).text
+    found = re.search(rf'^gateway_problems_total{{type="{slug}"}} (\S+)$', text, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
 async def test_a_batch_that_no_replica_can_answer_fails_as_a_whole(start: Start, jpeg: bytes) -> None:
     client = await start(FakeReplica("a:1", reachable=False))
     response = await client.post("/v1/classify/batch", files=form(jpeg, jpeg))
@@ -277,6 +318,24 @@ async def test_a_caller_may_ask_for_a_version_by_its_label(start: Start, jpeg: b
     refused = await client.post("/v1/classify", files=form, params={"version": "unstable"})
     assert (refused.status_code, refused.json()["type"]) == (404, "/problems/version-not-served")
     assert refused.json()["detail"] == "No replica has a version labelled unstable."
+
+
+@pytest.mark.parametrize(
+    ("sick", "status", "problem"),
+    [
+        (answer(500, {"error": "boom"}), 502, "upstream-failed"),
+        (answer(200, ["no metadata"]), 502, "upstream-failed"),
+        (answer(429, {"error": "busy"}), 503, "overloaded"),
+        (answer(503, {"error": "busy"}), 503, "overloaded"),
+        (answer(504, {"error": "late"}), 504, "deadline-exceeded"),
+    ],
+)
+async def test_a_label_that_no_replica_can_look_up_is_the_upstreams_failure(
+    start: Start, jpeg: bytes, sick: httpx.Response, status: int, problem: str
+) -> None:
+    client = await start(FakeReplica("a:1", label_fault=sick), FakeReplica("b:1", label_fault=sick))
+    refused = await client.post("/v1/classify", files={"image": ("a.jpg", jpeg)}, params={"version": "stable"})
+    assert (refused.status_code, refused.json()["type"]) == (status, f"/problems/{problem}")
 
 
 async def test_callers_behind_a_proxy_are_told_apart_and_each_stays_on_its_side(start: Start, jpeg: bytes) -> None:

@@ -1,7 +1,12 @@
 """What operators and load balancers ask."""
 
-import httpx
+import time
 
+import httpx
+from prometheus_client import REGISTRY, generate_latest, openmetrics
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.observe import metrics
 from tests.fakes import FakeModel, FakeReplica, answer
 from tests.gateway.conftest import Start
 
@@ -91,3 +96,40 @@ async def test_metrics_count_requests_attempts_and_replicas(client: httpx.AsyncC
         "gateway_in_flight 0.0",
     ):
         assert f"\n{line}" in response.text, line
+
+
+async def test_a_replicas_counters_keep_the_moment_they_began_through_scrapes(start: Start, jpeg: bytes) -> None:
+    began = time.time()
+    client = await start(FakeReplica("a:1"), FakeReplica("b:1"))
+    known = time.time()
+    texts = []
+    for _ in range(2):
+        await client.post("/v1/classify", files={"image": ("a.jpg", jpeg)})
+        texts.append((await client.get("/metrics")).text)
+    first, second = ({family.name: family for family in text_string_to_metric_families(text)} for text in texts)
+    for name in ("attempts", "failures", "ejections"):
+        created = [sample.value for sample in first[f"gateway_replica_{name}_created"].samples]
+        assert len(created) == 2
+        assert began <= min(created) <= max(created) <= known
+        assert [sample.value for sample in second[f"gateway_replica_{name}_created"].samples] == created
+    counted = [sum(sample.value for sample in text["gateway_replica_attempts"].samples) for text in (first, second)]
+    assert counted == [1, 2]
+    assert "# EOF" in openmetrics.exposition.generate_latest(REGISTRY).decode()  # type: ignore[no-untyped-call]
+
+
+async def test_a_replica_that_is_gone_is_gone_from_the_metrics(start: Start) -> None:
+    client = await start(FakeReplica("gone:1"), FakeReplica("b:1"))
+    assert 'replica="gone:1"' in (await client.get("/metrics")).text
+    client._transport.app.state.services.pool.set_addresses(["b:1"])  # type: ignore[attr-defined]
+    assert 'replica="gone:1"' not in (await client.get("/metrics")).text
+
+
+def test_versions_that_no_replica_holds_lose_their_series() -> None:
+    for version in ("901", "902"):
+        metrics.attempt_finished(version, "ok", 0.01)
+    metrics.forget_versions({"902", "1"})
+    text = generate_latest().decode()
+    assert 'version="901"' not in text
+    assert 'gateway_attempt_seconds_count{outcome="ok",version="902"} 1.0' in text
+    metrics.attempt_finished("901", "ok", 0.01)
+    assert 'gateway_attempt_seconds_count{outcome="ok",version="901"} 1.0' in generate_latest().decode()

@@ -1,11 +1,14 @@
 """Pages, cross-origin calls and problem types, without a browser."""
 
 import re
+from typing import get_args
 
 import httpx
 import pytest
 
 from gateway.api.pages import problem_types
+from gateway.api.schema import MEDIA_TYPES
+from gateway.settings import ImageFormat
 from tests.fakes import FakeReplica
 from tests.gateway.conftest import Start
 
@@ -55,7 +58,7 @@ async def test_a_browser_that_asks_in_vain_is_told_so_in_our_form(
     asked = {"Origin": origin, "Access-Control-Request-Method": method}
     response = await client.options("/v1/classify", headers=asked)
     assert (response.status_code, response.json()["type"]) == (400, "/problems/cross-origin-refused")
-    assert response.json()["detail"].endswith(f"for its {why}.")
+    assert response.json()["detail"].endswith(f"because of its {why}.")
 
 
 async def test_a_problem_can_be_read_across_origins_too(start: Start, replica: FakeReplica) -> None:
@@ -80,3 +83,27 @@ async def test_the_openapi_document_names_every_problem_of_an_upload(client: htt
         "multipart/form-data",
         "image/jpeg",
     }
+
+
+@pytest.mark.parametrize(
+    ("formats", "types", "listed"),
+    [
+        ("JPEG,PNG,WEBP,GIF", ["image/jpeg", "image/png", "image/webp", "image/gif"], "JPEG, PNG, WebP or GIF;"),
+        ("JPEG,TIFF", ["image/jpeg", "image/tiff"], "JPEG or TIFF;"),
+        ("BMP", ["image/bmp"], "BMP;"),
+    ],
+)
+async def test_the_documentation_and_the_page_name_the_formats_that_are_accepted(
+    start: Start, replica: FakeReplica, formats: str, types: list[str], listed: str
+) -> None:
+    client = await start(replica, image_formats=formats)
+    document = (await client.get("/openapi.json")).json()
+    body = document["paths"]["/v1/classify"]["post"]["requestBody"]["content"]
+    assert list(body) == ["multipart/form-data", *types]
+    page = (await client.get("/")).text
+    assert f'accept="{",".join(types)}"' in page
+    assert listed in page
+
+
+def test_every_format_has_a_media_type() -> None:
+    assert set(MEDIA_TYPES) == set(get_args(ImageFormat))

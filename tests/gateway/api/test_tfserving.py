@@ -86,7 +86,44 @@ async def test_our_own_errors_take_tensorflow_servings_form_here(start: Start) -
     gone = await client.post("/v1/models/my_model:predict", json={"instances": [1]})
     assert (gone.status_code, list(gone.json()), gone.headers["Retry-After"]) == (503, ["error"], "1")
     large = await client.post("/v1/models/my_model:predict", content=b"x" * 2000)
-    assert (large.status_code, list(large.json())) == (413, ["error"])
+    assert large.status_code == 413
+    assert large.json() == {"error": "The body may have at most 1,024 bytes; send fewer instances."}
+
+
+@pytest.mark.parametrize("digits", ["9223372036854775808", "1" * 5000])
+@pytest.mark.parametrize(("method", "suffix"), [("GET", ""), ("GET", "/metadata"), ("POST", ":predict")])
+async def test_a_version_beyond_int64_is_refused_in_the_real_servers_words(
+    client: httpx.AsyncClient, replica: FakeReplica, digits: str, method: str, suffix: str
+) -> None:
+    response = await client.request(
+        method, f"/v1/models/my_model/versions/{digits}{suffix}", content=b'{"instances": [1]}'
+    )
+    assert (response.status_code, response.json()) == (
+        400,
+        {"error": f"Failed to convert version: {digits} to numeric."},
+    )
+    assert replica.seen == []
+
+
+@pytest.mark.parametrize("header", [b"content-type", b"content-encoding"])
+@pytest.mark.parametrize("value", [b"application/json; x=\xe9", b"\xff", b"a\tb", "\u00e9".encode()])
+async def test_a_header_that_is_not_plain_ascii_is_not_passed_on_and_the_call_is_answered(
+    client: httpx.AsyncClient, replica: FakeReplica, header: bytes, value: bytes
+) -> None:
+    content = b'{"instances": [1]}'
+    response = await client.post("/v1/models/my_model:predict", content=content, headers=[(header, value)])
+    assert response.status_code == 200
+    assert header.decode() not in replica.seen[0].headers
+
+
+@pytest.mark.parametrize("value", ["text/\u00e9", "text/\u6f22", "text/\x7f"])
+async def test_a_replicas_content_type_that_is_not_plain_ascii_does_not_break_the_answer(
+    client: httpx.AsyncClient, replica: FakeReplica, value: str
+) -> None:
+    replica.faults.append(httpx.Response(200, content=b"answer", headers=[(b"content-type", value.encode())]))
+    response = await client.post("/v1/models/my_model:predict", json={"instances": [1]})
+    assert (response.status_code, response.content) == (200, b"answer")
+    assert response.headers["content-type"] == "application/octet-stream"
 
 
 async def test_only_the_bodys_own_headers_are_passed_on(client: httpx.AsyncClient, replica: FakeReplica) -> None:

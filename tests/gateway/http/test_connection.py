@@ -6,15 +6,17 @@ import weakref
 from typing import Any
 
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from gateway.http.connection import LINGER_S, Connection
-from gateway.http.connections import ROUNDS, Door
+from gateway.http.connections import GROUPS, ConnectionLimiter
 from gateway.http.lifecycle import Lifecycle
 from gateway.settings import Settings
+from tests.fakes import FakeReplica
 from tests.faults.smuggling import CORPUS
+from tests.gateway.conftest import Start
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
@@ -96,16 +98,16 @@ class App:
 
 
 class Bench:
-    """A door, an application, and connections to them."""
+    """A connection limiter, an application, and connections to them."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, app: ASGIApp | None = None, **settings: Any) -> None:
         self.lifecycle = Lifecycle()
-        self.door = Door(Settings(upstream="a:1", **settings), self.lifecycle)
+        self.limiter = ConnectionLimiter(Settings(upstream="a:1", **settings), self.lifecycle)
         self.app = App()
-        self.config = Config(self.app, loop="none", ws="none", log_config=None, lifespan="off")
+        self.config = Config(app or self.app, loop="none", ws="none", log_config=None, lifespan="off")
 
     def connect(self) -> tuple[Connection, Transport]:
-        connection = Connection(self.config, ServerState(), {}, asyncio.get_running_loop(), door=self.door)
+        connection = Connection(self.config, ServerState(), {}, asyncio.get_running_loop(), limiter=self.limiter)
         transport = Transport()
         connection.connection_made(transport)
         return connection, transport
@@ -277,16 +279,16 @@ async def test_nothing_more_is_read_while_the_application_does_not_take_what_cam
     assert not transport.paused
 
 
-async def test_a_look_goes_in_rounds_and_each_connection_is_in_one() -> None:
+async def test_connections_are_checked_in_groups_and_each_is_in_one() -> None:
     bench = Bench()
     connected = [bench.connect() for _ in range(100)]
     for connection, _ in connected:
         connection.data_received(GET[:8])
     ended = []
-    for turn in range(ROUNDS):
-        bench.door.look(after(6), turn)
+    for group in range(GROUPS):
+        bench.limiter.check(after(6), group)
         ended.append(sum(bool(transport.written) for _, transport in connected))
-    assert ended == [100 * (turn + 1) // ROUNDS for turn in range(ROUNDS)]
+    assert ended == [100 * (group + 1) // GROUPS for group in range(GROUPS)]
 
 
 @pytest.mark.parametrize("sent", [b"", GET[:8], GET, GET + GET[:8], POST, POST + b"x" * 100_000])
@@ -312,7 +314,7 @@ async def leaves_garbage(sent: bytes, *, too_late: bool) -> bool:
         connection.data_received(sent)
         await turns()
         if too_late:
-            bench.door.look(after(20))
+            bench.limiter.check(after(20))
             await turns()
         connection.connection_lost(None)
         await turns()
@@ -347,6 +349,46 @@ async def test_an_error_after_a_good_request_waits_for_its_turn() -> None:
     bench.app.go_on.set()
     await turns()
     assert transport.statuses == [200, 400]
+
+
+REPLICA_CALL = (
+    b'POST /v1/models/my_model:predict%b HTTP/1.1\r\nHost: a\r\nContent-Length: 17\r\n%b\r\n{"instances":[1]}'
+)
+UPLOAD = b'POST /v1/classify%b HTTP/1.1\r\nHost: a\r\nContent-Length: 17\r\n%b\r\n{"instances":[1]}'
+FIELDS = (
+    b"Content-Type",
+    b"Content-Encoding",
+    b"Authorization",
+    b"X-Request-ID",
+    b"X-Forwarded-For",
+    b"traceparent",
+    b"tracestate",
+    b"Origin",
+    b"Cookie",
+)
+
+
+@pytest.mark.parametrize("request_", [REPLICA_CALL, UPLOAD], ids=["predict", "classify"])
+@pytest.mark.parametrize("place", ["header", "query", "path"])
+async def test_no_byte_that_a_client_sends_is_a_defect_of_ours(
+    start: Start, replica: FakeReplica, request_: bytes, place: str
+) -> None:
+    client = await start(replica, cors_origins="https://www.example.org", trusted_proxies="127.0.0.1", canary="1:50%")
+    bench = Bench(client._transport.app)  # type: ignore[attr-defined]
+    defects = {}
+    for number in range(256):
+        byte = bytes([number])
+        fields = b"".join(b"%b: a%bb\r\n" % (field, byte) for field in FIELDS) if place == "header" else b""
+        target = {"header": b"", "query": b"?a" + byte, "path": byte}[place]
+        connection, transport = bench.connect()
+        connection.data_received(request_ % (target, fields))
+        async with asyncio.timeout(5):
+            while not transport.written:
+                await asyncio.sleep(0)
+        connection.connection_lost(None)
+        if transport.statuses[0] >= 500:
+            defects[byte] = transport.statuses
+    assert defects == {}
 
 
 async def test_while_it_drains_every_answer_closes_its_connection() -> None:

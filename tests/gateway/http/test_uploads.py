@@ -101,7 +101,9 @@ async def test_a_body_over_the_limit_is_refused_and_the_connection_closed(
     response = await client.post("/v1/classify", content=b"x" * size, headers={"Content-Type": "image/jpeg"})
     assert response.status_code == 413
     assert response.headers["Connection"] == "close"
-    assert response.json()["detail"] == "The body may have at most 1,024 bytes; send a smaller picture or fewer."
+    assert (
+        response.json()["detail"] == "The body may have at most 1,024 bytes; scale the picture down before you send it."
+    )
 
 
 async def test_a_body_of_unknown_length_is_cut_off_at_the_limit(start: Start, replica: FakeReplica) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.observe import logs
 from tests.fakes import FakeReplica
+from tests.gateway.conftest import Start
 
 Capture = pytest.CaptureFixture[str]
 
@@ -98,3 +99,16 @@ async def test_the_cause_of_a_failed_prediction_is_logged_and_not_answered(
     assert (line["event"], line["problem"]) == ("request", "upstream-failed")
     assert line["cause"] == "no predictions in the answer"
     assert "predictions in the answer" not in response.text
+
+
+async def test_the_line_of_a_batch_names_every_replica_that_was_asked(
+    start: Start, jpeg: bytes, capsys: Capture
+) -> None:
+    client = await start(FakeReplica("a:1"), FakeReplica("b:1"))
+    capsys.readouterr()
+    logs.configure("json", "info")
+    pictures = [("image", ("a.jpg", data)) for data in (jpeg, b"", jpeg, jpeg)]
+    await client.post("/v1/classify/batch?version=stable", files=pictures)
+    (line,) = lines(capsys)
+    assert (line["replicas"], line["attempts"]) == (["a:1", "b:1"], 3)
+    assert "replica" not in line

@@ -72,6 +72,13 @@ def test_sigmoids_of_somebody_elses_model_need_not_sum_to_one() -> None:
     assert probabilities(replace(TWO, softmax=False), b'{"predictions": [[0.9, 0.8]]}').shape == (2,)
 
 
+def test_a_probability_that_rounding_lifted_above_one_is_one() -> None:
+    found = probabilities(replace(TWO, softmax=False), b'{"predictions": [[1.0000007, 0.5]]}')
+    assert found.tolist() == [1, 0.5]
+    with pytest.raises(BadAnswerError):
+        probabilities(replace(TWO, softmax=False), b'{"predictions": [[1.00001, 0.5]]}')
+
+
 @pytest.mark.parametrize(
     "body",
     [
