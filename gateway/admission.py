@@ -14,7 +14,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import OverloadedError
 from gateway.observe import metrics
@@ -161,57 +163,57 @@ class Shares:
         self._queue.assign()
 
 
-class InFlight:
-    """Classify and predict requests at work at once.
+class Admission:
+    """ASGI middleware: bounds the bytes of all bodies in memory, and the requests in flight.
 
-    A request whose body is still arriving does not count, so slow clients cannot fill the places.
+    A request is in flight from the end of its body to the end of its answer. One whose body is still arriving does not
+    count, so slow clients cannot fill the places; but its body is not read while every place is taken.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._now = 0
-        metrics.IN_FLIGHT.set_function(lambda: self._now)
+    def __init__(self, app: ASGIApp, *, max_in_flight: int, max_bodies_bytes: int) -> None:
+        self._app = app
+        self._max_in_flight = max_in_flight
+        self._max_bodies_bytes = max_bodies_bytes
+        self._in_flight = self._bodies_bytes = 0
+        metrics.IN_FLIGHT.set_function(lambda: self._in_flight)
+        metrics.BODY_BYTES.set_function(lambda: self._bodies_bytes)
 
-    def check(self) -> None:
-        """Refuse before the body is read what could not be worked on after.
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _has_body(scope):
+            return await self._app(scope, receive, send)
+        held_bytes, in_flight = 0, False
 
-        Raises:
-            OverloadedError: there is no place.
-        """
-        if self._now >= self._most:
-            raise refusal("requests", f"{self._most} requests are at work already.")
+        async def admitted_receive() -> Message:
+            """Raises OverloadedError: a bound is reached."""
+            nonlocal held_bytes, in_flight
+            if in_flight:
+                return await receive()
+            self._check_place()
+            message = await receive()
+            if count := len(message.get("body", b"")):
+                if self._bodies_bytes + count > self._max_bodies_bytes:
+                    raise refusal("bodies", "The uploads in progress already fill the memory that is set aside.")
+                self._bodies_bytes += count
+                held_bytes += count
+            if message["type"] == "http.request" and not message.get("more_body"):
+                self._check_place()
+                self._in_flight += 1
+                in_flight = True
+            return message
 
-    def __enter__(self) -> None:
-        """Hold a place for as long as the block runs.
+        try:
+            return await self._app(scope, admitted_receive, send)
+        finally:
+            self._bodies_bytes -= held_bytes
+            self._in_flight -= in_flight
 
-        Raises:
-            OverloadedError: there is none.
-        """
-        self.check()
-        self._now += 1
-
-    def __exit__(self, *failure: Any) -> None:
-        self._now -= 1
+    def _check_place(self) -> None:
+        if self._in_flight >= self._max_in_flight:
+            raise refusal("requests", f"{self._max_in_flight} requests are in progress already.")
 
 
-class Bodies:
-    """Bytes of all request bodies in memory, whatever stage their requests are in."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        self._now = 0
-        metrics.BODY_BYTES.set_function(lambda: self._now)
-
-    def add(self, count: int) -> None:
-        """Count bytes that have arrived.
-
-        Raises:
-            OverloadedError: there is no room for them; they are not counted.
-        """
-        if self._now + count > self._most_bytes:
-            raise refusal("bodies", "The uploads that are at work already fill the memory.")
-        self._now += count
-
-    def drop(self, count: int) -> None:
-        """Discount bytes that are no longer needed."""
-        self._now -= count
+def _has_body(scope: Scope) -> bool:
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+            return True
+    return False

@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI, params
 
 from gateway import auth
-from gateway.admission import Bodies
+from gateway.admission import Admission
 from gateway.api import classify, operations, pages, schema, tfserving
-from gateway.http import problems, uploads
+from gateway.http import problems
 from gateway.http.cors import CrossOrigin
 from gateway.http.lifecycle import Lifecycle
 from gateway.observe import logs
@@ -61,7 +61,7 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
     pages.mount(app)
     schema.add_settings(app.openapi(), settings)
     problems.install(app, lifecycle)
-    app.add_middleware(uploads.CountBodies, bodies=Bodies(settings.max_bodies_bytes))
+    app.add_middleware(Admission, max_in_flight=settings.max_in_flight, max_bodies_bytes=settings.max_bodies_bytes)
     if settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)
     app.add_middleware(logs.RequestLog)  # added last, so outermost

@@ -112,12 +112,22 @@ class BadAnswerError(ReplicaError):
 
 
 class ReplicaRejectedError(ReplicaError):
-    """No replica would accept this request; or the replica itself gave up, and may still be at work on it."""
+    """No replica would accept this request."""
 
-    http = (400, 504)
-    grpc = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE", "DEADLINE_EXCEEDED")
+    http = (400,)
+    grpc = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE")
     elsewhere = False
     counts = False
+
+
+class ReplicaGaveUpError(ReplicaError):
+    """Its own time limit passed. It may still be at work on the request, so no other replica takes it up."""
+
+    http = (504,)
+    grpc = ("DEADLINE_EXCEEDED",)
+    elsewhere = False
+    counts = False
+    answer, detail = DeadlineError, "no replica that was asked answered in time"
 
 
 FAILURES: tuple[type[ReplicaError], ...] = (
@@ -130,6 +140,7 @@ FAILURES: tuple[type[ReplicaError], ...] = (
     ReplicaFailedError,
     BadAnswerError,
     ReplicaRejectedError,
+    ReplicaGaveUpError,
 )
 """Every kind. `docs/replicas.md` shows them as a table."""
 _BY_HTTP = {status: kind for kind in FAILURES for status in kind.http}

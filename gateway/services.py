@@ -5,19 +5,16 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from fastapi import Request
 
 from gateway import imaging
-from gateway.admission import InFlight
 from gateway.auth import caller_of
 from gateway.decoding.pool import Decoders
 from gateway.decoding.processes import Processes
 from gateway.decoding.protocol import Limits
-from gateway.errors import NoReplicaError
-from gateway.failures import RETRY_AFTER_S
 from gateway.http.lifecycle import Lifecycle
-from gateway.observe import metrics, tracing
 from gateway.observe.lag import LagProbe
 from gateway.replicas.acceptance import Acceptance
 from gateway.replicas.balancing import balancing
@@ -27,11 +24,10 @@ from gateway.replicas.embedded import Embedded
 from gateway.replicas.events import Events
 from gateway.replicas.health import Health
 from gateway.replicas.pool import Pool
-from gateway.replicas.version_labels import VersionLabels
-from gateway.replicas.versions import Binding, Canary, bind
+from gateway.replicas.versions import Canary, Versions
 from gateway.settings import Settings
 from gateway.tfserving import TFServing
-from gateway.tfserving.contract import ServedModel, Terms
+from gateway.tfserving.contract import Terms
 from gateway.tfserving.rest import RestClient, Transport
 
 
@@ -44,9 +40,7 @@ class Services:
     health: Health
     discovery: Discovery
     dispatcher: Dispatcher
-    labels: VersionLabels
-    canary: Canary | None
-    in_flight: InFlight
+    versions: Versions
     decoders: Decoders
 
     def clock(self) -> float:
@@ -56,34 +50,6 @@ class Services:
     def deadline(self) -> float:
         """When a request whose upload is in now must be answered."""
         return self.clock() + self.settings.deadline_s
-
-    async def preprocess(self, data: bytes) -> imaging.Picture:
-        """File bytes to the model's input, in a process that may crash; see `imaging.decode`."""
-        with metrics.STAGES["preprocess"].time(), tracing.span("preprocess"):
-            picture = (await self.decoders.decode(data)).picture()
-        metrics.pictures(picture.format).inc()
-        return picture
-
-    async def binding(self, request: Request, version: str | None) -> Binding:
-        """Which version of the model this request is bound to; see `replicas.versions`.
-
-        Args:
-            version: that the caller asks for, by its number or by a label.
-        """
-        if version and not version.isdecimal():
-            version = await self.labels.version(version, now=self.clock(), deadline=self.deadline())
-        caller = caller_of(request, self.settings.trusted_proxies) if self.canary else ""
-        return bind(version, self.canary, caller)
-
-    def current_model(self) -> ServedModel:
-        """The newest version that any replica serves.
-
-        Raises:
-            NoReplicaError: none does.
-        """
-        if (model := self.pool.model) is None:
-            raise NoReplicaError("No replica serves this model at the moment.", retry_after_s=RETRY_AFTER_S)
-        return model
 
 
 @asynccontextmanager
@@ -133,9 +99,13 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
         decoders = await _decoders(settings, stack)
         for endless in (health.run(), lag.run()):
             stack.push_async_callback(_cancelled, asyncio.create_task(endless))
-        labels = VersionLabels(dispatcher, settings.model_name)
-        in_flight = InFlight(settings.max_in_flight)
-        yield Services(settings, pool, health, discovery, dispatcher, labels, canary, in_flight, decoders)
+        versions = Versions(
+            dispatcher.forward,
+            model_name=settings.model_name,
+            canary=canary,
+            caller_of=partial(caller_of, trusted=settings.trusted_proxies),
+        )
+        yield Services(settings, pool, health, discovery, dispatcher, versions, decoders)
 
 
 def _client(settings: Settings, transport: Transport | None) -> TFServing:

@@ -142,7 +142,7 @@ class Settings(BaseSettings):
         10,
         gt=0,
         le=300,
-        description="Time for a prediction once the upload is complete, retries included, in seconds.",
+        description="Time for an answer once the upload is complete, decoding and retries included, in seconds.",
     )
     attempt_timeout_s: float = Field(
         5, gt=0, le=300, description="Timeout of one attempt at one replica, in seconds; then another is asked."

@@ -33,7 +33,7 @@ from gateway.errors import (
 from gateway.http import problems, uploads
 from gateway.imaging import Picture
 from gateway.labels import top_k
-from gateway.observe import metrics
+from gateway.observe import tracing
 from gateway.replicas.dispatch import Prediction
 from gateway.replicas.versions import Binding
 from gateway.services import Services, services_of
@@ -159,16 +159,14 @@ class Batch(BaseModel):
 async def classify(request: Request) -> Response:
     """Send the picture as the multipart file field `image`, or as the body with its own `image/*` type."""
     options, services = options_of(request), services_of(request)
-    services.in_flight.check()
-    with metrics.STAGES["read"].time():
+    with tracing.stage("read"):
         data = await uploads.read_picture_bytes(request, max_bytes=services.settings.max_upload_bytes)
-    with services.in_flight:
-        picture = await services.preprocess(data)
-        binding = await services.binding(request, options.version)
-        with metrics.STAGES["predict"].time():
-            prediction = await services.dispatcher.predict(
-                picture.pixels, deadline=services.deadline(), binding=binding
-            )
+    deadline = services.deadline()
+    binding = await services.versions.binding(options.version, request, deadline=deadline)
+    with tracing.stage("preprocess"):
+        picture = await services.decoders.picture(data, deadline=deadline)
+    with tracing.stage("predict"):
+        prediction = await services.dispatcher.predict(picture.pixels, deadline=deadline, binding=binding)
     answer = Classification.model_validate(
         {**described(picture, prediction, options), "request_id": request.state.request_id}
     )
@@ -178,7 +176,9 @@ async def classify(request: Request) -> Response:
 def described(picture: Picture, prediction: Prediction, options: Options) -> dict[str, object]:
     """The fields of one picture's answer. The API's models read their own from the attributes of these."""
     model = prediction.model
-    best = top_k(prediction.probabilities, model.labels, options.top_k, min_confidence=options.min_confidence)
+    best = top_k(
+        prediction.probabilities, model.description.labels, options.top_k, min_confidence=options.min_confidence
+    )
     return {"predictions": best, "model": model, "image": picture}
 
 
@@ -198,52 +198,55 @@ async def classify_batch(request: Request) -> Batch:
     """Send each picture as a multipart file field `image`. A bad picture does not fail the others."""
     options, services = options_of(request), services_of(request)
     settings, request_id = services.settings, request.state.request_id
-    services.in_flight.check()
-    with metrics.STAGES["read"].time():
+    with tracing.stage("read"):
         pictures = await uploads.read_batch(
             request, max_bytes=settings.max_batch_bytes, max_images=settings.max_batch_images
         )
-    with services.in_flight:
-        outcomes = await outcomes_of(services, pictures, await services.binding(request, options.version))
+    deadline = services.deadline()
+    binding = await services.versions.binding(options.version, request, deadline=deadline)
+    outcomes = await outcomes_of(services, pictures, binding, deadline)
     raise_failure_of_all(outcomes)
     return Batch(results=[item(outcome, options, request_id) for outcome in outcomes], request_id=request_id)
 
 
-async def outcomes_of(services: Services, pictures: list[bytes], binding: Binding) -> list[Answered | BaseException]:
+async def outcomes_of(
+    services: Services, pictures: list[bytes], binding: Binding, deadline: float
+) -> list[Answered | BaseException]:
     """One outcome per picture, in order, all of one version; a failure is a value and does not end the others.
 
     Where the last replica drops the version in between, the pictures that it has answered are asked again.
     """
     turns, asked = asyncio.Semaphore(BATCH_AT_ONCE), Asked()
     outcomes = await asyncio.gather(
-        *(classified(services, data, turns, binding, asked) for data in pictures), return_exceptions=True
+        *(classified(services, data, turns, binding, asked, deadline) for data in pictures), return_exceptions=True
     )
     for number, outcome in enumerate(outcomes):
         if not isinstance(outcome, BaseException) and outcome[1].model.version != binding.version:
-            again = predicted(services, outcome[0], binding, asked)
+            again = predicted(services, outcome[0], binding, asked, deadline)
             (outcomes[number],) = await asyncio.gather(again, return_exceptions=True)
     asked.log()
     return outcomes
 
 
 async def classified(
-    services: Services, data: bytes, turns: asyncio.Semaphore, binding: Binding, asked: "Asked"
+    services: Services, data: bytes, turns: asyncio.Semaphore, binding: Binding, asked: "Asked", deadline: float
 ) -> Answered:
     """One picture of a batch."""
     if len(data) > services.settings.max_upload_bytes:
         raise uploads.picture_too_large(services.settings.max_upload_bytes)
     async with turns:
-        picture = await services.preprocess(data)
-        return await predicted(services, picture, binding, asked)
+        with tracing.stage("preprocess"):
+            picture = await services.decoders.picture(data, deadline=deadline)
+        return await predicted(services, picture, binding, asked, deadline)
 
 
-async def predicted(services: Services, picture: Picture, binding: Binding, asked: "Asked") -> Answered:
+async def predicted(
+    services: Services, picture: Picture, binding: Binding, asked: "Asked", deadline: float
+) -> Answered:
     """The prediction from a replica that has the version of the batch."""
     try:
-        with metrics.STAGES["predict"].time():
-            prediction = await services.dispatcher.predict(
-                picture.pixels, deadline=services.deadline(), binding=binding
-            )
+        with tracing.stage("predict"):
+            prediction = await services.dispatcher.predict(picture.pixels, deadline=deadline, binding=binding)
     finally:
         asked.note()
     return picture, prediction

@@ -11,8 +11,10 @@ from pydantic import BaseModel, Field
 from gateway.api.classify import ModelVersion
 from gateway.api.schema import problems_of
 from gateway.errors import NoReplicaError, ShuttingDownError
+from gateway.failures import RETRY_AFTER_S
 from gateway.observe import metrics
 from gateway.services import Services, lifecycle_of, services_of
+from gateway.tfserving.contract import ServedModel
 
 router = APIRouter(tags=["Operation"])
 
@@ -44,7 +46,13 @@ class ReplicaState(BaseModel):
     versions: dict[str, str] = Field(
         description="Every version that it reports, with its state.", examples=[{"1602685044": "AVAILABLE"}]
     )
-    reason: str = Field(description="Why it is ejected or not ready, or why a version is refused; empty otherwise.")
+    refused: dict[str, str] = Field(
+        description="The versions that are not served from here, and why.",
+        examples=[{"1602685045": "version 1602685045 is refused: it has 3 labels for 4 outputs"}],
+    )
+    reason: str = Field(
+        description="Why it is ejected, not ready or slow, or why a version is refused; empty otherwise."
+    )
     in_flight: int = Field(ge=0)
     attempts: int = Field(ge=0, description="Attempts since the gateway learnt of the replica.")
     failures: int = Field(ge=0, description="Attempts that failed.")
@@ -73,7 +81,7 @@ async def readyz(request: Request) -> Health:
     """Answers 200 while a replica serves a version that the gateway accepts, and the gateway is not stopping."""
     if lifecycle_of(request).draining:
         raise ShuttingDownError("This gateway is stopping; send requests to another one.", retry_after_s=1)
-    services_of(request).current_model()
+    current_model(services_of(request))
     return Health()
 
 
@@ -97,6 +105,9 @@ def read_gauges(services: Services) -> None:
         metrics.REPLICAS.labels(state).set(states[state])
     metrics.QUEUE.set(len(services.pool.queue.waiting))
     metrics.TASKS.set(len(asyncio.all_tasks()))
+    metrics.VERSIONS_REFUSED.clear()
+    for (version, kind), count in Counter((v, why.kind) for r in replicas for v, why in r.refused.items()).items():
+        metrics.VERSIONS_REFUSED.labels(str(version), kind).set(count)
     metrics.BY_REPLICA.samples = [
         metrics.ReplicaSample(
             address=replica.address,
@@ -111,10 +122,21 @@ def read_gauges(services: Services) -> None:
     ]
 
 
+def current_model(services: Services) -> ServedModel:
+    """The newest version that requests get by default.
+
+    Raises:
+        NoReplicaError: no replica serves any.
+    """
+    if (model := services.pool.model) is None:
+        raise NoReplicaError("No replica serves this model at the moment.", retry_after_s=RETRY_AFTER_S)
+    return model
+
+
 @router.get("/v1/labels", summary="The class names", responses=problems_of(NoReplicaError))
 async def labels(request: Request) -> Labels:
     """All class names in the order of the model's output, with the version they belong to."""
-    model = services_of(request).current_model()
+    model = current_model(services_of(request))
     described = model.description
     return Labels(
         labels=list(model.labels),
@@ -134,7 +156,7 @@ async def models(request: Request) -> Models:
     return Models(
         name=services.settings.model_name,
         serving=model.version if model else None,
-        canary=services.canary.version if services.canary else None,
+        canary=services.versions.canary.version if services.versions.canary else None,
         discovery=services.discovery.trouble,
         replicas=[
             ReplicaState(
@@ -142,6 +164,7 @@ async def models(request: Request) -> Models:
                 state=replica.state(now),
                 serving=default.version if (default := services.pool.model_of(replica)) else None,
                 versions={str(version): status.state for version, status in replica.versions.items()},
+                refused={str(version): refusal.reason for version, refusal in replica.refused.items()},
                 reason=replica.reason,
                 in_flight=replica.in_flight,
                 attempts=replica.attempts,

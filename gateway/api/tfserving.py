@@ -59,10 +59,8 @@ async def predict(name: Name, request: Request) -> Response:
     services = services_of(request)
     if name != services.settings.model_name:
         return refused(404, f"Servable not found for request: Latest({name})")
-    services.in_flight.check()
     body = await read_body(request, max_bytes=services.settings.max_predict_bytes, advice="send fewer instances")
-    with services.in_flight:
-        return await forward(request, services, body)
+    return await forward(request, services, body)
 
 
 async def metadata(name: Name, request: Request) -> Response:

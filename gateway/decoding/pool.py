@@ -15,18 +15,20 @@ from gateway.admission import Shares, refusal
 from gateway.decoding.processes import DecodeProcess, Processes, lost
 from gateway.decoding.protocol import ForeignAnswerError, Limits, Share
 from gateway.errors import (
+    DeadlineError,
     DecoderCrashedError,
     GatewayError,
     ImageTooComplexError,
     LargerShareError,
 )
-from gateway.imaging import Decoded, format_of
+from gateway.imaging import Decoded, Picture
 from gateway.observe import metrics
 
 SMALL_BYTES = 32 * 1024 * 1024
 """What decoding takes in a lasting process: a JPEG of 13 megapixels, a PNG of 7, a WebP of 2; 0.1 s at most."""
 QUICK_S = 0.012
 """CPU time of what is quick: a JPEG of 3 megapixels, 0.9 where it is progressive; a PNG or WebP of 0.7."""
+JPEG_START = b"\xff\xd8\xff"
 QUICK_JPEG_BYTES = 512 * 1024
 QUICK_FILE_BYTES = 32 * 1024
 """No quick picture is a larger file, so that larger ones need not ask. A JPEG of that size takes 6 ms; of the other
@@ -63,6 +65,24 @@ class Decoders:
         self.quick = WorkerPool(processes, self._run, Share(SMALL_BYTES, QUICK_S), count=count)
         self.slow = WorkerPool(processes, self._run, Share(SMALL_BYTES), count=count, nice=SLOW_NICE)
 
+    async def picture(self, data: bytes, *, deadline: float) -> Picture:
+        """The model's input from the bytes of a file.
+
+        Args:
+            deadline: moment on the event loop's clock.
+
+        Raises:
+            DeadlineError: the picture was not decoded in time.
+            GatewayError: see `decode`.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                decoded = await self.decode(data)
+        except TimeoutError as cause:
+            raise DeadlineError("the picture was not decoded before the deadline") from cause
+        metrics.pictures(decoded.format).inc()
+        return decoded.picture()
+
     async def decode(self, data: bytes) -> Decoded:
         """One picture, by the rules above.
 
@@ -70,7 +90,7 @@ class Decoders:
             GatewayError: it is refused, ended its process, or there is no room for it.
         """
         needed_bytes = 0
-        if len(data) <= (QUICK_JPEG_BYTES if format_of(data) == "JPEG" else QUICK_FILE_BYTES):
+        if len(data) <= (QUICK_JPEG_BYTES if data.startswith(JPEG_START) else QUICK_FILE_BYTES):
             try:
                 return await self.quick.decode(data)
             except LargerShareError as larger:
@@ -165,7 +185,9 @@ class WorkerPool:
         self._run = run
         self._share = share
         self._nice = nice
-        self._places = Shares(count)
+        self._places = asyncio.Semaphore(count)
+        self.free = count
+        """Places that no picture has."""
         self._idle: list[DecodeProcess] = []
         self._unwanted: set[asyncio.Task[Decoded]] = set()
         """Jobs that are finished for nobody."""
@@ -175,11 +197,6 @@ class WorkerPool:
         """Processes that wait for a picture."""
         return len(self._idle)
 
-    @property
-    def free(self) -> int:
-        """Places that nobody has."""
-        return self._places.free
-
     async def decode(self, data: bytes) -> Decoded:
         """One picture, after those that came before.
 
@@ -188,6 +205,7 @@ class WorkerPool:
             GatewayError: it is refused, or ended its process.
         """
         await self._places.acquire()
+        self.free -= 1
         job = asyncio.create_task(self._job(data))
         try:
             return await asyncio.shield(job)
@@ -210,6 +228,7 @@ class WorkerPool:
                 else:
                     self._processes.kill(process)
         finally:
+            self.free += 1
             self._places.release()
 
     def _ended_for_nobody(self, job: "asyncio.Task[Decoded]") -> None:

@@ -105,8 +105,13 @@ class Exchange(RequestResponseCycle):
         return message
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Send an ASGI message."""
+        """Send an ASGI message. An answer that begins before the body has arrived is the connection's last one.
+
+        uvicorn would otherwise read and drop the rest of a refused upload, without bound, to reuse the connection.
+        """
         self.transport.head_is_next = message["type"] == "http.response.start"
+        if self.transport.head_is_next and self.more_body:
+            self.keep_alive = False
         await super().send(message)
 
     async def _wait_for_news(self) -> None:

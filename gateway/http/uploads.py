@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.admission import Bodies
 from gateway.errors import (
     BodyTooLargeError,
     DuplicateFieldError,
@@ -192,46 +190,3 @@ def picture_too_large(max_bytes: int) -> BodyTooLargeError:
 
 def _too_large(what: str, max_bytes: int, advice: str) -> BodyTooLargeError:
     return BodyTooLargeError(f"The {what} may have at most {max_bytes:,} bytes; {advice}.")
-
-
-class CountBodies:
-    """Counts the bytes of all bodies, and adds `Connection: close` to an answer that is sent before the body is read.
-
-    uvicorn would otherwise read and drop the rest of a refused upload, without limit, to reuse the connection.
-    """
-
-    def __init__(self, app: ASGIApp, bodies: Bodies) -> None:
-        self._app = app
-        self._bodies = bodies
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _has_body(scope):
-            return await self._app(scope, receive, send)
-        unread = True
-        held = 0
-
-        async def counted_receive() -> Message:
-            nonlocal unread, held
-            message = await receive()
-            unread = unread and bool(message.get("more_body"))
-            if count := len(message.get("body", b"")):
-                self._bodies.add(count)
-                held += count
-            return message
-
-        async def closing_send(message: Message) -> None:
-            if unread and message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-            await send(message)
-
-        try:
-            return await self._app(scope, counted_receive, closing_send)
-        finally:
-            self._bodies.drop(held)
-
-
-def _has_body(scope: Scope) -> bool:
-    for name, value in scope["headers"]:
-        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-            return True
-    return False

@@ -58,6 +58,11 @@ SHED = Counter("gateway_shed_total", "Requests refused because a limit was reach
 SLOWED = Counter("gateway_slow_replicas_total", "Times a replica was put on trial turns for being slow")
 EJECTIONS = Counter("gateway_ejections_total", "Replicas ejected, by cause", ["cause"])
 REPLICAS = Gauge("gateway_replicas", "Replicas, by state", ["state"])
+VERSIONS_REFUSED = Gauge(
+    "gateway_versions_refused",
+    "Replicas on which a version is not served, by the version and the kind of reason: contract, examination, load",
+    ["version", "reason"],
+)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from random import getrandbits
 from typing import Protocol
 
+from gateway.observe import metrics
+
 Attribute = str | int | float | bool
 
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -118,6 +120,17 @@ def request(headers: Iterable[tuple[bytes, bytes]], request_id: str) -> Iterator
 def span(name: str, attributes: Mapping[str, Attribute] = {}) -> AbstractContextManager[Span]:  # read only
     """A part of the request, for as long as the block runs."""
     return _opened(name, attributes, serves=False) if _recorder else _NOWHERE
+
+
+def stage(name: metrics.Stage) -> AbstractContextManager[object]:
+    """One stage of an upload, for as long as the block runs: timed, and a span of its own where spans are recorded."""
+    return metrics.STAGES[name].time() if _recorder is None else _timed_span(name)
+
+
+@contextmanager
+def _timed_span(name: metrics.Stage) -> Iterator[None]:
+    with metrics.STAGES[name].time(), span(name):
+        yield
 
 
 @contextmanager

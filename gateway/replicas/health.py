@@ -109,7 +109,9 @@ class Health:
 
     def _forget(self) -> None:
         """Drop what is known of versions that no replica has any more."""
-        self._acceptance.keep({version for replica in self._pool.replicas for version in replica.versions})
+        held = {version for replica in self._pool.replicas for version in replica.versions}
+        self._acceptance.keep(held)
+        metrics.forget_versions({str(version) for version in held})
 
     async def _watch(self, replica: Replica) -> None:
         while True:

@@ -1,14 +1,26 @@
-"""Which version of the model a request is bound to. Pure.
+"""Which version of the model a request is bound to.
 
 By default a request takes the version of the replica whose turn it is, and stays with it: a retry, and the rest of a
-batch, go to replicas that have the same one while there are any. A caller may ask for a version; and a set share of
-the callers, always the same ones, may be sent to a canary.
+batch, go to replicas that have the same one while there are any. A caller may ask for a version, by its number or by a
+label such as `stable` that the replicas' own configuration gives it (docs/tensorflow-serving.md, "Version labels"). And
+a set share of the callers, always the same ones, may be sent to a canary.
 """
 
+import asyncio
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from gateway.errors import VersionNotServedError
+from gateway.failures import BadAnswerError, of_http
+from gateway.tfserving import Call, Reply
 
 SIXTY_FOUR_BITS = 2**64
+LABEL_KNOWN_FOR_S = 1.0
+"""An operator may move a label at any time. One look-up a second is cheap, one for each request is not."""
 
 
 @dataclass
@@ -35,15 +47,60 @@ class Canary:
         return int.from_bytes(digest, "big") < self.share * SIXTY_FOUR_BITS
 
 
-def bind(asked: str | None, canary: Canary | None, caller: str) -> Binding:
-    """The binding of a new request.
+class Forward(Protocol):
+    """Passes a call on to the replica whose turn it is."""
 
-    Args:
-        asked: the number of the version that the caller named.
-        caller: who asks, in any words that stay the same.
-    """
-    if asked is not None:
-        return Binding(str(int(asked)), strict=True)
-    if canary and canary.takes(caller):
-        return Binding(canary.version)
-    return Binding()
+    def __call__(self, call: Call, *, deadline: float) -> Awaitable[Reply]: ...
+
+
+class Versions:
+    """Binds requests."""
+
+    def __init__(
+        self, forward: Forward, *, model_name: str, canary: Canary | None, caller_of: Callable[[Any], str]
+    ) -> None:
+        """`caller_of`: the caller of a request, in words that stay the same."""
+        self.canary = canary
+        self._forward = forward
+        self._model_name = model_name
+        self._caller_of = caller_of
+        self._labels: dict[str, tuple[str, float]] = {}
+        """Label -> its version and when it was learnt. Only labels that exist, so there are few."""
+
+    async def binding(self, asked: str | None, request: Any, *, deadline: float) -> Binding:
+        """The binding of a new request.
+
+        Args:
+            asked: the number or the label of a version; None: any will do.
+
+        Raises:
+            VersionNotServedError: the replicas know no such label, or do not serve its version.
+            GatewayError: no replica could be asked for the label, or every one that was asked failed.
+        """
+        if asked is not None:
+            number = asked if asked.isdecimal() else await self._labelled(asked, deadline)
+            return Binding(str(int(number)), strict=True)
+        if self.canary and self.canary.takes(self._caller_of(request)):
+            return Binding(self.canary.version)
+        return Binding()
+
+    async def _labelled(self, label: str, deadline: float) -> str:
+        now = asyncio.get_running_loop().time()
+        version, learnt = self._labels.get(label, ("", float("-inf")))
+        if now - learnt > LABEL_KNOWN_FOR_S:
+            self._labels.pop(label, None)
+            version = await self._look_up(label, deadline)
+            self._labels[label] = version, now
+        return version
+
+    async def _look_up(self, label: str, deadline: float) -> str:
+        target = f"/v1/models/{self._model_name}/labels/{label}/metadata"
+        reply = await self._forward(Call("GET", target, {}, b""), deadline=deadline)
+        if reply.status in (400, 404):
+            raise VersionNotServedError(f"No replica has a version labelled {label}.")
+        if reply.status != 200:
+            raise of_http(reply.status, "").as_answer()
+        try:
+            return str(int(orjson.loads(reply.body)["model_spec"]["version"]))
+        except (ValueError, KeyError, TypeError) as cause:
+            raise BadAnswerError("").as_answer() from cause

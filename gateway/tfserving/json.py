@@ -79,8 +79,8 @@ def checked(model: ServedModel, values: NDArray[np.float32]) -> Probabilities:
     Raises:
         BadAnswerError: another width than the labels, or no probabilities.
     """
-    if values.shape != (len(model.labels),):
-        raise BadAnswerError(f"the answer has shape {values.shape} for {len(model.labels)} labels")
+    if values.shape != (len(model.description.labels),):
+        raise BadAnswerError(f"the answer has shape {values.shape} for {len(model.description.labels)} labels")
     if not (values.min() >= 0 and values.max() <= 1 + _ROUNDING):  # false for NaN too
         raise BadAnswerError(
             "the answer holds no probabilities: a value is outside 0..1; a model must end in a softmax or sigmoids"

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
+from starlette.types import Message, Receive, Scope, Send
 
-from gateway.admission import Bodies, InFlight, Queue, QueueFullError, Shares
+from gateway.admission import Admission, Queue, QueueFullError, Shares
 from gateway.errors import OverloadedError
 
 
@@ -16,21 +17,78 @@ def shed(by: str) -> float:
     return REGISTRY.get_sample_value("gateway_shed_total", {"by": by}) or 0
 
 
-def test_bodies_beyond_the_bound_are_refused_and_do_not_count() -> None:
-    bodies, before = Bodies(100), shed("bodies")
-    bodies.add(60)
+# --- Bodies and requests in flight --------------------------------------------------------------------------------
+
+
+class Uploads:
+    """Requests to an application that reads the body, then answers when it is told to."""
+
+    def __init__(self, **bounds: int) -> None:
+        self.finish = asyncio.Event()
+        self.read = 0
+        """Pieces."""
+        self.app = Admission(self._read_and_wait, **{"max_in_flight": 1, "max_bodies_bytes": 100} | bounds)
+
+    async def _read_and_wait(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await self.finish.wait()
+
+    async def send(self, *pieces: int) -> None:
+        """Pieces of so many bytes each."""
+        left = list(pieces)
+
+        async def receive() -> Message:
+            self.read += 1
+            piece = left.pop(0)
+            return {"type": "http.request", "body": bytes(piece), "more_body": bool(left)}
+
+        async def nothing(message: Message) -> None:
+            pass
+
+        await self.app({"type": "http", "headers": [(b"content-length", b"%d" % sum(pieces))]}, receive, nothing)
+
+    async def under_way(self, *pieces: int) -> "asyncio.Task[None]":
+        task = asyncio.create_task(self.send(*pieces))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return task
+
+
+def gauge(name: str) -> float | None:
+    return REGISTRY.get_sample_value(name)
+
+
+async def test_bodies_beyond_the_bound_are_refused_counted_and_do_not_stay() -> None:
+    uploads, before = Uploads(max_in_flight=9), shed("bodies")
+    first = await uploads.under_way(60)
     with pytest.raises(OverloadedError):
-        bodies.add(41)
-    bodies.add(40)
-    assert shed("bodies") - before == 1
+        await uploads.send(20, 21)
+    assert gauge("gateway_body_bytes") == 60
+    second = await uploads.under_way(40)
+    uploads.finish.set()
+    await asyncio.gather(first, second)
+    assert (gauge("gateway_body_bytes"), shed("bodies") - before) == (0, 1)
 
 
-def test_requests_beyond_the_bound_are_refused_and_counted() -> None:
-    in_flight, before = InFlight(1), shed("requests")
-    with in_flight, pytest.raises(OverloadedError):
-        in_flight.check()
-    in_flight.check()
-    assert shed("requests") - before == 1
+async def test_requests_beyond_the_bound_are_refused_before_their_body_is_read_and_counted() -> None:
+    uploads, before = Uploads(), shed("requests")
+    first = await uploads.under_way(10)
+    with pytest.raises(OverloadedError):
+        await uploads.send(10)
+    assert (uploads.read, gauge("gateway_in_flight")) == (1, 1)
+    uploads.finish.set()
+    await first
+    assert (gauge("gateway_in_flight"), shed("requests") - before) == (0, 1)
+    await uploads.send(10)
+
+
+async def test_of_two_bodies_that_end_at_once_one_takes_the_last_place() -> None:
+    uploads = Uploads()
+    both = [await uploads.under_way(10, 10) for _ in range(2)]
+    uploads.finish.set()
+    outcomes = await asyncio.gather(*both, return_exceptions=True)
+    assert sorted(map(repr, map(type, outcomes))) == sorted(map(repr, [type(None), OverloadedError]))
 
 
 # --- Queue ----------------------------------------------------------------------------------------------------------

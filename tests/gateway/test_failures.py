@@ -7,6 +7,7 @@ from gateway.failures import (
     ReplicaBusyError,
     ReplicaError,
     ReplicaFailedError,
+    ReplicaGaveUpError,
     ReplicaRejectedError,
     VersionGoneError,
     of_grpc,
@@ -23,7 +24,7 @@ from gateway.failures import (
         (429, ReplicaBusyError),
         (500, ReplicaFailedError),
         (503, ReplicaBusyError),
-        (504, ReplicaRejectedError),
+        (504, ReplicaGaveUpError),
     ],
 )
 def test_a_status_means_one_kind_of_failure(status: int, kind: type[ReplicaError]) -> None:

@@ -6,11 +6,14 @@ import re
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
+from gateway.app import create_app
 from gateway.imaging import preprocess
 from gateway.observe import logs
-from tests.fakes import FakeModel, FakeReplica, answer, pixels_sent
+from gateway.settings import Settings
+from tests.fakes import FakeModel, FakeReplica, answer, is_golden, network, pixels_sent
 from tests.gateway.conftest import Start
 
 ANSWER = [("crab", 0.6), ("brittle_star", 0.2), ("anemone", 0.1), ("sea_urchin", 0.1)]
@@ -124,18 +127,42 @@ async def test_a_defect_of_ours_says_no_more_than_that_it_is_logged(
     }
 
 
+class Held(httpx.AsyncBaseTransport):
+    """A replica whose predictions wait until it is let go."""
+
+    def __init__(self, replica: FakeReplica) -> None:
+        self.inner = network(replica)
+        self.held, self.go = asyncio.Event(), asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body = await request.aread()
+        if b'"b64"' in body and not is_golden(body):
+            self.held.set()
+            await self.go.wait()
+        return await self.inner.handle_async_request(request)
+
+
 async def test_more_requests_than_allowed_are_turned_away_before_their_body_is_read(
-    start: Start, replica: FakeReplica, jpeg: bytes
+    replica: FakeReplica, jpeg: bytes
 ) -> None:
-    client = await start(replica, max_in_flight=1)
-    services = client._transport.app.state.services  # type: ignore[attr-defined]
+    wire = Held(replica)
+    app = create_app(Settings(upstream=replica.address, max_in_flight=1), wire)
+    headers = {"Content-Type": "image/jpeg"}
 
     async def body() -> Any:
         pytest.fail("it was read")
         yield jpeg
 
-    with services.in_flight:
-        refused = await client.post("/v1/classify", content=body(), headers={"Content-Type": "image/jpeg"})
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client,
+    ):
+        await app.state.services.health.look()
+        first = asyncio.create_task(client.post("/v1/classify", content=jpeg, headers=headers))
+        await wire.held.wait()
+        refused = await client.post("/v1/classify", content=body(), headers=headers)
+        wire.go.set()
+        assert (await first).status_code == 200
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     assert refused.json()["type"] == "/problems/overloaded"
 
@@ -350,3 +377,20 @@ async def test_callers_behind_a_proxy_are_told_apart_and_each_stays_on_its_side(
         (side,) = {answered.json()["model"]["version"] for answered in answers}
         sides.append(side)
     assert set(sides) == {"1", "2"}
+
+
+async def test_one_deadline_holds_for_decoding_and_prediction_together(
+    start: Start, replica: FakeReplica, jpeg: bytes
+) -> None:
+    client = await start(replica, deadline_s=0.2, decode_processes=1)
+    (forkserver,) = psutil.Process().children()
+    assert (await client.post("/v1/classify", files=form(jpeg))).status_code == 200
+    (worker,) = forkserver.children()
+    worker.suspend()
+    try:
+        late = await client.post("/v1/classify", files=form(jpeg))
+        batch = await client.post("/v1/classify/batch", files=form(jpeg, jpeg))
+    finally:
+        worker.resume()
+    assert (late.status_code, late.json()["type"]) == (504, "/problems/deadline-exceeded")
+    assert batch.status_code == 504

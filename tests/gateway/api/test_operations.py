@@ -44,6 +44,7 @@ async def test_an_operator_sees_every_replica_and_why_it_is_out(start: Start) ->
                 "state": "available",
                 "serving": "1",
                 "versions": {"3": "LOADING", "2": "AVAILABLE", "1": "AVAILABLE"},
+                "refused": {"2": "version 2 is refused: it has 1 labels for 4 outputs"},
                 "reason": "version 2 is refused: it has 1 labels for 4 outputs",
                 "in_flight": 0,
                 "attempts": 0,
@@ -56,6 +57,7 @@ async def test_an_operator_sees_every_replica_and_why_it_is_out(start: Start) ->
                 "state": "not ready",
                 "serving": None,
                 "versions": {},
+                "refused": {},
                 "reason": "probe: no connection to b:1",
                 "in_flight": 0,
                 "attempts": 0,
@@ -65,6 +67,15 @@ async def test_an_operator_sees_every_replica_and_why_it_is_out(start: Start) ->
             },
         ],
     }
+
+
+async def test_a_version_that_is_refused_shows_in_the_metrics_with_the_kind_of_reason(start: Start) -> None:
+    models = {1: FakeModel(), 2: FakeModel(labels=("only",))}
+    a = FakeReplica("a:1", versions=models, states={3: "END"}, errors={3: "no such file"})
+    client = await start(a, FakeReplica("b:1", versions=models))
+    text = (await client.get("/metrics")).text
+    assert 'gateway_versions_refused{reason="contract",version="2"} 2.0' in text
+    assert 'gateway_versions_refused{reason="load",version="3"} 1.0' in text
 
 
 async def test_an_operator_sees_what_a_replica_failed_and_why_it_is_ejected(start: Start, jpeg: bytes) -> None:

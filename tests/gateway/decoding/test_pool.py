@@ -17,6 +17,7 @@ import structlog
 from gateway.decoding.pool import LARGE_NICE, QUICK_FILE_BYTES, QUICK_JPEG_BYTES, SLOW_NICE, SMALL_BYTES, Decoders
 from gateway.errors import (
     PICTURE_ERRORS,
+    DeadlineError,
     DecoderCrashedError,
     DecoderLostError,
     GatewayError,
@@ -393,3 +394,13 @@ async def test_nothing_is_left_when_the_gateway_closes(start_decoders: StartDeco
         await job
     assert not worker.is_running()
     assert psutil.Process().children() == []
+
+
+async def test_a_picture_that_is_not_decoded_by_the_deadline_is_given_up(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders(timeout_s=60)
+    worker = await the_worker(decoders)
+    worker.suspend()
+    with pytest.raises(DeadlineError):
+        await decoders.picture(pictures.png(TINY), deadline=asyncio.get_running_loop().time() + 0.05)
+    worker.resume()
+    await until(lambda: decoders.quick.idle == 1)

@@ -399,3 +399,23 @@ async def test_while_it_drains_every_answer_closes_its_connection() -> None:
     await turns()
     assert b"connection: close" in transport.written
     assert transport.closed
+
+
+async def test_an_answer_before_the_body_has_arrived_closes_its_connection() -> None:
+    bench = Bench()
+    bench.app.reads = False
+    connection, transport = bench.connect()
+    connection.data_received(POST + b"x" * 10)
+    await turns()
+    assert b"connection: close" in transport.written
+    assert transport.half_closed
+
+
+async def test_an_answer_to_a_body_that_has_arrived_unread_leaves_its_connection_open() -> None:
+    bench = Bench()
+    bench.app.reads = False
+    connection, transport = bench.connect()
+    connection.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nxxx")
+    await turns()
+    assert transport.statuses == [200]
+    assert not transport.closed

@@ -94,13 +94,10 @@ async def test_the_type_in_the_header_does_not_matter_the_bytes_do(client: httpx
 
 
 @pytest.mark.parametrize("size", [1025, 5000])
-async def test_a_body_over_the_limit_is_refused_and_the_connection_closed(
-    start: Start, replica: FakeReplica, size: int
-) -> None:
+async def test_a_body_over_the_limit_is_refused(start: Start, replica: FakeReplica, size: int) -> None:
     client = await start(replica, max_upload_bytes=1024)
     response = await client.post("/v1/classify", content=b"x" * size, headers={"Content-Type": "image/jpeg"})
     assert response.status_code == 413
-    assert response.headers["Connection"] == "close"
     assert (
         response.json()["detail"] == "The body may have at most 1,024 bytes; scale the picture down before you send it."
     )
@@ -118,7 +115,6 @@ async def test_a_body_of_unknown_length_is_cut_off_at_the_limit(start: Start, re
 
     response = await client.post("/v1/classify", content=endless(), headers={"Content-Type": "image/jpeg"})  # type: ignore[arg-type]
     assert response.status_code == 413
-    assert response.headers["Connection"] == "close"
     assert sent == 3 * 512
 
 

@@ -137,7 +137,7 @@ def spans() -> Iterator[InMemorySpanExporter]:
         provider.shutdown()
 
 
-async def test_spans_of_a_request_its_decoding_and_its_attempts_are_recorded(
+async def test_spans_of_a_request_its_stages_and_its_attempts_are_recorded(
     client: httpx.AsyncClient, replica: FakeReplica, jpeg: bytes, spans: InMemorySpanExporter
 ) -> None:
     spans.clear()
@@ -146,7 +146,9 @@ async def test_spans_of_a_request_its_decoding_and_its_attempts_are_recorded(
     request, attempt = found["POST /v1/classify"], found["attempt"]
     assert {span["context"]["trace_id"] for span in found.values()} == {f"0x{TRACE}"}
     assert request["parent_id"] == f"0x{PARENT}"
-    assert {found[name]["parent_id"] for name in ("preprocess", "attempt")} == {request["context"]["span_id"]}
+    stages = [found[name] for name in ("read", "preprocess", "predict")]
+    assert {stage["parent_id"] for stage in stages} == {request["context"]["span_id"]}
+    assert attempt["parent_id"] == found["predict"]["context"]["span_id"]
     assert request["attributes"]["http.response.status_code"] == 200
     assert (attempt["attributes"]["replica"], attempt["attributes"]["model.version"]) == ("a:1", "1")
     assert told(replica.seen[-1]) == (TRACE, attempt["context"]["span_id"].removeprefix("0x"), "01")

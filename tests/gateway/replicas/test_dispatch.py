@@ -63,12 +63,14 @@ async def test_what_another_replica_may_do_better_goes_there(run: Run, fault: ht
     assert answered(a, b) == [0, 1]
 
 
-@pytest.mark.parametrize("status", [400, 504])
-async def test_what_no_other_replica_would_do_better_fails_at_once(run: Run, status: int) -> None:
+@pytest.mark.parametrize(("status", "becomes"), [(400, UpstreamError), (504, DeadlineError)])
+async def test_what_no_other_replica_would_do_better_fails_at_once(
+    run: Run, status: int, becomes: type[GatewayError]
+) -> None:
     a, b = FakeReplica("a:1"), FakeReplica("b:1")
     services = await run(a, b)
     a.faults.append(answer(status, {"error": "a secret of the replica"}))
-    with pytest.raises(UpstreamError) as failure:
+    with pytest.raises(becomes) as failure:
         await predict(services)
     assert "secret" not in failure.value.detail
     assert len(b.seen) == 0

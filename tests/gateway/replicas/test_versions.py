@@ -1,14 +1,29 @@
 """Which version a request is bound to."""
 
-from gateway.replicas.versions import Binding, Canary, bind
+import pytest
+
+from gateway.replicas.versions import Binding, Canary, Versions
+from gateway.tfserving import Call, Reply
 
 
-def test_who_asks_for_nothing_is_bound_by_the_first_replica() -> None:
-    assert bind(None, None, "10.0.0.1") == Binding(version=None, strict=False)
+async def bound(asked: str | None, canary: Canary | None) -> Binding:
+    async def forward(call: Call, *, deadline: float) -> Reply:
+        pytest.fail("a replica was asked")
+
+    versions = Versions(forward, model_name="m", canary=canary, caller_of=lambda _: "10.0.0.1")
+    return await versions.binding(asked, None, deadline=0)
 
 
-def test_who_asks_for_a_version_gets_no_other() -> None:
-    assert bind("7", Canary("8", 1.0), "10.0.0.1") == Binding(version="7", strict=True)
+async def test_who_asks_for_nothing_is_bound_by_the_first_replica() -> None:
+    assert await bound(None, None) == Binding(version=None, strict=False)
+
+
+async def test_who_asks_for_a_version_gets_no_other() -> None:
+    assert await bound("7", Canary("8", 1.0)) == Binding(version="7", strict=True)
+
+
+async def test_who_is_taken_by_the_canary_may_get_another_version_where_it_is_gone() -> None:
+    assert await bound(None, Canary("8", 1.0)) == Binding(version="8", strict=False)
 
 
 def test_a_canary_takes_its_share_of_the_callers() -> None:
