@@ -73,7 +73,7 @@ def slow(size: int) -> bytes:
 HALF_OF_ONE_AND_ONE = request(DT_FLOAT, "x", struct.pack("<f", 1))
 
 
-def call(server: Server, method: str, message: bytes, *, target: str = "", timeout: float = PATIENCE_S) -> bytes:
+def call(server: Server, method: str, message: bytes, *, target: str = "", timeout: float | None = PATIENCE_S) -> bytes:
     with grpc.insecure_channel(target or f"127.0.0.1:{server.grpc_port}") as channel:
         answer: bytes = channel.unary_unary(f"/{method}")(message, timeout=timeout)
         return answer
@@ -95,6 +95,11 @@ def test_numbers_of_an_answer_come_in_one_piece_where_the_flag_asks_for_it(serve
 def test_a_unix_socket_serves_as_the_port_does(server: Server) -> None:
     target = f"unix:{server.log.parent / 'grpc.sock'}"
     assert call(server, PREDICT, HALF_OF_ONE_AND_ONE, target=target)
+
+
+@pytest.mark.parametrize("timeout", [None, 1e9])
+def test_a_call_may_have_no_deadline_or_one_beyond_all_limits(server: Server, timeout: float | None) -> None:
+    assert call(server, PREDICT, HALF_OF_ONE_AND_ONE, timeout=timeout)
 
 
 def test_the_health_check_knows_the_services(server: Server) -> None:
