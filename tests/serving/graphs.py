@@ -1,4 +1,4 @@
-"""Tiny SavedModels written by hand, so that tests of the server need no TensorFlow in their own process."""
+"""Tiny SavedModels written by hand, so that the test process need not import TensorFlow."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ FLOAT, INT32, STRING = 1, 3, 7
 
 
 def write_saved_model(folder: Path, *, add: float) -> Path:
-    """A version of the model that the lifecycle tests serve.
+    """Write a version of the model that the lifecycle tests serve.
 
     `serving_default` answers x * 0.5 + add, `echo` its strings, and `slow` multiplies matrices of n x n.
     """
@@ -72,7 +72,7 @@ def _entry(key: str, value: bytes) -> bytes:
 
 
 Tensors = Mapping[str, tuple[str, int]]
-"""Alias -> name of the tensor in the graph, and its type."""
+"""Alias to name of the tensor in the graph and its type."""
 
 
 def _saved_model(nodes: Sequence[bytes], signatures: Mapping[str, tuple[Tensors, Tensors]]) -> bytes:

@@ -1,4 +1,4 @@
-"""What a gRPC client sees of the stand-in beyond the recorded answers: limits, flags, the end."""
+"""The gRPC behaviour that is not recorded: limits, flags and the end of the process."""
 
 import re
 import signal
@@ -44,7 +44,7 @@ def serving(folder: Path, *flags: str) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Every flag at once that leaves the others' answers alone."""
+    """A server with all flags that do not change each other's answers."""
     folder = tmp_path_factory.mktemp("grpc")
     (folder / "monitoring.config").write_text("prometheus_config { enable: true }")
     with serving(
@@ -124,7 +124,7 @@ def test_a_run_ends_with_the_deadline_of_the_call_and_is_counted_so(server: Serv
     counted = re.compile(rb'request_count\{model_name="m",status="DEADLINE_EXCEEDED"\}')
 
     def ended_and_was_counted() -> bool:
-        """Asked anew each time: on a busy machine the time may be up before the call arrives."""
+        """Each poll sends a new call: on a busy machine the deadline may pass before it arrives."""
         code, _ = refusal(server, PREDICT, slow(3000), timeout=0.3)
         assert code in ("DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
         return counted.search(ask(server.port, MONITORED).body) is not None
