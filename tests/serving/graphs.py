@@ -13,7 +13,7 @@ FLOAT, INT32, STRING = 1, 3, 7
 
 
 def write_saved_model(folder: Path, *, add: float) -> Path:
-    """A version of the model that the lifecycle tests serve.
+    """Write a version of the model that the lifecycle tests serve.
 
     `serving_default` answers x * 0.5 + add, `echo` its strings, and `slow` multiplies matrices of n x n.
     """

@@ -1,4 +1,4 @@
-"""Stand-ins as processes of their own, and plain HTTP to talk to them."""
+"""Stand-ins as processes, and plain HTTP requests to them."""
 
 import json
 import socket
@@ -32,7 +32,7 @@ class Server:
         return self._ask(Request(url, data=json.dumps(body).encode(), method="POST"))
 
     def states(self, model: str = "m") -> dict[int, str]:
-        """Version -> state; empty where the model is unknown."""
+        """State of each version; empty where the model is unknown."""
         status, answer = self.get(f"/v1/models/{model}")
         entries = answer["model_version_status"] if status == 200 else []
         return {int(entry["version"]): entry["state"] for entry in entries}
@@ -47,10 +47,10 @@ class Server:
 
 
 def wait_until(happened: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
-    """Asks again and again, and gives up when even a busy machine would have been through."""
+    """Poll until it happened. The limit is far longer than a busy machine needs."""
     deadline = time.monotonic() + within_s
     while not happened():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"it did not happen within {within_s} s"
         time.sleep(0.02)
 
 
@@ -61,7 +61,7 @@ def free_port() -> int:
 
 
 def start(folder: Path, *flags: str, port: int | None = None) -> Server:
-    """The process, not yet listening. `folder` takes its log."""
+    """A process that may not listen yet. Its log goes to `folder`."""
     port, grpc_port = port or free_port(), free_port()
     log = folder / f"standin-{port}.log"
     with log.open("w") as output:
@@ -77,7 +77,7 @@ def start(folder: Path, *flags: str, port: int | None = None) -> Server:
 
 @contextmanager
 def running(folder: Path, *flags: str) -> Iterator[Server]:
-    """A server that has begun to answer; killed in the end."""
+    """A server that accepts connections; killed at the end of the block."""
     server = start(folder, *flags)
     try:
         wait_until(lambda: is_listening(server))

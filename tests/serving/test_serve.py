@@ -1,4 +1,4 @@
-"""The serving image's start script, with a server in its place that tells how it was started."""
+"""The serving image's start script, with a script in place of the server that prints its arguments."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ exec sleep 60
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """`serve`, whose server is a script beside it."""
+    """`serve`, which starts a script beside it as the server."""
     server = tmp_path / "server"
     server.write_text(SERVER, encoding="utf-8")
     server.chmod(0o755)
@@ -31,7 +31,7 @@ def script(tmp_path: Path) -> Path:
 
 @contextmanager
 def started(script: Path, *arguments: str, **variables: str) -> Iterator[tuple["subprocess.Popen[str]", list[str]]]:
-    """The script, and the flags that its server got."""
+    """The script, and the flags that it passed to the server."""
     command = ["/bin/bash", str(script), *arguments]
     process = subprocess.Popen(
         command,

@@ -27,6 +27,7 @@ Method = tuple[type[_Request], Callable[[_Request, int], Message]]
 """Type of the request, and its handler: request and milliseconds left (0: no limit) to response, or StatusError."""
 
 _LONGEST_MESSAGE = 1024
+_LONGEST_TIMEOUT_S = 1e9
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 _HEALTH_SERVICES = ("", "ModelService", "PredictionService")
 
@@ -114,8 +115,9 @@ def _parsed(kind: type[_Request], message: bytes) -> _Request:
 
 
 def _timeout_ms(context: grpc.ServicerContext) -> int:
-    left_s = context.time_remaining()
-    return 0 if left_s is None else max(1, int(left_s * 1000))
+    """0 for no limit: without a deadline, 292 million years remain."""
+    left_s: float | None = context.time_remaining()
+    return 0 if left_s is None or left_s > _LONGEST_TIMEOUT_S else max(1, int(left_s * 1000))
 
 
 def _abort(context: grpc.ServicerContext, error: StatusError) -> NoReturn:

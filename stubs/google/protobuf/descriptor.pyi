@@ -14,19 +14,15 @@ class EnumValueDescriptor:
 
 class EnumDescriptor:
     name: str
-    full_name: str
     values: Sequence[EnumValueDescriptor]
 
 class Descriptor:
     name: str
-    full_name: str
     fields: Sequence[FieldDescriptor]
-    fields_by_name: Mapping[str, FieldDescriptor]
     nested_types: Sequence[Descriptor]
     enum_types: Sequence[EnumDescriptor]
 
 class FileDescriptor:
     name: str
-    package: str
     message_types_by_name: Mapping[str, Descriptor]
     enum_types_by_name: Mapping[str, EnumDescriptor]

@@ -1,4 +1,4 @@
-"""Versions come, go and fail under a real server, while requests go on."""
+"""Versions appear, disappear and fail while a real process serves requests."""
 
 import shutil
 import signal
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.slow
 
 RETRY_AT_ONCE = ("--max_num_load_retries=1000", "--load_retry_interval_micros=100000")
 ANSWER = {1: 1.5, 2: 2.5, 3: 3.5}
-"""Version -> what it makes of 1.0."""
+"""Version -> its prediction for 1.0."""
 
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """A base path with version 1."""
+    """A base path that holds version 1."""
     write_saved_model(tmp_path / "m/1", add=1)
     return tmp_path / "m"
 
@@ -36,12 +36,12 @@ def serving(models: Path, *flags: str) -> Iterator[Server]:
 
 
 def publish(models: Path, version: int) -> None:
-    """As everybody should: written aside, then renamed."""
+    """Write the version aside, then rename it, so that no half-written version is seen."""
     write_saved_model(models / "new", add=version).rename(models / str(version))
 
 
 def answer(server: Server, version: str = "") -> float | str:
-    """What the server makes of 1.0, or why it does not."""
+    """The prediction for 1.0, or the error text."""
     status, body = server.predict({"instances": [1.0]}, version=version)
     result: float | str = body["predictions"][0] if status == 200 else body["error"]
     return result
@@ -49,7 +49,7 @@ def answer(server: Server, version: str = "") -> float | str:
 
 @contextmanager
 def load_on(server: Server) -> Iterator[list[float | str]]:
-    """Two clients that ask all the time; yields the answers, which go on coming in."""
+    """Run two clients that send requests without a pause; yields the list to which they append the answers."""
     answers: list[float | str] = []
     over = threading.Event()
 
@@ -128,7 +128,7 @@ def test_requests_under_way_are_finished_after_sigterm(models: Path) -> None:
 
 
 def begin_slow_request(conversation: Conversation, size: int = 1500) -> None:
-    """Returns when it is being worked on: it was sent together with one that has been answered."""
+    """Return when the server works on it: it was sent together with a request that has its response."""
     body = b'{"signature_name": "slow", "inputs": [%d]}' % size
     head = b"POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body)
     conversation.socket.sendall(b"GET /v1/models/m HTTP/1.1\r\n\r\n" + head + body)

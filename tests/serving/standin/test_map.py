@@ -1,4 +1,4 @@
-"""The map in the package's docstring names files and rooms that exist, and every room."""
+"""The package's docstring names files that exist, and every room."""
 
 import re
 

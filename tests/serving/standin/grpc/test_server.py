@@ -1,4 +1,4 @@
-"""What a gRPC client sees of the stand-in beyond the recorded answers: limits, flags, the end."""
+"""The gRPC behaviour that is not recorded: limits, flags and the end of the process."""
 
 import re
 import signal
@@ -44,7 +44,7 @@ def serving(folder: Path, *flags: str) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Every flag at once that leaves the others' answers alone."""
+    """A server with all flags that do not change each other's answers."""
     folder = tmp_path_factory.mktemp("grpc")
     (folder / "monitoring.config").write_text("prometheus_config { enable: true }")
     with serving(
@@ -73,7 +73,7 @@ def slow(size: int) -> bytes:
 HALF_OF_ONE_AND_ONE = request(DT_FLOAT, "x", struct.pack("<f", 1))
 
 
-def call(server: Server, method: str, message: bytes, *, target: str = "", timeout: float = PATIENCE_S) -> bytes:
+def call(server: Server, method: str, message: bytes, *, target: str = "", timeout: float | None = PATIENCE_S) -> bytes:
     with grpc.insecure_channel(target or f"127.0.0.1:{server.grpc_port}") as channel:
         answer: bytes = channel.unary_unary(f"/{method}")(message, timeout=timeout)
         return answer
@@ -95,6 +95,11 @@ def test_numbers_of_an_answer_come_in_one_piece_where_the_flag_asks_for_it(serve
 def test_a_unix_socket_serves_as_the_port_does(server: Server) -> None:
     target = f"unix:{server.log.parent / 'grpc.sock'}"
     assert call(server, PREDICT, HALF_OF_ONE_AND_ONE, target=target)
+
+
+@pytest.mark.parametrize("timeout", [None, 1e9])
+def test_a_call_may_have_no_deadline_or_one_beyond_all_limits(server: Server, timeout: float | None) -> None:
+    assert call(server, PREDICT, HALF_OF_ONE_AND_ONE, timeout=timeout)
 
 
 def test_the_health_check_knows_the_services(server: Server) -> None:
@@ -119,7 +124,7 @@ def test_a_run_ends_with_the_deadline_of_the_call_and_is_counted_so(server: Serv
     counted = re.compile(rb'request_count\{model_name="m",status="DEADLINE_EXCEEDED"\}')
 
     def ended_and_was_counted() -> bool:
-        """Asked anew each time: on a busy machine the time may be up before the call arrives."""
+        """Each poll sends a new call: on a busy machine the deadline may pass before it arrives."""
         code, _ = refusal(server, PREDICT, slow(3000), timeout=0.3)
         assert code in ("DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")
         return counted.search(ask(server.port, MONITORED).body) is not None

@@ -1,4 +1,4 @@
-"""The server's own end, with a client that does not play along."""
+"""How the server stops while clients read, or do not read, their responses."""
 
 import asyncio
 import socket

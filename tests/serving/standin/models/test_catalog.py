@@ -13,7 +13,7 @@ from serving.standin.models.servable import Servable
 
 
 class Version:
-    """What a catalog needs of a servable: to be told of its use."""
+    """The part of a servable that the catalog uses."""
 
     def __init__(self) -> None:
         self.users = 0
@@ -69,7 +69,7 @@ def test_a_version_removed_in_mid_request_stays_in_use_until_its_end() -> None:
 
 
 class Session:
-    """TensorFlow's part of a servable, as far as closing goes."""
+    """The part of an engine's session that closing uses."""
 
     meta_graph = b""
 

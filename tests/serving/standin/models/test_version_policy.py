@@ -9,7 +9,7 @@ def model(*, retries: int = 0) -> ModelVersions:
 
 
 def load(versions: ModelVersions, now: float = 0) -> int:
-    """The version that is next, loaded."""
+    """Mark the next version to load as loaded."""
     version = versions.next_load(now)
     assert version
     version.state = State.AVAILABLE
