@@ -30,6 +30,7 @@ from gateway.decoding.protocol import (
 )
 from gateway.errors import DecoderLostError, GatewayError, LargerShareError
 from gateway.imaging import RGB_BYTES, Decoded
+from gateway.process.memory import DECODERS_ENVIRONMENT
 
 START_WITHIN_S = 30.0
 FORK_WITHIN_S = 5.0
@@ -38,9 +39,6 @@ RETRY_AFTER_S = 1
 PROJECT = Path(__file__).resolve().parents[2]
 BUFFER_BYTES = 512 * 1024
 """Asked for on each socket, so that an answer, 150 KB, goes in at one stroke."""
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "4194304", "MALLOC_MMAP_THRESHOLD_": "4194304", "MALLOC_ARENA_MAX": "1"}
-"""glibc then gives back what a large picture took, but not what every small one takes: asking the kernel for pages
-anew costs 1 ms a picture. docs/decisions/0021-allocator.md"""
 
 log = structlog.get_logger()
 
@@ -206,7 +204,7 @@ class Processes:
             self._forkserver = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "gateway.decoding.forkserver", json.dumps(start)),
                 cwd=PROJECT,
-                env={**os.environ, **ALLOCATOR},
+                env={**os.environ, **DECODERS_ENVIRONMENT},
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C in the terminal is for the gateway, which lets requests finish first

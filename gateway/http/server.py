@@ -1,7 +1,6 @@
 """uvicorn, told how long to wait for whom: connections at the front, signals at the end."""
 
 import asyncio
-import gc
 import resource
 import signal
 import socket
@@ -62,8 +61,7 @@ class Server(uvicorn.Server):
         self._door.most = _room_for(self._settings.max_connections)
         await super().startup(sockets)
         self._endless = [asyncio.create_task(self._door.watch()), asyncio.create_task(memory.give_back_regularly())]
-        gc.freeze()  # what is there now stays: looking through it for garbage is 4 % of a request
-        gc.set_threshold(20_000, 20, 20)  # a request makes few cycles; by default they are looked for twice in each
+        memory.collect_garbage_rarely()
         host = "localhost" if self.config.host in ("127.0.0.1", "0.0.0.0", "::") else self.config.host  # noqa: S104
         log.info("listening", url=f"http://{host}:{self.config.port}")
 
