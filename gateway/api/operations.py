@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from gateway.api.classify import ModelVersion, version_of
 from gateway.api.schema import problems_of
+from gateway.decoding.pool import Decoders
 from gateway.errors import NoReplicaError, ShuttingDownError
 from gateway.observe import metrics
 from gateway.services import Services, lifecycle_of, services_of
@@ -86,6 +87,7 @@ async def readyz(request: Request) -> Health:
 async def prometheus(request: Request) -> Response:
     """Every instrument is described in docs/metrics.md."""
     show_replicas(services_of(request))
+    show_decoders(services_of(request).decoders)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -105,6 +107,16 @@ def show_replicas(services: Services) -> None:
         metrics.REPLICA_ATTEMPTS.labels(replica.address).inc(replica.attempts)
         metrics.REPLICA_FAILURES.labels(replica.address).inc(replica.failed_attempts)
         metrics.REPLICA_EJECTIONS.labels(replica.address).inc(replica.times_ejected)
+
+
+def show_decoders(decoders: Decoders) -> None:
+    """Copy the free places, the free memory and the idle decode processes into the instruments."""
+    quick, slow, memory_bytes = decoders.free
+    metrics.DECODE_PLACES_FREE.labels("quick").set(quick)
+    metrics.DECODE_PLACES_FREE.labels("slow").set(slow)
+    metrics.DECODE_MEMORY_FREE.set(memory_bytes)
+    metrics.DECODERS_IDLE.labels("quick").set(decoders.quick.idle)
+    metrics.DECODERS_IDLE.labels("slow").set(decoders.slow.idle)
 
 
 @router.get("/v1/labels", summary="The class names", responses=problems_of(NoReplicaError))

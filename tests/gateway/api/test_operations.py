@@ -91,3 +91,14 @@ async def test_metrics_count_requests_attempts_and_replicas(client: httpx.AsyncC
         "gateway_in_flight 0.0",
     ):
         assert f"\n{line}" in response.text, line
+
+
+async def test_the_metrics_show_what_is_free_for_decoding(start: Start, replica: FakeReplica, jpeg: bytes) -> None:
+    client = await start(replica, decode_processes=3, decode_budget_bytes=300_000_000)
+    await client.post("/v1/classify", content=jpeg, headers={"Content-Type": "image/jpeg"})
+    shown = (await client.get("/metrics")).text.splitlines()
+    assert 'gateway_decode_places_free{kind="quick"} 3.0' in shown
+    assert 'gateway_decode_places_free{kind="slow"} 3.0' in shown
+    assert 'gateway_decoders_idle{kind="quick"} 1.0' in shown
+    assert 'gateway_decoders_idle{kind="slow"} 0.0' in shown
+    assert "gateway_decode_memory_free_bytes 3e+08" in shown
