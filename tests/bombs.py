@@ -116,7 +116,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "2,000 scans": lambda: pictures.scan_bomb(2_000),
     "100 scans, not progressive": lambda: pictures.scan_bomb(100, progressive=False),
     "64 scans of 1 MP, just few enough": lambda: pictures.scan_bomb(54),
-    # of segments, chunks, pieces: what parsers loop over
+    # of segments, chunks, data blocks: what parsers loop over
     "JPEG comments": lambda: jpeg_stuffed(b"\xff\xfe\0\2" * 200_000),
     "JPEG padding": lambda: jpeg_stuffed(b"\xff" * 1_000_000),
     "JPEG junk": lambda: jpeg_stuffed(b"\xff\0" * 500_000),
@@ -128,7 +128,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "PNG chunks": lambda: png_stuffed(png_chunk(b"prVt", b"") * 80_000),
     "PNG chunks behind the pixels": lambda: png_tailed(png_chunk(b"prVt", b"") * 80_000),
     "PNG texts": lambda: png_stuffed(png_chunk(b"tEXt", b"a\0") * 60_000),
-    "GIF pieces": lambda: gif_extensions(1, b"!\xfe" + b"\1x" * 500_000 + b"\0"),
+    "GIF data blocks": lambda: gif_extensions(1, b"!\xfe" + b"\1x" * 500_000 + b"\0"),
     "GIF extensions": lambda: gif_extensions(200_000),
     # of text and profiles
     "zTXt": lambda: text(b"zTXt", 60),
@@ -150,7 +150,7 @@ ROWS = {
     "68": tuple(name for name in BOMBS if "scans" in name),
     "69": (
         *("JPEG comments", "JPEG padding", "JPEG junk", "JPEG markers", "JPEG tables", "EXIF that loops"),
-        *("PNG chunks", "PNG chunks behind the pixels", "PNG texts", "GIF pieces", "GIF extensions"),
+        *("PNG chunks", "PNG chunks behind the pixels", "PNG texts", "GIF data blocks", "GIF extensions"),
     ),
     "70": ("zTXt", "iTXt", "iCCP", "colour profile of 4 MB"),
     "71": tuple(name for name in BOMBS if " of 3,000 frames" in name),

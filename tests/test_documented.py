@@ -28,6 +28,14 @@ def test_the_version_is_told_once() -> None:
     assert f"## {VERSION}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def test_the_oldest_and_the_newest_promised_python_are_tested() -> None:
+    promised = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
+    oldest, newest = re.findall(
+        r"^fast_tests_on 3\.(\d+)", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert promised == f">=3.{oldest},<3.{int(newest) + 1}"
+
+
 def test_every_relative_link_leads_to_a_file() -> None:
     for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", document.read_text(encoding="utf-8")):

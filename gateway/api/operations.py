@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from gateway.api.classify import ModelVersion
 from gateway.api.schema import problems_of
+from gateway.decoding.pool import Decoders
 from gateway.errors import NoReplicaError, ShuttingDownError
 from gateway.failures import RETRY_AFTER_S
 from gateway.observe import metrics
@@ -94,6 +95,7 @@ async def readyz(request: Request) -> Health:
 async def prometheus(request: Request) -> Response:
     """Every instrument is described in docs/metrics.md."""
     read_gauges(services_of(request))
+    show_decoders(services_of(request).decoders)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -131,6 +133,16 @@ def current_model(services: Services) -> ServedModel:
     if (model := services.pool.model) is None:
         raise NoReplicaError("No replica serves this model at the moment.", retry_after_s=RETRY_AFTER_S)
     return model
+
+
+def show_decoders(decoders: Decoders) -> None:
+    """Copy the free places, the free memory and the idle decode processes into the instruments."""
+    quick, slow, memory_bytes = decoders.free
+    metrics.DECODE_PLACES_FREE.labels("quick").set(quick)
+    metrics.DECODE_PLACES_FREE.labels("slow").set(slow)
+    metrics.DECODE_MEMORY_FREE.set(memory_bytes)
+    metrics.DECODERS_IDLE.labels("quick").set(decoders.quick.idle)
+    metrics.DECODERS_IDLE.labels("slow").set(decoders.slow.idle)
 
 
 @router.get("/v1/labels", summary="The class names", responses=problems_of(NoReplicaError))

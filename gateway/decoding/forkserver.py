@@ -1,7 +1,7 @@
 """`python -m gateway.decoding.forkserver`: the process that decode processes are forked from.
 
-It is small, has one thread and never touches a picture, so that a fresh decode process takes 3 ms and shares
-nearly all of its memory with the others. The gateway, large and with threads, could not fork itself so.
+It is small, has one thread and never reads a picture. A new decode process therefore takes 3 ms and shares nearly
+all of its memory with the others. The gateway itself is large and has threads, so it cannot be forked in this way.
 """
 
 import errno
@@ -15,13 +15,13 @@ import sys
 from typing import NoReturn
 
 from gateway.decoding import worker
-from gateway.decoding.protocol import ENDED, FORK, FORKED, KILL, NEWS, ORDER, READY, Limits
+from gateway.decoding.protocol import ENDED, EVENT, FORK, FORKED, KILL, ORDER, READY, Limits
 from gateway.imaging import check_formats
 from gateway.process.orphans import die_with
 
 
 class ForkServer:
-    """Forks, kills and buries."""
+    """Forks decode processes, kills them, and reports how each of them ended."""
 
     def __init__(self, control: socket.socket, limits: Limits) -> None:
         self._control = control
@@ -29,33 +29,36 @@ class ForkServer:
         self._children: set[int] = set()
 
     def run(self) -> None:
-        """Obey until the gateway is gone, then end what is left."""
-        woken, waker = socket.socketpair()
-        woken.setblocking(False)
+        """Carry out orders until the gateway closes the socket, then kill the processes that are left."""
+        wakeup, waker = socket.socketpair()
+        wakeup.setblocking(False)
         waker.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-        self._tell(READY)
+        self._report(READY)
         try:
             while True:
-                ready, _, _ = select.select([self._control, woken], [], [])
-                if woken in ready:
-                    woken.recv(4096)
-                    self._bury()
-                if self._control in ready and not self._obey(woken, waker):
+                ready, _, _ = select.select([self._control, wakeup], [], [])
+                if wakeup in ready:
+                    wakeup.recv(4096)
+                    self._reap()
+                if self._control in ready and not self._carry_out_order(wakeup, waker):
                     return
         finally:
             for pid in self._children:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
 
-    def _obey(self, *ours: socket.socket) -> bool:
-        """One order; False when there will be no more."""
+    def _carry_out_order(self, *ours: socket.socket) -> bool:
+        """Read one order and carry it out; False when the gateway has closed the socket.
+
+        `ours`: sockets that a decode process must not inherit.
+        """
         message, files, _, _ = socket.recv_fds(self._control, ORDER.size, 1)
         if len(message) < ORDER.size:
             return False
         kind, nice, pid, share_bytes = ORDER.unpack(message)
-        if kind == KILL and pid in self._children:  # not buried yet, so the pid is still its own
+        if kind == KILL and pid in self._children:  # not reaped yet, so the pid cannot belong to another process
             os.kill(pid, signal.SIGKILL)
         if kind == FORK:
             with socket.socket(fileno=files[0]) as jobs:
@@ -66,18 +69,18 @@ class ForkServer:
         forkserver = os.getpid()
         try:
             pid = os.fork()
-        except OSError as full:
-            self._tell(FORKED, status=full.errno or errno.EAGAIN)
+        except OSError as refused:
+            self._report(FORKED, status=refused.errno or errno.EAGAIN)
             return
         if pid == 0:
             self._become_worker(jobs, forkserver, share_bytes, nice, *ours)
         self._children.add(pid)
-        self._tell(FORKED, pid)
+        self._report(FORKED, pid)
 
     def _become_worker(
         self, jobs: socket.socket, forkserver: int, share_bytes: int, nice: int, *ours: socket.socket
     ) -> NoReturn:
-        """In the child; it must never come back into the fork server's loop."""
+        """Runs in the child, which must never return into the fork server's loop."""
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -89,30 +92,34 @@ class ForkServer:
         finally:
             os._exit(1 if sys.exc_info()[0] else 0)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
+        """Report every process that has ended."""
         while self._children:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
             self._children.discard(pid)
-            self._tell(ENDED, pid, os.waitstatus_to_exitcode(status))
+            self._report(ENDED, pid, os.waitstatus_to_exitcode(status))
 
-    def _tell(self, kind: int, pid: int = 0, status: int = 0) -> None:
-        self._control.sendall(NEWS.pack(kind, pid, status))
+    def _report(self, kind: int, pid: int = 0, status: int = 0) -> None:
+        self._control.sendall(EVENT.pack(kind, pid, status))
 
 
 def main() -> None:
-    """Started by `processes`, with its socket's number, the gateway's pid and the limits as JSON."""
+    """Called by `processes`. The argument is JSON: the socket's descriptor, the gateway's pid and the limits."""
     start = json.loads(sys.argv[1])
     die_with(start["parent"])
     limits = Limits(**start["limits"])
     preload(limits)
-    silence()
+    discard_output()
     ForkServer(socket.socket(fileno=start["control"]), limits).run()
 
 
 def preload(limits: Limits) -> None:
-    """Import here what would else be imported in every decode process, and leave all of it uncollected."""
+    """Import here what every decode process would otherwise import for itself.
+
+    The garbage collector must not write to these objects, or each decode process would copy their memory.
+    """
     check_formats(limits.formats)  # type: ignore[arg-type] # checked when the settings were read
     if "HEIC" in limits.formats:
         import pi_heif  # noqa: F401
@@ -122,8 +129,8 @@ def preload(limits: Limits) -> None:
     gc.freeze()
 
 
-def silence() -> None:
-    """C libraries write what they think of a picture to standard error, past the gateway's log."""
+def discard_output() -> None:
+    """Send standard output and error to /dev/null: C libraries write there about pictures, past the gateway's log."""
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (1, 2):
         os.dup2(null, stream)

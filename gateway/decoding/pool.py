@@ -1,9 +1,9 @@
-"""Which picture is decoded where, and when.
+"""Which decode process decodes a picture, and when.
 
-The rules. A picture whose file is small goes first to one of a few lasting decode processes for what is quick, which
-turns away by its header what is not; so quick pictures, nearly all there are, wait only for each other. Those that take
-longer have lasting processes of their own, with a lower priority. A large one gets a process for itself alone, for
-which it waits until its share of the common memory is free, and not for long.
+The rules. A picture in a small file goes first to the worker pool for quick pictures, where its header is checked: a
+picture that takes longer is handed back. Nearly all pictures are quick, and they wait only for each other. Slow
+pictures have a worker pool of their own, with a lower priority. A large picture gets a process of its own; it waits,
+for a bounded time, until its share of the memory for large pictures is free.
 """
 
 import asyncio
@@ -25,36 +25,36 @@ from gateway.imaging import Decoded, Picture
 from gateway.observe import metrics
 
 SMALL_BYTES = 32 * 1024 * 1024
-"""What decoding takes in a lasting process: a JPEG of 13 megapixels, a PNG of 7, a WebP of 2; 0.1 s at most."""
+"""Memory for decoding in a worker pool: a JPEG of 13 megapixels, a PNG of 7, a WebP of 2; 0.1 s at most."""
 QUICK_S = 0.012
-"""CPU time of what is quick: a JPEG of 3 megapixels, 0.9 where it is progressive; a PNG or WebP of 0.7."""
+"""CPU time of a quick picture: a JPEG of 3 megapixels, a progressive one of 0.9, a PNG or WebP of 0.7."""
 JPEG_START = b"\xff\xd8\xff"
 QUICK_JPEG_BYTES = 512 * 1024
 QUICK_FILE_BYTES = 32 * 1024
-"""No quick picture is a larger file, so that larger ones need not ask. A JPEG of that size takes 6 ms; of the other
-formats, headers alone can take as long: chunks, pieces and packed text by the thousand."""
+"""No quick picture has a larger file, so larger files go to the slow pool at once. A JPEG of that size takes 6 ms; in
+the other formats, headers alone can take as long: thousands of chunks, sub-blocks and compressed texts."""
 SLOW_NICE = 5
-"""A third of the time where quick pictures want all of it."""
+"""A third of the CPU time while quick pictures could use all of it."""
 LARGE_NICE = 10
 END_WITHIN_S = 1.0
-"""From the end of a process's socket to the news how it ended; 1 ms in fact."""
+"""From the end of a process's socket to its exit status; 1 ms in fact."""
 
 
 Run = Callable[[DecodeProcess, bytes, Share], Awaitable[Decoded]]
 
 
 class Decoders:
-    """The decode processes, and who has them."""
+    """The worker pools for quick and slow pictures, and the memory for large ones."""
 
     def __init__(
         self, processes: Processes, limits: Limits, *, count: int, budget_bytes: int, timeout_s: float, wait_s: float
     ) -> None:
-        """Take turns in `count` lasting processes of each kind; as many large pictures may be decoded beside them.
+        """Up to `count` processes in each worker pool, and as many large pictures beside them.
 
         Args:
             budget_bytes: memory that large pictures may take together.
-            timeout_s: wall-clock time for one picture; CPU time is the limits' affair.
-            wait_s: longest a large picture may wait.
+            timeout_s: wall-clock time for one picture; `limits` bounds the CPU time.
+            wait_s: longest time that a large picture may wait for memory.
         """
         self._processes = processes
         self._limits = limits
@@ -84,10 +84,10 @@ class Decoders:
         return decoded.picture()
 
     async def decode(self, data: bytes) -> Decoded:
-        """One picture, by the rules above.
+        """Decode one picture by the rules above.
 
         Raises:
-            GatewayError: it is refused, ended its process, or there is no room for it.
+            GatewayError: the picture is refused, its decode process ended, or there is no room for it.
         """
         needed_bytes = 0
         if len(data) <= (QUICK_JPEG_BYTES if data.startswith(JPEG_START) else QUICK_FILE_BYTES):
@@ -106,28 +106,28 @@ class Decoders:
         try:
             async with (
                 self._memory.held(max(needed_bytes, self._least_share_bytes), wait_s=self._wait_s),
-                self._passing(needed_bytes) as process,
+                self._own_process(needed_bytes) as process,
             ):
                 return await self._run(process, data, Share(needed_bytes))
         except TimeoutError as cause:
             raise refusal(
                 "decoding", "Other large pictures are being decoded; send this one again, or a smaller version of it."
             ) from cause
-        except LargerShareError as larger:  # than it said itself a moment ago
+        except LargerShareError as larger:  # it needs more than the same header announced a moment ago
             raise lost() from larger
 
     @property
     def free(self) -> tuple[int, int, int]:
-        """Places for quick and slow pictures, and bytes for large ones, that nobody has."""
+        """Free places for quick pictures, free places for slow ones, free memory for large ones in bytes."""
         return self.quick.free, self.slow.free, self._memory.free
 
     def close(self) -> None:
-        """The lasting processes end by themselves."""
+        """Close the worker pools; their processes end by themselves."""
         self.quick.close()
         self.slow.close()
 
     @asynccontextmanager
-    async def _passing(self, share_bytes: int) -> AsyncIterator[DecodeProcess]:
+    async def _own_process(self, share_bytes: int) -> AsyncIterator[DecodeProcess]:
         process = await self._processes.fork(share_bytes=share_bytes, nice=LARGE_NICE)
         try:
             yield process
@@ -135,7 +135,7 @@ class Decoders:
             self._processes.kill(process)
 
     async def _run(self, process: DecodeProcess, data: bytes, share: Share) -> Decoded:
-        """One job; whatever becomes of the process comes out as an error for the sender."""
+        """Run one job. If the process fails, raise the error for the picture's sender."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await process.decode(data, share)
@@ -146,20 +146,20 @@ class Decoders:
             metrics.DECODERS_ENDED.labels("foreign").inc()
             raise crashed() from cause
         except (OSError, EOFError) as cause:
-            raise self._told(await process.status(within_s=END_WITHIN_S)) from cause
+            raise self._error_of(await process.status(within_s=END_WITHIN_S)) from cause
         except asyncio.CancelledError:
             metrics.DECODERS_ENDED.labels("abandoned").inc()
             raise
 
-    def _told(self, status: int | None) -> GatewayError:
-        """What a process's end means for the sender of the picture that it was at."""
+    def _error_of(self, status: int | None) -> GatewayError:
+        """The error for the sender of the picture during which a process ended with that status."""
         if status == -signal.SIGPROF:
             metrics.DECODERS_ENDED.labels("cpu").inc()
             return ImageTooComplexError(
                 f"Decoding this picture takes more than {self._limits.cpu_s:g} s of computing time: "
                 "send a smaller version, saved as a plain JPEG."
             )
-        if status in (None, -signal.SIGKILL):  # the system ran out of memory, or somebody did it by hand
+        if status in (None, -signal.SIGKILL):  # the system ran out of memory, or an operator killed it
             metrics.DECODERS_ENDED.labels("killed").inc()
             return lost()
         metrics.DECODERS_ENDED.labels("crashed").inc()
@@ -167,20 +167,20 @@ class Decoders:
 
 
 def crashed() -> DecoderCrashedError:
-    """In the same words wherever it happens."""
-    return DecoderCrashedError("The decoder broke down over this picture: save it anew as a plain JPEG and send that.")
+    """The error for every picture that ended its decode process."""
+    return DecoderCrashedError("This picture crashed the decoder: save it again as a plain JPEG and send that.")
 
 
 class WorkerPool:
-    """Decode processes of one kind, which stay, and the pictures that take turns in them.
+    """Decode processes that are used again and again, and the pictures that wait for them.
 
-    A job whose caller leaves is finished in its place, for nobody: to kill and to fork costs more, and clients that
-    leave could order it by the hundred. A process whose job did not end as it should is killed, and the next job gets
-    a fresh one.
+    A job whose caller was cancelled runs to its end and its result is dropped: to kill a process and fork another costs
+    more, and clients that disconnect could cause that by the hundred. A process whose job did not end with a sound
+    answer is killed, and the next job gets a new one.
     """
 
     def __init__(self, processes: Processes, run: Run, share: Share, *, count: int, nice: int = 0) -> None:
-        """At most `count` of them, forked when there is work; each job may take `share`."""
+        """At most `count` processes, forked when there is work; `share` is what each job may take."""
         self._processes = processes
         self._run = run
         self._share = share
@@ -189,20 +189,20 @@ class WorkerPool:
         self.free = count
         """Places that no picture has."""
         self._idle: list[DecodeProcess] = []
-        self._unwanted: set[asyncio.Task[Decoded]] = set()
-        """Jobs that are finished for nobody."""
+        self._abandoned: set[asyncio.Task[Decoded]] = set()
+        """Jobs whose caller was cancelled."""
 
     @property
     def idle(self) -> int:
-        """Processes that wait for a picture."""
+        """Number of processes that wait for a picture."""
         return len(self._idle)
 
     async def decode(self, data: bytes) -> Decoded:
-        """One picture, after those that came before.
+        """Decode one picture, after those that came before.
 
         Raises:
-            LargerShareError: it needs more than a share.
-            GatewayError: it is refused, or ended its process.
+            LargerShareError: the picture needs more than a share.
+            GatewayError: the picture is refused, or its process ended.
         """
         await self._places.acquire()
         self.free -= 1
@@ -210,16 +210,18 @@ class WorkerPool:
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
-            self._unwanted.add(job)
-            job.add_done_callback(self._ended_for_nobody)
+            self._abandoned.add(job)
+            job.add_done_callback(self._abandoned_ended)
             raise
         finally:
-            del job  # its failure's traceback leads back here: a circle that would keep the picture in memory
+            del (
+                job
+            )  # breaks a reference cycle with the traceback of its failure, which would keep the picture in memory
 
     async def _job(self, data: bytes) -> Decoded:
-        """A task of its own, which keeps the place and the process until it has ended, whatever its end."""
+        """Runs in a task of its own, which holds the place and the process until the job has ended."""
         try:
-            process = self._spare_one() or await self._forked()
+            process = self._take_idle() or await self._fork()
             try:
                 return await self._run(process, data, self._share)
             finally:
@@ -231,22 +233,22 @@ class WorkerPool:
             self.free += 1
             self._places.release()
 
-    def _ended_for_nobody(self, job: "asyncio.Task[Decoded]") -> None:
-        self._unwanted.discard(job)
+    def _abandoned_ended(self, job: "asyncio.Task[Decoded]") -> None:
+        self._abandoned.discard(job)
         if not job.cancelled():
-            job.exception()  # seen: nobody else will
+            job.exception()  # retrieved, or asyncio would log it
 
     def close(self) -> None:
-        """They end by themselves."""
-        for job in self._unwanted:
+        """Close the sockets of the idle processes, which then end, and cancel abandoned jobs."""
+        for job in self._abandoned:
             job.cancel()
         while self._idle:
             self._idle.pop().close()
 
-    async def _forked(self) -> DecodeProcess:
+    async def _fork(self) -> DecodeProcess:
         return await self._processes.fork(share_bytes=self._share.memory_bytes, nice=self._nice)
 
-    def _spare_one(self) -> DecodeProcess | None:
+    def _take_idle(self) -> DecodeProcess | None:
         while self._idle:
             process = self._idle.pop()
             if process.alive():

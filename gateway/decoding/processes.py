@@ -1,4 +1,4 @@
-"""The gateway's end: it starts the fork server, asks it for decode processes, and hears how each of them ends."""
+"""The gateway's end: it starts the fork server, orders decode processes from it, and learns how each of them ended."""
 
 import asyncio
 import json
@@ -15,12 +15,12 @@ import structlog
 from gateway.decoding.protocol import (
     ANSWER,
     ENDED,
+    EVENT,
     FORK,
     FORKED,
     JOB,
     KILL,
     MOST_PAYLOAD_BYTES,
-    NEWS,
     ORDER,
     READY,
     ForeignAnswerError,
@@ -30,6 +30,7 @@ from gateway.decoding.protocol import (
 )
 from gateway.errors import DecoderLostError, GatewayError, LargerShareError
 from gateway.imaging import RGB_BYTES, Decoded
+from gateway.process.memory import DECODERS_ENVIRONMENT
 
 START_WITHIN_S = 30.0
 FORK_WITHIN_S = 5.0
@@ -37,16 +38,13 @@ STOP_WITHIN_S = 5.0
 RETRY_AFTER_S = 1
 PROJECT = Path(__file__).resolve().parents[2]
 BUFFER_BYTES = 512 * 1024
-"""Asked for on each socket, so that an answer, 150 KB, goes in at one stroke."""
-ALLOCATOR = {"MALLOC_TRIM_THRESHOLD_": "4194304", "MALLOC_MMAP_THRESHOLD_": "4194304", "MALLOC_ARENA_MAX": "1"}
-"""glibc then gives back what a large picture took, but not what every small one takes: asking the kernel for pages
-anew costs 1 ms a picture. docs/decisions/0021-allocator.md"""
+"""Send buffer of each socket: an answer of 150 KB then fits into one write."""
 
 log = structlog.get_logger()
 
 
 class DecodeProcess:
-    """One decode process, as the gateway sees it. It has one job at a time; one that did not end well is its last."""
+    """The gateway's end of one decode process. It has one job at a time; a job without a sound answer is its last."""
 
     def __init__(
         self, pid: int, jobs: socket.socket, ended: "asyncio.Future[int | None]", *, max_decoded_bytes: int
@@ -59,13 +57,13 @@ class DecodeProcess:
         self._max_decoded_bytes = max_decoded_bytes
 
     async def decode(self, data: bytes, share: Share) -> Decoded:
-        """One picture.
+        """Decode one picture.
 
         Raises:
-            GatewayError: it is refused.
-            LargerShareError: it needs more than its share.
+            GatewayError: the picture is refused.
+            LargerShareError: the picture needs more than its share.
             OSError, EOFError: the process has ended.
-            ForeignAnswerError: it answers nonsense.
+            ForeignAnswerError: the process sent no valid answer.
         """
         self.idle = False
         await self._send(JOB.pack(len(data), *share), data)
@@ -88,7 +86,7 @@ class DecodeProcess:
         return decoded
 
     async def _send(self, head: bytes, data: bytes) -> None:
-        """Mostly one system call; what does not fit follows as the process reads."""
+        """Send a job, mostly in one system call; what does not fit is sent as the process reads."""
         try:
             sent = self._jobs.sendmsg([head, data])
         except BlockingIOError:
@@ -109,7 +107,7 @@ class DecodeProcess:
         return received
 
     def alive(self) -> bool:
-        """Its socket is open and silent, as it is between two jobs."""
+        """The socket is open and nothing has arrived on it, as it must be between two jobs."""
         try:
             self._jobs.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
@@ -119,48 +117,49 @@ class DecodeProcess:
         return False
 
     async def status(self, *, within_s: float) -> int | None:
-        """How it ended: exit status as in subprocess, -11 for signal 11; None if that cannot be learnt in time."""
+        """How the process ended: the status as in subprocess, -11 for signal 11; None if it is not known in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 return await asyncio.shield(self._ended)
         return None
 
     def close(self) -> None:
-        """No more jobs: it ends by itself, unless it is stuck in one."""
+        """Close the socket. The process then ends by itself, unless it is stuck in a job."""
         self._jobs.close()
 
 
 class Processes:
-    """The fork server, and what it has forked."""
+    """The fork server and the decode processes that it has forked."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._starting = asyncio.Lock()
         self._forkserver: asyncio.subprocess.Process | None = None
         self._control: socket.socket | None = None
-        """None while there is no forkserver."""
+        """None while no fork server runs."""
         self._ready: asyncio.Future[None]
-        self._ordered: deque[asyncio.Future[int]] = deque()
-        """Forks asked for, in order."""
+        self._pending_forks: deque[asyncio.Future[int]] = deque()
+        """Forks that were ordered and not yet reported, oldest first."""
         self._alive: dict[int, asyncio.Future[int | None]] = {}
+        """For the pid of each decode process, a future of its exit status."""
 
     async def __aenter__(self) -> "Processes":
         await self._started()
         return self
 
     async def __aexit__(self, *failure: object) -> None:
-        self._hang_up()
-        await self._stopped()
+        self._disconnect()
+        await self._wait_until_stopped()
 
     async def fork(self, *, share_bytes: int, nice: int = 0) -> DecodeProcess:
-        """A fresh decode process, in a few milliseconds.
+        """Fork a decode process; it takes a few milliseconds.
 
         Args:
             share_bytes: memory that decoding may take in it.
-            nice: 0, or up to 19 to let others go first.
+            nice: 0 to 19, added to the nice value.
 
         Raises:
-            DecoderLostError: the system gives us none.
+            DecoderLostError: the system refused to fork, or the fork server did not answer.
         """
         control = await self._started()
         ours, theirs = _pair()
@@ -168,32 +167,32 @@ class Processes:
         try:
             with theirs:
                 socket.send_fds(control, [ORDER.pack(FORK, nice, 0, share_bytes)], [theirs.fileno()])
-            self._ordered.append(ordered)
+            self._pending_forks.append(ordered)
             async with asyncio.timeout(FORK_WITHIN_S):
                 pid = await ordered
         except (OSError, TimeoutError) as cause:
             ours.close()
-            self._hang_up()
+            self._disconnect()
             raise lost() from cause
-        except BaseException:  # the caller is gone; its process will find the socket closed, and end
+        except BaseException:  # the caller was cancelled; the new process finds its socket closed and ends
             ours.close()
             raise
         return DecodeProcess(pid, ours, self._alive[pid], max_decoded_bytes=self._limits.max_decoded_bytes)
 
     def kill(self, process: DecodeProcess) -> None:
-        """At once, whatever it is doing. By way of the fork server, which knows whether the pid is still its own."""
+        """Kill a decode process at once, through the fork server: it knows whether the pid is still in use."""
         process.close()
         if self._control is not None and process.pid in self._alive:
             with suppress(OSError):
                 self._control.send(ORDER.pack(KILL, 0, process.pid, 0))
 
     async def _started(self) -> socket.socket:
-        """The socket of the fork server, started if there is none."""
+        """The control socket of the fork server, which is started if none runs."""
         if self._control is None:
             async with self._starting:
                 if self._control is None:
-                    await self._stopped()
-                    # In a context of its own: what is logged of the fork server belongs to no request.
+                    await self._wait_until_stopped()
+                    # In an empty context: log lines about the fork server carry no request id.
                     await asyncio.create_task(self._start(), context=Context())
         assert self._control is not None
         return self._control
@@ -206,35 +205,35 @@ class Processes:
             self._forkserver = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "gateway.decoding.forkserver", json.dumps(start)),
                 cwd=PROJECT,
-                env={**os.environ, **ALLOCATOR},
+                env={**os.environ, **DECODERS_ENVIRONMENT},
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C in the terminal is for the gateway, which lets requests finish first
             )
         self._control, self._ready = ours, loop.create_future()
-        loop.add_reader(ours, self._hear, ours)
+        loop.add_reader(ours, self._receive_event, ours)
         try:
             async with asyncio.timeout(START_WITHIN_S):
                 await self._ready
         except BaseException:
-            self._hang_up()
-            await self._stopped()
+            self._disconnect()
+            await self._wait_until_stopped()
             raise
         log.debug("fork server started", pid=self._forkserver.pid)
 
-    def _hear(self, control: socket.socket) -> None:
-        """News of the fork server; its end is the end of all that it forked."""
+    def _receive_event(self, control: socket.socket) -> None:
+        """Read one event of the fork server. When it has ended, all that it forked has ended too."""
         try:
-            news = control.recv(NEWS.size, socket.MSG_WAITALL)
+            event = control.recv(EVENT.size, socket.MSG_WAITALL)
         except BlockingIOError:
             return
         except OSError:
-            news = b""
-        if len(news) < NEWS.size:
+            event = b""
+        if len(event) < EVENT.size:
             log.error("fork server died")
-            self._hang_up()
+            self._disconnect()
             return
-        kind, pid, status = NEWS.unpack(news)
+        kind, pid, status = EVENT.unpack(event)
         if kind == READY:
             self._ready.set_result(None)
         elif kind == FORKED:
@@ -245,7 +244,7 @@ class Processes:
     def _forked(self, pid: int, status: int) -> None:
         if pid:
             self._alive[pid] = asyncio.get_running_loop().create_future()
-        ordered = self._ordered.popleft()
+        ordered = self._pending_forks.popleft()
         if ordered.done():
             return
         if pid:
@@ -253,23 +252,24 @@ class Processes:
         else:
             ordered.set_exception(OSError(status, os.strerror(status)))
 
-    def _hang_up(self) -> None:
-        """Without its socket the fork server ends, and its children with it."""
+    def _disconnect(self) -> None:
+        """Close the control socket. The fork server then ends, and kills its children."""
         if self._control is None:
             return
         asyncio.get_running_loop().remove_reader(self._control)
         self._control.close()
         self._control = None
-        waiting: list[asyncio.Future[None] | asyncio.Future[int]] = [self._ready, *self._ordered]
+        waiting: list[asyncio.Future[None] | asyncio.Future[int]] = [self._ready, *self._pending_forks]
         for future in waiting:
             if not future.done():
                 future.set_exception(ConnectionResetError("the fork server is gone"))
         for ended in self._alive.values():
             ended.set_result(None)
-        self._ordered.clear()
+        self._pending_forks.clear()
         self._alive.clear()
 
-    async def _stopped(self) -> None:
+    async def _wait_until_stopped(self) -> None:
+        """Wait for the end of the fork server whose control socket was closed; kill it where it does not end."""
         if self._forkserver is None:
             return
         try:
@@ -282,14 +282,14 @@ class Processes:
 
 
 def lost() -> DecoderLostError:
-    """In the same words wherever it happens."""
+    """The error for every loss of a decode process."""
     return DecoderLostError(
         "The process that decoded the picture was lost; send it again.", retry_after_s=RETRY_AFTER_S
     )
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:
-    """The gateway's end, which never blocks, and the other."""
+    """A connected pair: the gateway's end, which never blocks, and the other end."""
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)

@@ -1,7 +1,8 @@
-"""What goes over the sockets between the gateway, the fork server and the decode processes. Fixed sizes, no pickle.
+"""The messages between the gateway, the fork server and the decode processes: fixed sizes, no pickle.
 
-A decode process has a socket of its own and at most one job: a job goes in, an answer comes out. The fork server has
-another: orders go in, an order to fork with the process's socket attached, and news comes out.
+Each decode process has its own socket and at most one job: the gateway sends a job and receives an answer. The fork
+server has a control socket: the gateway sends orders (an order to fork carries the new process's socket) and receives
+events.
 """
 
 import struct
@@ -11,50 +12,50 @@ from gateway.errors import PICTURE_ERRORS, GatewayError, LargerShareError
 from gateway.imaging import ALL_FORMATS, RGB_BYTES, Decoded
 
 JOB = struct.Struct("<IQd")
-"""Length of the file that follows; bytes of memory and seconds of CPU time set aside for it, 0 for any time."""
+"""Length of the file that follows; memory in bytes and CPU time in seconds set aside for it; 0 s: no bound."""
 ANSWER = struct.Struct("<BBIII")
-"""Kind, place of the format in ALL_FORMATS, width, height, length of what follows."""
+"""Kind, index of the format in ALL_FORMATS, width, height, length of the payload that follows."""
 DECODED, REFUSED, LARGER = range(3)
-"""What follows: pixels; slug, detail and cause of the error, with NUL between; the bytes of memory needed."""
+"""Payload: the pixels; slug, detail and cause of the error, separated by NUL; memory needed in bytes, 8 bytes."""
 LONGEST_TEXT_BYTES = 8_192
 MOST_PAYLOAD_BYTES = max(RGB_BYTES, LONGEST_TEXT_BYTES)
 
 ORDER = struct.Struct("<BBIQ")
-"""Kind, nice value, pid, bytes of memory the process may take for its job."""
+"""Kind, nice value, pid, memory in bytes that the process may take for its job."""
 FORK, KILL = range(2)
-NEWS = struct.Struct("<BIi")
-"""Kind, pid, status: of ENDED as in subprocess, -11 for signal 11; of FORKED 0, or the errno and no pid."""
+EVENT = struct.Struct("<BIi")
+"""Kind, pid, status. Status of ENDED: as in subprocess, -11 for signal 11. Of FORKED: 0, or the errno and no pid."""
 READY, FORKED, ENDED = range(3)
 
 
 class Limits(NamedTuple):
-    """What a decode process is started with."""
+    """What each decode process is started with."""
 
     formats: tuple[str, ...]
     max_decoded_bytes: int
     max_upload_bytes: int
     cpu_s: float
-    """For one picture."""
+    """CPU time for one picture; the kernel kills the process that takes more."""
 
 
 class Share(NamedTuple):
-    """What is set aside for one picture."""
+    """What is set aside for decoding one picture, compared with the estimate from its header."""
 
     memory_bytes: int
     cpu_s: float = 0
-    """By estimate, before it begins; 0: any time. What it may take in fact is the limits' affair."""
+    """0: no bound. `Limits.cpu_s` bounds the time that decoding takes in fact."""
 
 
 class ForeignAnswerError(Exception):
-    """A decode process answers as none of ours would: it may have been taken over, and is not to be trusted."""
+    """A decode process sent what `worker` never sends. It may have been taken over: it must not be used again."""
 
 
 class DistantError(Exception):
-    """The cause of a refusal, as a decode process tells it."""
+    """The cause of a refusal, as text from a decode process."""
 
 
 def refusal(error: GatewayError) -> bytes:
-    """An error, to be sent."""
+    """The payload of an answer that refuses a picture."""
     cause = "" if error.__cause__ is None else f"{type(error.__cause__).__name__}: {error.__cause__}"
     text = "\0".join(part.replace("\0", "?") for part in (error.slug, error.detail[:1000], cause[:2000]))
     return text.encode(errors="replace")[:LONGEST_TEXT_BYTES]

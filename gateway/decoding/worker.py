@@ -1,7 +1,7 @@
-"""What runs in a decode process: one picture after the other, under limits that the kernel keeps.
+"""What runs in a decode process: one picture after another, under limits that the kernel enforces.
 
-Nothing here needs the gateway's help to end: a timer counts the CPU time of each picture and kills, memory has
-a ceiling, files cannot be written, and the death of the fork server is its own.
+A decode process ends without the gateway's help: a timer counts the CPU time of each picture and kills the process,
+memory has a ceiling, files cannot be written, and the kernel kills the process when the fork server ends.
 """
 
 import os
@@ -19,13 +19,20 @@ from gateway.imaging import ALL_FORMATS, decode
 from gateway.process.orphans import die_with
 
 BESIDE_PIXELS_BYTES = 48 * 1024 * 1024
-"""Colour transforms, the resize's tables, Python itself."""
+"""Memory for colour transforms, the tables of the resize, and Python itself."""
 FILE_COPIES = 4
-"""At most that many of the uploaded file lie in memory at once: as received, and within parser and decoder."""
+"""Most copies of the uploaded file in memory at once: as received, and within parser and decoder."""
 
 
 def run(jobs: socket.socket, limits: Limits, *, forkserver: int, share_bytes: int, nice: int) -> None:
-    """The whole life of a decode process."""
+    """Answer jobs until the gateway closes the socket.
+
+    Args:
+        jobs: the socket to the gateway.
+        forkserver: pid of the parent.
+        share_bytes: memory for decoded pixels.
+        nice: added to the nice value.
+    """
     die_with(forkserver)
     _restrict(share_bytes + FILE_COPIES * limits.max_upload_bytes + BESIDE_PIXELS_BYTES, nice)
     jobs.setblocking(True)
@@ -34,7 +41,7 @@ def run(jobs: socket.socket, limits: Limits, *, forkserver: int, share_bytes: in
         data = jobs.recv(length, socket.MSG_WAITALL) if length else b""
         if len(data) < length:  # the gateway has closed the socket
             return
-        signal.setitimer(signal.ITIMER_PROF, limits.cpu_s)  # its signal, SIGPROF, kills
+        signal.setitimer(signal.ITIMER_PROF, limits.cpu_s)  # it sends SIGPROF, which kills the process
         answer = _answer(data, limits, Share(*share))
         signal.setitimer(signal.ITIMER_PROF, 0)
         del data
@@ -54,7 +61,7 @@ def _answer(data: bytes, limits: Limits, share: Share) -> bytes:
         return _framed(LARGER, larger.needed_bytes.to_bytes(8, "little"))
     except GatewayError as error:
         return _framed(REFUSED, refusal(error))
-    except Exception:  # noqa: BLE001 # a defect of ours: the gateway logs it
+    except Exception:  # noqa: BLE001 # a defect of ours, which the gateway logs
         defect = GatewayError("The failure has been logged under this request id.")
         defect.__cause__ = RuntimeError(traceback.format_exc()[-1900:])
         return _framed(REFUSED, refusal(defect))
@@ -68,7 +75,7 @@ def _framed(
 
 
 def _restrict(memory_bytes: int, nice: int) -> None:
-    """Best effort: macOS has no ceiling on memory."""
+    """Set the nice value and the kernel's limits. Best effort: macOS has no limit on memory."""
     os.nice(nice)
     ceilings = {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0}  # a core dump would hold the picture
     if sys.platform == "linux":

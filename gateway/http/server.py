@@ -1,7 +1,6 @@
 """The server: uvicorn with bounded connections, and a stop that first drains and then ends within a known time."""
 
 import asyncio
-import gc
 import resource
 import signal
 import socket
@@ -62,8 +61,7 @@ class Server(uvicorn.Server):
         self._limiter.limit = _room_for(self._settings.max_connections)
         await super().startup(sockets)
         self._endless = [asyncio.create_task(self._limiter.watch()), asyncio.create_task(memory.give_back_regularly())]
-        gc.freeze()  # objects that exist now stay: examining them in every collection is 4 % of a request
-        gc.set_threshold(20_000, 20, 20)  # a request makes few cycles; the default collects twice in each
+        memory.collect_garbage_rarely()
         host = "localhost" if self.config.host in ("127.0.0.1", "0.0.0.0", "::") else self.config.host  # noqa: S104
         log.info("listening", url=f"http://{f'[{host}]' if ':' in host else host}:{self.config.port}")
 

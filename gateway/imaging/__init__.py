@@ -1,4 +1,4 @@
-"""File bytes -> pixels: the only such road in the repository. `docs/preprocessing.md` tells it in words."""
+"""File bytes -> pixels, for the whole repository. `docs/preprocessing.md` describes the steps."""
 
 from gateway.imaging.fingerprint import fingerprint, golden_picture
 from gateway.imaging.formats import ALL_FORMATS, WEB_FORMATS, Format, check_formats, format_of

@@ -1,6 +1,6 @@
 """Any mode that a decoder yields -> 8-bit sRGB without alpha, around the one resize.
 
-The resize comes as early as it may: everything after it touches 50,000 pixels and not twelve million.
+The resize comes as early as possible: each step after it handles 50,000 pixels instead of twelve million.
 """
 
 from functools import lru_cache
@@ -12,11 +12,11 @@ from PIL.Image import Resampling
 from gateway.imaging.input_size import SIDE_PX
 
 REDUCING_GAP = 3.0
-"""Above 3 x 2 x 224 pixels a box filter goes first: mean difference 0.16/255, at most 1."""
+"""Sides above 3 x 2 x SIDE_PX are first reduced by a box filter: mean difference 0.16 of 255 levels, at most 1."""
 MAX_PROFILE_BYTES = 2 * 1024 * 1024
-"""Printers' CMYK profiles are the largest in use, 0.5-1.8 MB."""
+"""The largest profiles in use are those for CMYK printing, 0.5 to 1.8 MB."""
 PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-"""Colour space of an ICC profile -> the mode it fits."""
+"""Colour space of an ICC profile -> the mode that it applies to."""
 
 AVERAGING_MODES = {"L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
 """Modes whose values may be averaged. Palette indices, hues and Lab's signed channels may not."""
@@ -24,9 +24,11 @@ Box = tuple[float, float, float, float]
 
 
 def fit(image: Image.Image, box: Box | None) -> Image.Image:
-    """One picture as sRGB, 224 x 224, aspect squashed, transparency over white.
+    """Fit one picture to the model's input: sRGB, SIDE_PX square, aspect ratio not kept, transparency over white.
 
-    `box` is the part to take, in fractions of a pixel, where scaled decoding has rounded the size up.
+    Args:
+        box: the part of the image to use, in fractions of a pixel, where scaled decoding has rounded the size up.
+
     Source: Pillow's BILINEAR is a triangle filter as wide as the reduction: it averages when shrinking.
     """
     small = averageable(image).resize((SIDE_PX, SIDE_PX), Resampling.BILINEAR, box, REDUCING_GAP)
@@ -34,7 +36,7 @@ def fit(image: Image.Image, box: Box | None) -> Image.Image:
 
 
 def averageable(image: Image.Image) -> Image.Image:
-    """The picture in a mode that may be resized, its transparency as an alpha channel."""
+    """Convert to a mode whose values may be averaged, with transparency as an alpha channel."""
     if image.mode.startswith(("I", "F")):
         return from_deep(image)
     if image.mode in ("P", "PA"):
@@ -47,14 +49,14 @@ def averageable(image: Image.Image) -> Image.Image:
 
 
 def from_keyed(image: Image.Image) -> Image.Image:
-    """One colour stands for transparent: PNG's tRNS without a palette."""
+    """Turn the one colour that stands for transparent (PNG's tRNS without a palette) into an alpha channel."""
     return image.convert("RGBA" if image.mode == "RGB" else "LA")
 
 
 def from_deep(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits or more. Pillow's own conversion clips at 255, so that nearly everything turns white.
+    """Reduce grey of 16 bits or more to 8 bits. Pillow's own conversion clips at 255: nearly everything turns white.
 
-    Integers are taken as 16 bits. Floats have no agreed white: 1 if none is above 1, else 255.
+    Integers count as 16 bits. For floats, white is 1 if no value is above 1, else 255: no convention exists.
     """
     if image.mode == "F":
         return from_floats(image)
@@ -69,13 +71,13 @@ def from_deep(image: Image.Image) -> Image.Image:
 
 @lru_cache(maxsize=1)
 def high_bytes() -> list[int]:
-    """For each value of 16 bits, that of 8."""
+    """The 8-bit value for each 16-bit value."""
     return [value >> 8 for value in range(0x10000)]
 
 
 def from_floats(image: Image.Image) -> Image.Image:
-    """Only TIFF has them."""
-    import numpy as np  # a third of a decode process's memory, for what hardly anybody sends
+    """Reduce float grey, which only TIFF has, to 8 bits."""
+    import numpy as np  # a third of a decode process's memory, for a format that is hardly ever sent
 
     values = np.asarray(image)
     levels = np.nan_to_num(values) * (255 if np.nanmax(values) <= 1 else 1)
@@ -83,7 +85,7 @@ def from_floats(image: Image.Image) -> Image.Image:
 
 
 def over_white(image: Image.Image) -> Image.Image:
-    """The alpha channel gone: what was transparent is white, as on a page, whatever colour lay beneath."""
+    """Replace the alpha channel: transparent pixels become white, whatever their colour."""
     if image.mode not in ("LA", "RGBA"):
         return image
     opaque = image.convert(image.mode[:-1])
@@ -93,7 +95,7 @@ def over_white(image: Image.Image) -> Image.Image:
 
 
 def to_srgb(image: Image.Image, profile: object) -> Image.Image:
-    """By the embedded ICC profile if it is sound, fits the mode and is not sRGB itself; else plainly."""
+    """Convert by the embedded ICC profile if it is valid, fits the mode and is not sRGB; else without a profile."""
     if image.mode in ("YCbCr", "RGBX"):
         image = image.convert("RGB")
     transform = None
@@ -104,7 +106,7 @@ def to_srgb(image: Image.Image, profile: object) -> Image.Image:
 
 @lru_cache(maxsize=8)
 def srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From `mode` under `profile` to sRGB; None where there is nothing to do or the profile is no good."""
+    """The transform from `mode` under `profile` to sRGB; None if the profile is sRGB, invalid or for another mode."""
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if PROFILE_MODES.get(source.profile.xcolor_space) != mode:
@@ -117,5 +119,5 @@ def srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | No
         OSError,
         ValueError,
         TypeError,
-    ):  # damaged profiles are common and matter little
+    ):  # damaged profiles are common, and their effect on colours is small
         return None

@@ -1,4 +1,4 @@
-"""A digest of what preprocessing does, so that a model is never fed by other code than trained it."""
+"""A digest of what preprocessing does: a model is served only by the preprocessing that it was trained with."""
 
 import hashlib
 from functools import lru_cache
@@ -8,15 +8,15 @@ from gateway.imaging.input_size import Pixels
 from gateway.imaging.picture import preprocess
 
 PICTURES = ("turned.jpg", "alpha.png", "deep.png", "palette.gif")
-"""Kept as files: encoders differ between versions. `tests/goldens/draw.py` drew them.
+"""Kept as files, because encoders differ between versions. `tests/goldens/draw.py` drew them.
 
-An ICC profile is left out on purpose: LittleCMS computes in floats, and another machine may round otherwise.
+None has an ICC profile: LittleCMS computes in floats, and the rounding may differ between machines.
 """
 
 
 @lru_cache(maxsize=1)
 def fingerprint() -> str:
-    """`sha256:` and the digest of `preprocess` over the built-in pictures. The same on every machine."""
+    """`sha256:` and the digest of `preprocess` over the built-in pictures; equal on every machine."""
     digest = hashlib.sha256()
     for name in PICTURES:
         digest.update(preprocess(_builtin(name)).tobytes())
@@ -25,7 +25,7 @@ def fingerprint() -> str:
 
 @lru_cache(maxsize=1)
 def golden_picture() -> Pixels:
-    """The first of the built-in pictures: what a replica is asked before it gets anybody else's."""
+    """The first built-in picture: what a replica must classify before it gets requests."""
     return preprocess(_builtin(PICTURES[0]))
 
 

@@ -1,8 +1,8 @@
-"""Which formats there are, how their bytes begin, and the one parser each may reach.
+"""The accepted formats, how their files begin, and the one parser that each may reach.
 
-The first bytes decide, never a name or a Content-Type. Parsers are called by class: `Image.open` would choose
-among Pillow's forty-odd plug-ins, read phones' MPO with a parser of its own where the first picture is all
-we want, and warn of large pictures where `header` refuses them by a better measure.
+The first bytes decide, never a file name or a Content-Type. Parsers are called by class: `Image.open` would choose
+among some forty plug-ins of Pillow, would read MPO files of phones with a parser of their own although only the first
+picture is used, and would warn about large pictures that `header` refuses by a better measure.
 """
 
 import struct
@@ -26,14 +26,14 @@ from gateway.errors import ImageEmptyError, UnsupportedImageTypeError
 
 Format = Literal["JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIC", "TIFF", "BMP"]
 ALL_FORMATS: tuple[Format, ...] = get_args(Format)
-"""For files one trusts, as training does."""
+"""For trusted files, as in training."""
 WEB_FORMATS: tuple[Format, ...] = ("JPEG", "PNG", "WEBP", "GIF")
 """What browsers and phones send. Each extra parser widens the attack surface."""
 
-# Text is unpacked before any pixel: 60 chunks made 54 MB of a 55 KB file under Pillow's own limit, 64 MiB.
+# Text is decompressed before any pixel: 60 chunks of a 55 KB file became 54 MB, below Pillow's own limit of 64 MiB.
 PngImagePlugin.MAX_TEXT_MEMORY = 4 * 1024 * 1024
 
-# How files begin that are not a Format, and what to call them. Longer beginnings before shorter ones.
+# How files of other kinds begin, and what to call them. Longer beginnings come before shorter ones.
 OTHERS = {
     b"%PDF": "a PDF document",
     b"%!PS": "a PostScript document",
@@ -54,14 +54,14 @@ HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 
 
 class JpegFile(JpegImagePlugin.JpegImageFile):
-    """Pillow's parser, but it seeks no resolution in EXIF: slow, and it warns of every odd block."""
+    """Pillow's parser without the search for a resolution in EXIF, which is slow and warns about every odd block."""
 
     def _read_dpi_from_exif(self) -> None:
         pass
 
 
 class PngFile(PngImagePlugin.PngImageFile):
-    """Pillow's parser, but the transparent colour has the depth of the pixels and not that of the file."""
+    """Pillow's parser, with the transparent colour in the depth of the decoded pixels instead of the file's."""
 
     def _open(self) -> None:
         super()._open()
@@ -84,7 +84,7 @@ PARSERS: dict[Format, type[ImageFile]] = {
 
 
 def parse(data: bytes, kind: Format) -> ImageFile:
-    """Read the header with the format's own parser. No pixel is decoded, but a WebP's canvas is allocated."""
+    """Read the header with the format's own parser. It decodes no pixel, but allocates the canvas of a WebP."""
     if kind == "HEIC":
         check_formats([kind])
         from pi_heif import HeifImageFile
@@ -95,15 +95,15 @@ def parse(data: bytes, kind: Format) -> ImageFile:
 
 
 def check_formats(formats: Collection[Format]) -> None:
-    """Can all of these be decoded here? To be asked when a process starts.
+    """Check that all of these can be decoded here. Called when a process starts.
 
     Raises:
-        ModuleNotFoundError: HEIC is wanted and the optional package pi-heif is not installed.
+        ModuleNotFoundError: HEIC is among them and the optional package pi-heif is not installed.
     """
     if "HEIC" in formats and find_spec("pi_heif") is None:
         raise ModuleNotFoundError(
             "HEIC pictures need the package pi-heif, which is not installed: "
-            "pip install pi-heif, or take HEIC off the list of formats",
+            "pip install pi-heif, or remove HEIC from the list of formats",
             name="pi_heif",
         )
 
@@ -112,8 +112,8 @@ def identify(data: bytes, formats: Collection[Format]) -> Format:
     """The format of a file, if it is one of `formats`.
 
     Raises:
-        ImageEmptyError: there is not one byte.
-        UnsupportedImageTypeError: any other; the detail names what it is, if we know, and what to send.
+        ImageEmptyError: there are no bytes.
+        UnsupportedImageTypeError: another format; the detail names it, if it is known, and the formats to send.
     """
     if not data:
         raise ImageEmptyError("The file is empty: send the bytes of a picture.")
@@ -125,7 +125,7 @@ def identify(data: bytes, formats: Collection[Format]) -> Format:
 
 
 def format_of(data: bytes) -> Format | None:
-    """By the first bytes."""
+    """The format that the first bytes announce, accepted or not; None for other files."""
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -142,11 +142,11 @@ def format_of(data: bytes) -> Format | None:
 
 
 BMP_HEADERS = {struct.pack("<L", size) for size in (12, 40, 52, 56, 64, 108, 124)}
-"""`BM` alone begins many a text."""
+"""Length of a BMP's header: many text files begin with `BM`, too."""
 
 
 def brands(data: bytes) -> list[bytes]:
-    """Of an ISO media file: its major brand, then those it is compatible with. Empty for other files."""
+    """The brands of an ISO media file: the major brand, then the compatible ones. Empty for other files."""
     if data[4:8] != b"ftyp":
         return []
     end = min(int.from_bytes(data[:4]), 256)
@@ -154,14 +154,14 @@ def brands(data: bytes) -> list[bytes]:
 
 
 def format_of_brands(names: list[bytes]) -> Format | None:
-    """AVIF first: it too may call itself `mif1`, the container's general name."""
+    """The format that these brands announce. AVIF is tried first: its files may also name `mif1`, the general brand."""
     if not HEIC_BRANDS.union((b"avif", b"avis")).intersection(names[:1]):
         return None
     return "AVIF" if {b"avif", b"avis"}.intersection(names) else "HEIC"
 
 
 def other_kind(data: bytes) -> str:
-    """A name for what is not one of our formats."""
+    """A name for a file that is in none of the accepted formats."""
     for start, what in OTHERS.items():
         if data.startswith(start):
             return what
@@ -176,16 +176,16 @@ def other_kind(data: bytes) -> str:
 
 
 def in_words(formats: Collection[Format]) -> str:
-    """JPEG, PNG, WebP or GIF."""
+    """For example `JPEG, PNG, WebP or GIF`."""
     *most, last = (spelling(name) for name in formats)
     return f"{', '.join(most)} or {last}" if most else last
 
 
 def with_article(kind: Format) -> str:
-    """`a JPEG`, `an AVIF`."""
+    """For example `a JPEG`, `an AVIF`."""
     return f"{'an' if kind == 'AVIF' else 'a'} {spelling(kind)}"
 
 
 def spelling(kind: Format) -> str:
-    """As people write it."""
+    """The name as it is usually written."""
     return "WebP" if kind == "WEBP" else kind

@@ -1,4 +1,4 @@
-"""A GIF's blocks, walked before Pillow reads them in Python. Source: GIF89a specification."""
+"""Checks the blocks of a GIF before Pillow reads them in Python. Source: GIF89a specification."""
 
 import struct
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from gateway.errors import ImageTooComplexError
 
 IMAGE, EXTENSION, TRAILER = b",!;"
-MAX_PIECES = 20_000
-BYTES_PER_PIECE = 128
-"""One more for each of these: encoders make pieces of 255 bytes, but an animation has six small ones a frame. Walking
-10,000 takes 1 ms."""
+MAX_SUB_BLOCKS = 20_000
+BYTES_PER_SUB_BLOCK = 128
+"""A file may have one more sub-block for each of these bytes. Encoders write sub-blocks of 255 bytes, but an animation
+has six small ones per frame. Reading 10,000 takes 1 ms."""
 
 
 def walk(data: bytes) -> tuple[tuple[int, int], bool]:
-    """Width and height that the first frame needs, and whether the file goes on to its trailer."""
+    """Width and height that the first frame needs, and whether the file is complete to its trailer."""
     width, height = struct.unpack_from("<HH", data.ljust(13, b"\0"), 6)
     framed, block = False, 0
     try:
@@ -28,16 +28,16 @@ def walk(data: bytes) -> tuple[tuple[int, int], bool]:
 
 
 def blocks(data: bytes) -> Iterator[int]:
-    """Offsets of a GIF's blocks, as far as they go.
+    """Offsets of the blocks of a GIF, in order.
 
     Raises:
         IndexError: the file ends within a block.
-        ImageTooComplexError: more pieces than any encoder makes.
+        ImageTooComplexError: more sub-blocks than any encoder writes.
     """
     at, inside = 13 + colour_table_bytes(data[10]), False
-    for _ in range(MAX_PIECES + len(data) // BYTES_PER_PIECE):
+    for _ in range(MAX_SUB_BLOCKS + len(data) // BYTES_PER_SUB_BLOCK):
         first = data[at]
-        if inside:  # a piece: its length, then that many bytes; the empty one ends the block
+        if inside:  # a sub-block: its length, then that many bytes; an empty one ends the block
             inside = first > 0
             at += 1 + first
             continue
@@ -46,9 +46,9 @@ def blocks(data: bytes) -> Iterator[int]:
             return
         inside = first in (IMAGE, EXTENSION)
         at += 11 + colour_table_bytes(data[at + 9]) if first == IMAGE else 2 if inside else 1
-    raise ImageTooComplexError("This GIF has more pieces than can be read here: save it anew.")
+    raise ImageTooComplexError("This GIF has more data blocks than can be read here: save it again.")
 
 
 def colour_table_bytes(flags: int) -> int:
-    """Size of the colour table that a GIF descriptor's flags announce."""
+    """Size in bytes of the colour table that the flags of a descriptor announce."""
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0

@@ -1,9 +1,9 @@
-"""What a file's header says of the work to come, asked before that work is done.
+"""Estimates from a file's header what decoding will cost, and refuses what costs too much.
 
-The rule: a picture may not need more than `max_decoded_bytes` of memory at its peak. Pixels alone would be a
-poor measure: at 16 megapixels a baseline JPEG needs 2 MB, a PNG 65 or 130 MB and a WebP 260 MB. Nor may it be of more
-parts than any encoder makes (`jpeg`, `png`, `gif`); frames are never counted, since only the first is decoded.
-`check_header` looks at the bytes, before any parser does, and `check_size` at what the parser then says.
+The rules. Decoding may need at most `max_decoded_bytes` of memory at its peak. The number of pixels would be a poor
+measure: at 16 megapixels a baseline JPEG needs 2 MB, a PNG 65 or 130 MB and a WebP 260 MB. A file may have no more
+parts than encoders write (`jpeg`, `png`, `gif`); frames are not counted, because only the first one is decoded.
+`check_header` reads the bytes before any parser does; `check_size` uses what the parser has found.
 """
 
 import struct
@@ -17,40 +17,40 @@ from gateway.imaging import gif, jpeg, png
 from gateway.imaging.formats import Format, spelling, with_article
 
 BYTES_PER_PIXEL = {"WEBP": 16.4, "AVIF": 12.2, "HEIC": 12.2}
-"""Peak of the formats whose decoder decides. Measured: docs/decisions/0002-preprocessing.md."""
+"""Peak memory of the formats where the decoder alone determines it. Measured: docs/decisions/0002-preprocessing.md."""
 BYTES_PER_PIXEL_BY_MODE = {"P": 5.3} | dict.fromkeys(("1", "L", "RGB", "RGBX", "CMYK", "YCbCr"), 4.3)
-"""Peak of the other formats: Pillow keeps three channels in four bytes. One channel takes less memory, but as
-much time, and a PNG of 88 megapixels may be a file of 10 KB."""
+"""Peak memory of the other formats: Pillow stores three channels in four bytes. One channel takes less memory but the
+same time, and a file of 10 KB may be a PNG of 88 megapixels."""
 OTHER_MODES = 8.3
-"""Alpha is premultiplied in a copy; 16 bits go by way of 32."""
+"""Alpha is premultiplied in a copy; 16-bit values are converted through 32 bits."""
 JPEG_MIN_BYTES_PER_PIXEL = 2.4
-"""Scaled decoding takes hardly any memory, but time: at this price 112 megapixels pass, in 0.2 s."""
+"""Scaled decoding takes time and little memory. At this value up to 112 megapixels are accepted, which take 0.2 s."""
 NS_PER_PIXEL = {"JPEG": 4, "GIF": 10}
 OTHER_NS_PER_PIXEL = 18
 NS_PER_PIXEL_AND_SCAN = 1
-"""CPU time, measured on pictures with the grain of a sensor at 1 to 4 megapixels; one of 0.1 takes 1 to 2 ms all the
-same. What is hostile may take longer, but not several times."""
+"""CPU time, measured on pictures with sensor noise at 1 to 4 megapixels; one of 0.1 megapixels takes 1 to 2 ms. Hostile
+files may take longer, but not several times as long."""
 PNG_END = b"IEND\xaeB`\x82"
 BYTES_PER_ROW = 32
-"""Pointers and padding: what a picture one pixel wide costs."""
+"""Pointers and padding: the cost of a picture that is one pixel wide."""
 
 
 class Needs(NamedTuple):
-    """What decoding one picture takes, by estimate."""
+    """The estimated cost of decoding one picture."""
 
     memory_bytes: int
     cpu_s: float
 
 
 def check_header(data: bytes, kind: Format, max_decoded_bytes: int) -> int:
-    """Refuse by the bytes alone what no parser shall see.
+    """Refuse by the bytes alone what no parser may read.
 
     Returns:
-        Bytes of memory that the parser takes at once, as far as these formats take any.
+        Memory in bytes that the parser itself allocates; 0 for most formats.
 
     Raises:
         ImageTooLargeError: a WebP or GIF whose parser would allocate too much at once.
-        ImageTooComplexError: of more parts than any encoder makes.
+        ImageTooComplexError: more parts than any encoder writes.
         ImageTruncatedError: the end is missing where Pillow would not notice.
     """
     if kind == "WEBP":
@@ -71,18 +71,18 @@ def check_header(data: bytes, kind: Format, max_decoded_bytes: int) -> int:
 
 
 def check_size(data: bytes, image: ImageFile, kind: Format, size: tuple[int, int], max_decoded_bytes: int) -> Needs:
-    """Refuse what would take too much memory to decode.
+    """Refuse a picture that needs too much memory to decode.
 
     Args:
         data: the whole file.
-        image: parsed, and set to scaled decoding where that is possible; no pixel decoded.
+        image: parsed, and set to scaled decoding where that is possible; no pixel is decoded yet.
         kind: its format.
-        size: width and height that the file announces.
+        size: width and height in the header.
         max_decoded_bytes: the limit.
 
     Raises:
         ImageTooLargeError: the estimate is over `max_decoded_bytes`.
-        ImageTooComplexError: a JPEG of too many scans.
+        ImageTooComplexError: a JPEG with too many scans.
     """
     per_pixel = BYTES_PER_PIXEL.get(kind) or BYTES_PER_PIXEL_BY_MODE.get(image.mode, OTHER_MODES)
     if isinstance(image, JpegImageFile):
@@ -90,7 +90,7 @@ def check_size(data: bytes, image: ImageFile, kind: Format, size: tuple[int, int
     if "transparency" in image.info:
         per_pixel += 4 if image.mode == "P" else 8
     elif kind == "TIFF":
-        per_pixel *= 2  # its parser turns the picture itself, at full size
+        per_pixel *= 2  # its parser rotates the picture itself, at full size
     needed_bytes = check_budget(kind, size, per_pixel, max_decoded_bytes)
     return Needs(needed_bytes, size[0] * size[1] * NS_PER_PIXEL.get(kind, OTHER_NS_PER_PIXEL) / 1e9)
 
@@ -98,7 +98,7 @@ def check_size(data: bytes, image: ImageFile, kind: Format, size: tuple[int, int
 def check_jpeg(
     data: bytes, image: JpegImageFile, per_pixel: float, size: tuple[int, int], max_decoded_bytes: int
 ) -> Needs:
-    """Its pixels are few when it is decoded at scale, but in several scans all coefficients are kept."""
+    """Scaled decoding yields few pixels, but a JPEG in several scans keeps all coefficients in memory."""
     pixels = size[0] * size[1]
     per_pixel *= image.width * image.height / pixels
     pixels_at, several = jpeg.first_scan(data)
@@ -110,14 +110,14 @@ def check_jpeg(
 
 
 def coefficient_bytes_per_pixel(image: JpegImageFile) -> float:
-    """What libjpeg keeps of the whole picture if it comes in several scans: two bytes a sample."""
+    """Memory for the coefficients of a JPEG in several scans: libjpeg keeps two bytes per sample."""
     areas = [across * down for _, across, down, _ in image.layer]
     whole = max(across for _, across, *_ in image.layer) * max(down for *_, down, _ in image.layer)
     return 2 * sum(areas) / whole
 
 
 def check_budget(kind: Format, size: tuple[int, int], per_pixel: float, max_decoded_bytes: int) -> int:
-    """One picture's estimate, in bytes, if it is within the limit."""
+    """The estimate in bytes, if it is within the limit."""
     width, height = size
     needed = width * height * per_pixel + height * BYTES_PER_ROW
     if needed > max_decoded_bytes:
@@ -126,7 +126,7 @@ def check_budget(kind: Format, size: tuple[int, int], per_pixel: float, max_deco
 
 
 def too_large(kind: Format, pixels: int, excess: float) -> ImageTooLargeError:
-    """The error, with the number of pixels that would have passed."""
+    """The error, with the number of pixels that would be accepted."""
     return ImageTooLargeError(
         f"This {spelling(kind)} has {pixels / 1e6:.1f} megapixels, and at most {pixels / excess / 1e6:.1f} "
         "of its kind can be decoded here: send a smaller version of the picture."
@@ -134,17 +134,17 @@ def too_large(kind: Format, pixels: int, excess: float) -> ImageTooLargeError:
 
 
 def truncated(kind: Format) -> str:
-    """For the sender of an incomplete file."""
+    """The error detail for an incomplete file."""
     return f"This is only the beginning of {with_article(kind)}: send the whole file."
 
 
 def damaged(kind: Format) -> str:
-    """For the sender of a file that cannot be decoded."""
-    return f"This {spelling(kind)} is damaged: open it in an image program, save it anew and send that."
+    """The error detail for a file that cannot be decoded."""
+    return f"This {spelling(kind)} is damaged: open it in an image program, save it again and send that."
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height of the canvas, which the decoder allocates as soon as it is made; 0 where unsaid."""
+    """Width and height of the canvas, which the decoder allocates when it is created; 0 where they are missing."""
     kind, body = data[12:16], data[20:30].ljust(10, b"\0")
     if kind == b"VP8X":
         return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
@@ -156,7 +156,7 @@ def webp_size(data: bytes) -> tuple[int, int]:
 
 
 def ends_early(data: bytes, kind: Format) -> bool:
-    """Does the file lack its end, as far as its format lets one see? Asked when decoding has failed."""
+    """Whether the end of the file is missing, as far as its format shows it. Called when decoding has failed."""
     if kind == "JPEG":
         return data.find(b"\xff\xd9", jpeg.first_scan(data)[0]) < 0
     if kind == "WEBP":
@@ -169,7 +169,7 @@ def ends_early(data: bytes, kind: Format) -> bool:
 
 
 def boxes_end(data: bytes) -> int:
-    """Where the last top-level box of an ISO media file says it ends."""
+    """Offset at which the last top-level box of an ISO media file ends, by its announced length."""
     at = 0
     for _ in range(64):
         size = int.from_bytes(data[at : at + 4])

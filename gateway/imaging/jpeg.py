@@ -1,7 +1,7 @@
-"""A JPEG's markers, walked before any parser sees them.
+"""Checks the markers of a JPEG before any parser reads them.
 
-Pillow's parser goes through padding and segments in Python, byte by byte, and libjpeg decodes every scan of the
-whole picture: 240 KB of tiny scans kept it busy for 23 s. Source: ITU-T T.81, annex B.
+Pillow's parser reads padding and segments in Python, byte by byte, and libjpeg decodes every scan over the whole
+picture: a file of 240 KB with tiny scans took 23 s. Source: ITU-T T.81, annex B.
 """
 
 import re
@@ -9,20 +9,20 @@ import re
 from gateway.errors import ImageTooComplexError
 
 MAX_SEGMENTS = 1_000
-"""A profile comes in up to 255 of them, and 16 MB of metadata of a phone as well."""
+"""An ICC profile may take 255 segments, and 16 MB of metadata from a phone another 255."""
 MAX_PADDING_BYTES = 4_096
-"""Between segments; encoders write none, or a few for alignment."""
+"""Padding between segments; encoders write none, or a few bytes for alignment."""
 MAX_RESOURCES = 2_000
-"""Photoshop's, which Pillow reads one by one; Photoshop itself writes about thirty."""
+"""Photoshop resources, which Pillow reads one by one; Photoshop itself writes about thirty."""
 MAX_SCANS = 64
 """Encoders use 1 to 18."""
 SCANS_AT_ANY_SIZE = 20
 MAX_PIXELS_BY_SCANS = 64_000_000
-"""What more scans than that may cost: each takes 1.1 ms a megapixel."""
+"""Bound on scans x pixels beyond that number of scans: each scan takes 1.1 ms per megapixel."""
 
 MARKER = re.compile(rb"\xff[\x01-\xfe]")
 MARKER_AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""Among coded pixels FF 00 is a value, and D0 to D7 are restarts."""
+"""Within coded pixels, FF 00 is a value and FF D0 to FF D7 are restart markers."""
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 ALONE = {0x01, *range(0xD0, 0xDA)}
 """Markers without a segment."""
@@ -31,17 +31,17 @@ PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 
 
 def first_scan(data: bytes) -> tuple[int, bool]:
-    """Where the pixels begin, and whether they come in several scans: if not, what lies behind is never decoded.
+    """Find the first scan, and whether more scans follow; if not, libjpeg never decodes what lies behind it.
 
     Returns:
-        Offset of the first scan, or the end of the data if there is none; whether more must follow it.
+        Offset of the first scan, or the end of the data if there is none; whether more scans must follow.
 
     Raises:
-        ImageTooComplexError: more of something than any encoder writes.
+        ImageTooComplexError: more padding, segments or Photoshop resources than any encoder writes.
     """
     at, padding, frame = 2, 0, b""
     for _ in range(MAX_SEGMENTS):
-        end = at + MAX_PADDING_BYTES + 2  # no further: in a megabyte of padding the search takes 13 ms
+        end = at + MAX_PADDING_BYTES + 2  # bounded: a search through a megabyte of padding takes 13 ms
         found = MARKER.search(data, at, end)
         padding += (found.start() if found else min(end, len(data))) - at
         if padding > MAX_PADDING_BYTES:
@@ -60,10 +60,10 @@ def first_scan(data: bytes) -> tuple[int, bool]:
 
 
 def check_scans(data: bytes, at: int, pixels: int) -> int:
-    """How many there are. Each is a pass over the whole picture, so there may not be too many of them.
+    """Count the scans. Each is a pass over the whole picture, so their number is bounded.
 
     Raises:
-        ImageTooComplexError: there are.
+        ImageTooComplexError: there are too many scans for this number of pixels.
     """
     scans = count_scans(data, at)
     if scans > SCANS_AT_ANY_SIZE and scans * pixels > MAX_PIXELS_BY_SCANS:
@@ -72,7 +72,7 @@ def check_scans(data: bytes, at: int, pixels: int) -> int:
 
 
 def count_scans(data: bytes, at: int) -> int:
-    """Scans from the one at `at` on, to the end of the picture."""
+    """Number of scans from the one at `at` to the end of the picture."""
     scans = 0
     for _ in range(MAX_SEGMENTS):
         found = MARKER_AFTER_SCAN.search(data, at)
@@ -87,5 +87,5 @@ def count_scans(data: bytes, at: int) -> int:
 
 
 def too_complex(what: str) -> ImageTooComplexError:
-    """In the same words for all of them."""
-    return ImageTooComplexError(f"This JPEG has more {what} than can be read here: save it anew as a plain JPEG.")
+    """The error for a JPEG with too many parts of one kind."""
+    return ImageTooComplexError(f"This JPEG has more {what} than can be read here: save it again as a plain JPEG.")

@@ -1,6 +1,6 @@
-"""Which way up: EXIF tag 0x0112, read as browsers read it, and nothing else of EXIF.
+"""Orientation: EXIF tag 0x0112, read as browsers read it. Nothing else of EXIF is read.
 
-Pillow's own reader warns of every odd block and looks into XMP too, which no browser does.
+Pillow's own reader warns about every odd block and also reads XMP, which browsers do not.
 """
 
 import struct
@@ -19,14 +19,14 @@ TURNS = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-"""What to do to the stored picture so that it shows as the camera meant; 1 is upright already."""
+"""Orientation -> how to turn the stored picture so that it is upright; 1 is upright already."""
 
 
 def orientation_of(exif: object) -> int:
-    """1 to 8; 1 where the block says nothing, or nothing sensible.
+    """Orientation, 1 to 8; 1 where the block has no valid one.
 
     Args:
-        exif: the block as the parser found it, if it is bytes at all.
+        exif: the block as the parser found it; of any type, as Pillow does not promise bytes.
     """
     if not isinstance(exif, bytes):
         return 1
@@ -39,7 +39,7 @@ def orientation_of(exif: object) -> int:
 
 
 def first_short(order: str, block: bytes, wanted: int) -> int | None:
-    """Value of one tag in a TIFF block's first directory. No further one is followed: they may loop."""
+    """Value of one tag in the first directory of a TIFF block. Further directories may form a loop and are not read."""
     (start,) = struct.unpack_from(f"{order}L", block, 4)
     (count,) = struct.unpack_from(f"{order}H", block, start)
     for entry in range(count):
@@ -50,5 +50,5 @@ def first_short(order: str, block: bytes, wanted: int) -> int | None:
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """The picture as it is meant to be seen."""
+    """Turn the picture so that it is upright."""
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image

@@ -1,4 +1,4 @@
-"""One picture, from the bytes of its file to the model's input: the steps in their order."""
+"""From the bytes of a file to the model's input: the steps in their order."""
 
 from collections.abc import Collection
 from typing import NamedTuple
@@ -17,32 +17,32 @@ from gateway.imaging.input_size import SIDE_PX, Pixels
 from gateway.imaging.orientation import orientation_of, upright
 
 MAX_DECODED_BYTES = 256 * 1024 * 1024
-"""Default of what one picture may take to decode: 100 megapixels of plain JPEG, 16 of WebP."""
+"""Default limit on memory for decoding one picture: 100 megapixels of plain JPEG, 16 of WebP."""
 SCALED_SIDE_PX = SIDE_PX * 3 // 2
-"""JPEG's scaled decoding may go down to this. Measured: docs/decisions/0002-preprocessing.md."""
+"""Smallest side that scaled decoding of a JPEG may yield. Measured: docs/decisions/0002-preprocessing.md."""
 
 
 class Picture(NamedTuple):
-    """What one file holds."""
+    """The result of decoding one file."""
 
     pixels: Pixels
     format: Format
     width: int
-    """In pixels, as displayed: after the turn that EXIF asks for."""
+    """In pixels, as displayed: after the rotation that EXIF asks for."""
     height: int
 
 
 class Decoded(NamedTuple):
-    """The same before it is an array."""
+    """The result of decoding one file, before its pixels are an array."""
 
     rgb: bytes | bytearray | memoryview
-    """`RGB_BYTES` of them, a row after the other."""
+    """`RGB_BYTES` bytes, row after row."""
     format: Format
     width: int
     height: int
 
     def picture(self) -> Picture:
-        """With the bytes as an array, not copied: one may write to it if one may write to them."""
+        """The same with the bytes as an array. It is not a copy, and is writable if they are."""
         import numpy as np
 
         pixels = np.frombuffer(self.rgb, np.uint8).reshape(SIDE_PX, SIDE_PX, 3)
@@ -52,7 +52,7 @@ class Decoded(NamedTuple):
 def preprocess(
     data: bytes, *, formats: Collection[Format] = WEB_FORMATS, max_decoded_bytes: int = MAX_DECODED_BYTES
 ) -> Pixels:
-    """`read_picture`, for those who want the model's input only."""
+    """The pixels of `read_picture`, without format and size."""
     return read_picture(data, formats=formats, max_decoded_bytes=max_decoded_bytes).pixels
 
 
@@ -72,25 +72,25 @@ def decode(
     share_bytes: int | None = None,
     share_s: float | None = None,
 ) -> Decoded:
-    """The one road from file bytes to pixels. Pure: any thread, any process.
+    """Decode one picture. A pure function: it may run in any thread or process.
 
-    Of an animation, the first frame. The first bytes of `data` decide on the format.
+    Of an animation, only the first frame is decoded. The first bytes of `data` determine the format.
 
     Args:
         data: the whole file.
-        formats: those to accept.
-        max_decoded_bytes: estimated peak of memory; checked before any pixel is decoded.
-        share_bytes: what is set aside for this picture; nothing is decoded that needs more.
-        share_s: CPU time that is set aside for it, by estimate.
+        formats: accepted formats.
+        max_decoded_bytes: limit on the estimated peak memory, checked before any pixel is decoded.
+        share_bytes: memory set aside for this picture; it is not decoded if it needs more.
+        share_s: CPU time set aside for it, compared with an estimate; 0: no bound.
 
     Raises:
         LargerShareError: more than the share is needed, but not more than `max_decoded_bytes`.
         ImageEmptyError: no bytes.
-        UnsupportedImageTypeError: none of `formats`.
-        ImageTooLargeError: the header announces more than `max_decoded_bytes` would hold.
-        ImageTooComplexError: more scans, segments or chunks than any encoder makes.
+        UnsupportedImageTypeError: in none of `formats`.
+        ImageTooLargeError: the estimate is above `max_decoded_bytes`.
+        ImageTooComplexError: more scans, segments or chunks than any encoder writes.
         ImageTruncatedError: the file ends too early.
-        ImageDecodeError: the file is damaged in some other way.
+        ImageDecodeError: the file is damaged in another way.
     """
     kind = identify(data, formats)
     try:
@@ -104,7 +104,7 @@ def decode(
         raise ImageTooLargeError(
             f"This {spelling(kind)} needs more memory than there is: send a smaller version."
         ) from cause
-    except Exception as cause:  # Pillow's parsers raise a dozen types when fuzzed, with no list to rely on
+    except Exception as cause:  # Pillow's parsers raise a dozen types of errors on damaged files, and document none
         if ends_early(data, kind):
             raise ImageTruncatedError(truncated(kind)) from cause
         raise ImageDecodeError(damaged(kind)) from cause
@@ -113,7 +113,7 @@ def decode(
 def _decode(
     data: bytes, kind: Format, max_decoded_bytes: int, share_bytes: int | None, share_s: float | None
 ) -> Decoded:
-    """Parse, check, decode, resize, colour, turn. Whatever the parsers raise comes out as it is."""
+    """Parse, check, decode, resize, convert colours, turn upright. Errors of the parsers pass through unchanged."""
     image = parse(data, kind)
     size = image.size
     scaled = image.draft(None, (SCALED_SIDE_PX, SCALED_SIDE_PX))  # None but for JPEG
@@ -121,7 +121,7 @@ def _decode(
     if (share_bytes is not None and needed.memory_bytes > share_bytes) or (share_s and needed.cpu_s > share_s):
         raise LargerShareError(needed.memory_bytes)
     image.load()
-    orientation = orientation_of(image.info.get("exif"))  # PNG may have it behind the pixels
+    orientation = orientation_of(image.info.get("exif"))  # a PNG may have it behind the pixels
     square = upright(fit(image, scaled[1] if scaled else None), orientation)
     width, height = reversed(size) if orientation >= 5 else size
     return Decoded(square.tobytes(), kind, width, height)

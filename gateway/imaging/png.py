@@ -1,17 +1,17 @@
-"""A PNG's chunks, counted before Pillow reads them one by one, in Python. Source: PNG specification §5."""
+"""Counts the chunks of a PNG before Pillow reads them one by one in Python. Source: PNG specification, section 5."""
 
 from gateway.errors import ImageTooComplexError
 
 MAX_CHUNKS = 20_000
-"""libpng writes pixels in chunks of 8 KB, an animation two chunks a frame. Walking this many takes 4 ms."""
+"""libpng writes pixels in chunks of 8 KB, an animation two chunks per frame. Counting 20,000 takes 4 ms."""
 BEGIN = 8
 """Length of the signature."""
 AROUND = 12
-"""Length, name and checksum of a chunk, in bytes."""
+"""Bytes of a chunk around its data: length, name and checksum."""
 
 
 def check_chunks(data: bytes) -> None:
-    """Chunks are many, or they are not; what is in them is for the parser.
+    """Bound the number of chunks; the parser checks their contents.
 
     Raises:
         ImageTooComplexError: more than any encoder writes.
@@ -21,4 +21,4 @@ def check_chunks(data: bytes) -> None:
         if at >= len(data):
             return
         at += AROUND + int.from_bytes(data[at : at + 4])
-    raise ImageTooComplexError("This PNG has more chunks than can be read here: save it anew.")
+    raise ImageTooComplexError("This PNG has more chunks than can be read here: save it again.")

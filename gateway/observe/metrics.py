@@ -41,6 +41,9 @@ DECODERS_ENDED = Counter(
     "Decode processes that ended in the middle of a picture: crashed, cpu, stalled, killed, foreign, abandoned",
     ["reason"],
 )
+DECODE_PLACES_FREE = Gauge("gateway_decode_places_free", "Pictures that could be decoded without a wait", ["kind"])
+DECODE_MEMORY_FREE = Gauge("gateway_decode_memory_free_bytes", "Memory for large pictures that none of them holds")
+DECODERS_IDLE = Gauge("gateway_decoders_idle", "Decode processes that wait for a picture", ["kind"])
 PROBLEMS = Counter(
     "gateway_problems_total", "Problems answered, by type; those of single pictures in a batch too", ["type"]
 )

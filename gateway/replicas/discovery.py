@@ -1,4 +1,4 @@
-"""Where the replicas are: a fixed list, or every address of one DNS name."""
+"""The addresses of the replicas: a fixed list, or every address of one DNS name."""
 
 import asyncio
 import socket
@@ -11,20 +11,20 @@ log = structlog.get_logger()
 
 
 class Discovery(Protocol):
-    """Asked before each round of probes."""
+    """A source of replica addresses, read before each round of probes."""
 
     trouble: str
-    """Why the last look-up failed; empty: it did not."""
+    """Why the last look-up failed; empty if it succeeded."""
 
     async def addresses(self) -> Sequence[str]:
         """host:port of each replica, in a stable order."""
 
     def expire(self) -> None:
-        """What was found may be stale: a connection failed."""
+        """Called when a connection failed: the addresses may be stale."""
 
 
 class Listed:
-    """The addresses that the settings list."""
+    """The addresses listed in the settings."""
 
     trouble = ""
 
@@ -32,15 +32,15 @@ class Listed:
         self._addresses = addresses
 
     async def addresses(self) -> Sequence[str]:
-        """As listed."""
+        """The list, unchanged."""
         return self._addresses
 
     def expire(self) -> None:
-        """A list does not age."""
+        """Nothing to do: a list does not become stale."""
 
 
 class Resolved:
-    """Every A and AAAA record of one name is a replica: a Compose service, Swarm's `tasks.NAME`, a headless Service."""
+    """Every A and AAAA record of one name: a Compose service, Swarm's `tasks.NAME` or a headless Service."""
 
     def __init__(self, target: str, *, refresh_s: float, clock: Callable[[], float]) -> None:
         """`target`: NAME:PORT."""
@@ -52,28 +52,28 @@ class Resolved:
         self._due = float("-inf")
 
     async def addresses(self) -> Sequence[str]:
-        """The last good answer; looked up anew when it is older than `refresh_s`."""
+        """The last successful answer; looked up again when it is older than `refresh_s`."""
         if self._clock() >= self._due:
             self._due = self._clock() + self._refresh_s
             self._found = await self._look_up() or self._found
         return self._found
 
     def expire(self) -> None:
-        """Look it up next time, whatever its age."""
+        """Look the name up again at the next call of `addresses`."""
         self._due = float("-inf")
 
     async def _look_up(self) -> Sequence[str]:
         loop = asyncio.get_running_loop()
         try:
             records = await loop.getaddrinfo(self._name, int(self._port), type=socket.SOCK_STREAM)
-        except OSError as error:  # the resolver's trouble is no reason to drop replicas that work
-            self._say(str(error))
+        except OSError as error:  # replicas that work are kept while the resolver fails
+            self._report(str(error))
             return ()
-        self._say("")
+        self._report("")
         return sorted({_host_port(str(sockaddr[0]), self._port) for *_, sockaddr in records})
 
-    def _say(self, trouble: str) -> None:
-        """Once when it begins and once when it is over, not with every look-up."""
+    def _report(self, trouble: str) -> None:
+        """Log a failure when it begins and when it is over, not at every look-up."""
         if trouble and not self.trouble:
             log.warning("replicas not looked up", name=self._name, reason=trouble, kept=len(self._found))
         if self.trouble and not trouble:

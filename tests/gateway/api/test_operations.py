@@ -144,3 +144,14 @@ def test_versions_that_no_replica_holds_lose_their_series() -> None:
     assert 'gateway_attempt_seconds_count{outcome="ok",version="902"} 1.0' in text
     metrics.attempt_finished("901", "ok", 0.01)
     assert 'gateway_attempt_seconds_count{outcome="ok",version="901"} 1.0' in generate_latest().decode()
+
+
+async def test_the_metrics_show_what_is_free_for_decoding(start: Start, replica: FakeReplica, jpeg: bytes) -> None:
+    client = await start(replica, decode_processes=3, decode_budget_bytes=300_000_000)
+    await client.post("/v1/classify", content=jpeg, headers={"Content-Type": "image/jpeg"})
+    shown = (await client.get("/metrics")).text.splitlines()
+    assert 'gateway_decode_places_free{kind="quick"} 3.0' in shown
+    assert 'gateway_decode_places_free{kind="slow"} 3.0' in shown
+    assert 'gateway_decoders_idle{kind="quick"} 1.0' in shown
+    assert 'gateway_decoders_idle{kind="slow"} 0.0' in shown
+    assert "gateway_decode_memory_free_bytes 3e+08" in shown

@@ -124,7 +124,7 @@ def test_the_first_bytes_alone_are_the_beginning_of_a_file(magic: bytes) -> None
 def test_a_damaged_file_is_told_what_to_do() -> None:
     data = bytearray(pictures.png((64, 64)))
     data[100:140] = bytes(40)
-    sentence = "This PNG is damaged: open it in an image program, save it anew and send that."
+    sentence = "This PNG is damaged: open it in an image program, save it again and send that."
     assert refusal(bytes(data)) == sentence
     with pytest.raises(ImageDecodeError):
         preprocess(bytes(data))
@@ -255,7 +255,7 @@ MANY: dict[str, tuple[str, Callable[[], bytes]]] = {
         "chunks",
         lambda: pictures.png_tailed(pictures.png_chunk(b"tEXt", b"a\0") * 40_000),
     ),
-    "pieces of a GIF": ("pieces", lambda: pictures.gif((8, 8))[:-1] + b"!\xfe" + b"\1x" * 300_000 + b"\0;"),
+    "data blocks of a GIF": ("data blocks", lambda: pictures.gif((8, 8))[:-1] + b"!\xfe" + b"\1x" * 300_000 + b"\0;"),
 }
 
 

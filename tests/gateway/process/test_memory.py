@@ -21,6 +21,13 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 churn()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
+GARBAGE = """
+import gc
+from gateway.process.memory import collect_garbage_rarely
+collect_garbage_rarely()
+assert gc.get_freeze_count() > 1000
+assert gc.get_threshold() == (20_000, 20, 20)
+"""
 BURST = """
 import asyncio, psutil
 from gateway.process.memory import give_back_regularly, keep_freed_blocks
@@ -64,6 +71,10 @@ def test_blocks_of_two_megabytes_are_used_again_without_asking_the_kernel() -> N
     mapped_each_time = page_faults("as it is", MALLOC_MMAP_THRESHOLD_="131072")
     assert mapped_each_time > 200 * 400
     assert page_faults("tuned") < mapped_each_time / 10
+
+
+def test_garbage_is_searched_for_rarely_and_never_among_what_the_start_has_made() -> None:
+    subprocess.run([sys.executable, "-c", GARBAGE], check=True)
 
 
 def test_the_environment_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
