@@ -12,7 +12,7 @@ SERVING_IMAGE ?= tensorflow/serving:2.20.0
 CODE := protocol stubs gateway serving training deploy tests benchmarks notebooks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test fast check faults soak chaos containers lint fix notebooks bench fashion up release sbom audit licences lock protocol clean
+.PHONY: help setup run demo test fast check faults soak chaos containers lint fix notebooks trace bench fashion up release sbom audit licences lock protocol clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ fix: $(READY) ## Format, mend what the linter can, write the generated docs
 notebooks: $(READY) ## Open the notebooks in Jupyter Lab; from then on git compares and merges them by cells
 	@$(PY) -m nbdime config-git --enable 2>/dev/null || echo "no git checkout: notebooks will be compared as text" >&2
 	@cd notebooks && exec ../$(PY) -m jupyterlab
+
+trace: $(READY) ## Print the files and functions that one upload passes, in order
+	@$(PY) -m tests.trace
 
 bench: $(READY) ## Measure one upload: CPU, latency, memory, start
 	@$(PY) -m benchmarks

@@ -82,6 +82,7 @@ class Trace:
 
 async def traced() -> Trace:
     """One upload, on a connection and to replicas that have been used before."""
+    log_settings = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     listener = socket.create_server(("127.0.0.1", 0))
     settings = Settings(upstream="a:1,b:1", decode_processes=1, port=listener.getsockname()[1])
@@ -96,6 +97,7 @@ async def traced() -> Trace:
     finally:
         server.should_exit = True
         await serving
+        structlog.configure(**log_settings)
 
 
 async def _upload(port: int) -> list[Step]:

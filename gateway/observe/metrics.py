@@ -53,7 +53,7 @@ ATTEMPT_SECONDS = Histogram(
     ["version", "outcome"],
     buckets=_SECONDS,
 )
-_attempt_seconds = lru_cache(ATTEMPT_SECONDS.labels)
+attempt_seconds = lru_cache(ATTEMPT_SECONDS.labels)
 RETRIES = Counter(
     "gateway_retries_total", "Further attempts wanted, granted or denied by the budget", ["kind", "budget"]
 )
@@ -134,15 +134,10 @@ TASKS = Gauge("gateway_tasks", "Tasks of the event loop: a dozen that always run
 IN_FLIGHT = Gauge("gateway_in_flight", "Classify and predict requests in progress, their bodies complete")
 
 
-def attempt_finished(version: str, outcome: str, seconds: float) -> None:
-    """Count one attempt."""
-    _attempt_seconds(version, outcome).observe(seconds)
-
-
 def forget_versions(kept: Collection[str]) -> None:
     """Drop the series of every version that no replica holds any more."""
     gone = [values for values in tuple(ATTEMPT_SECONDS._metrics) if values[0] not in kept]
     for values in gone:
         ATTEMPT_SECONDS.remove(*values)
     if gone:
-        _attempt_seconds.cache_clear()  # it holds the removed ones
+        attempt_seconds.cache_clear()  # it holds the removed ones

@@ -124,12 +124,13 @@ def span(name: str, attributes: Mapping[str, Attribute] = {}) -> AbstractContext
 
 def stage(name: metrics.Stage) -> AbstractContextManager[object]:
     """One stage of an upload, for as long as the block runs: timed, and a span of its own where spans are recorded."""
-    return metrics.STAGES[name].time() if _recorder is None else _timed_span(name)
+    timer, recorded = metrics.STAGES[name].time(), span(name)
+    return timer if recorded is _NOWHERE else _both(timer, recorded)
 
 
 @contextmanager
-def _timed_span(name: metrics.Stage) -> Iterator[None]:
-    with metrics.STAGES[name].time(), span(name):
+def _both(outer: AbstractContextManager[object], inner: AbstractContextManager[object]) -> Iterator[None]:
+    with outer, inner:
         yield
 
 

@@ -64,7 +64,7 @@ class _Progress(Generic[Answer]):
     binding: Binding
     deadline: float
     tried: list[Replica] = field(default_factory=list)
-    running: "dict[asyncio.Task[Answer], Replica]" = field(default_factory=dict)
+    running: "dict[asyncio.Task[Answer | ReplicaError], Replica]" = field(default_factory=dict)
     started: float = 0
     may_hedge: bool = True
     """A second replica may still be asked beside the first."""
@@ -212,23 +212,27 @@ class Dispatcher:
         progress.tried.append(slot.replica)
         task = asyncio.get_running_loop().create_task(self._attempt(slot, progress.ask))
         self._running.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._running.discard)
         progress.running[task] = slot.replica
 
     async def _run(self, progress: _Progress[Answer]) -> Answer:
         """The first good answer, or the failure after which no further replica is asked."""
         while True:
             await self._next_event(progress)
-            ended = [task for task in progress.running if task.done()]
-            for task in ended:
-                if task.exception() is None:
-                    progress.winner = progress.running[task]
+            failed: ReplicaError | None = None
+            for task, replica in tuple(progress.running.items()):
+                if not task.done():
+                    continue
+                outcome = task.result()
+                if not isinstance(outcome, ReplicaError):
+                    progress.winner = replica
                     if self._hedge and len(progress.tried) == 1:
                         self._hedge.add(self._clock() - progress.started)
-                    return task.result()
-            failed = [(progress.running.pop(task), task.exception()) for task in ended]
+                    return outcome
+                del progress.running[task]
+                failed, failed_at = outcome, replica
             if failed:  # of two that fail at once, one retry takes the place
-                await self._lost(progress, *failed[-1])
+                await self._lost(progress, failed_at, failed)
             else:  # it takes unusually long, or its replica has been ejected
                 self._hedge_now(progress)
 
@@ -257,10 +261,8 @@ class Dispatcher:
             log.debug("hedge", replica=other.replica.address, beside=progress.tried[-1].address)
             self._start(progress, other)
 
-    async def _lost(self, progress: _Progress[Answer], replica: Replica, error: BaseException | None) -> None:
+    async def _lost(self, progress: _Progress[Answer], replica: Replica, error: ReplicaError) -> None:
         """An attempt failed: ask another replica, wait for the attempts that still run, or give up by raising."""
-        if not isinstance(error, ReplicaError):
-            raise error or AssertionError
         progress.may_hedge = False
         again = await self._next(progress, replica, error)
         if again:
@@ -299,8 +301,11 @@ class Dispatcher:
 
     # --- one attempt ------------------------------------------------------------------------------------------
 
-    async def _attempt(self, slot: Slot, ask: Ask[Answer]) -> Answer:
-        """Ends with the answer or with a `ReplicaError`, and gives the slot back."""
+    async def _attempt(self, slot: Slot, ask: Ask[Answer]) -> Answer | ReplicaError:
+        """The answer, or why there is none; gives the slot back.
+
+        The failure is returned, since an exception of a task whose request is over would never be retrieved.
+        """
         started = self._clock()
         outcome = "abandoned"  # by us: the gateway stops
         try:
@@ -318,9 +323,9 @@ class Dispatcher:
         except ReplicaError as error:
             outcome = error.outcome()
             self._failed(slot.replica, error, started)
-            raise
+            return error
         finally:
-            metrics.attempt_finished(slot.model.version, outcome, self._clock() - started)
+            metrics.attempt_seconds(slot.model.version, outcome).observe(self._clock() - started)
 
     async def _in_time(self, asked: Awaitable[Answer], started: float) -> Answer:
         limit, until = asyncio.timeout(None), started + self._attempt_timeout_s
@@ -344,8 +349,3 @@ class Dispatcher:
             self._pool.busy(replica, now)
         if error.counts and not (error.timed_here and self._lag.stalled(started)):
             self._pool.failed(replica, now, str(error))
-
-    def _ended(self, task: "asyncio.Task[Any]") -> None:
-        self._running.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio does not log one whose request is over

@@ -137,12 +137,12 @@ async def test_a_replica_that_is_gone_is_gone_from_the_metrics(start: Start) -> 
 
 def test_versions_that_no_replica_holds_lose_their_series() -> None:
     for version in ("901", "902"):
-        metrics.attempt_finished(version, "ok", 0.01)
+        metrics.attempt_seconds(version, "ok").observe(0.01)
     metrics.forget_versions({"902", "1"})
     text = generate_latest().decode()
     assert 'version="901"' not in text
     assert 'gateway_attempt_seconds_count{outcome="ok",version="902"} 1.0' in text
-    metrics.attempt_finished("901", "ok", 0.01)
+    metrics.attempt_seconds("901", "ok").observe(0.01)
     assert 'gateway_attempt_seconds_count{outcome="ok",version="901"} 1.0' in generate_latest().decode()
 
 
