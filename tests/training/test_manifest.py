@@ -221,9 +221,9 @@ def test_two_tables_are_one_too_many(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "sentence"),
-    [(b"", "is empty"), (b"crab\npen\ncrab\n", "names crab twice"), (b"\xff\xfe", "cannot be read")],
+    [(b"", "names no class"), (b"crab\npen\ncrab\n", "names 'crab' again"), (b"\xff\xfe", "is not UTF-8")],
 )
-def test_a_label_map_that_is_none_is_told(tmp_path: Path, data: bytes, sentence: str) -> None:
+def test_a_label_map_that_cannot_be_used_is_refused(tmp_path: Path, data: bytes, sentence: str) -> None:
     (tmp_path / "labels.txt").write_bytes(data)
     with pytest.raises(DataSetError, match=sentence):
         read_labels(tmp_path / "labels.txt")

@@ -198,7 +198,7 @@ def test_a_label_map_that_is_not_there_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], clean: Path, tmp_path: Path
 ) -> None:
     line = refused(monkeypatch, capsys, clean, "--labels", tmp_path / "gone.txt", "--report", tmp_path / "report")
-    assert "gone.txt cannot be read: give a UTF-8 file with a name a line." in line
+    assert "gone.txt cannot be read (No such file or directory): give a UTF-8 text file" in line
     assert not (tmp_path / "report").exists()
 
 

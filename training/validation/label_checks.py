@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from gateway.labels import LabelFileError, read_label_file
 from training.errors import DataSetError
 from training.validation.findings import Finding
 
@@ -13,21 +14,15 @@ CLOSE = 0.8
 
 
 def read(file: Path) -> tuple[str, ...]:
-    """A label map: a name a line, in the order of the model's outputs.
+    """A label map: one label per line, in the order of the model's outputs.
 
     Raises:
-        DataSetError: it cannot be read, is empty or names a label twice.
+        DataSetError: it cannot be used; see `gateway.labels.read_label_file`.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as cause:
-        raise DataSetError(f"The label map {file} cannot be read: give a UTF-8 file with a name a line.") from cause
-    names = tuple(line.strip() for line in lines if line.strip())
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if not names or twice:
-        what = f"names {twice[0]} twice" if twice else "is empty"
-        raise DataSetError(f"The label map {file} {what}: it must have each name once, a name a line.")
-    return names
+        return read_label_file(file)
+    except LabelFileError as cause:
+        raise DataSetError(f"The label map cannot be used: {cause}.") from cause
 
 
 def against(labels: Sequence[str], label_map: Sequence[str]) -> Iterator[Finding]:
