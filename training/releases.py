@@ -105,10 +105,12 @@ def rollback(base: Path, version: int | None = None) -> Release:
     """
     with _locked(base):
         now = serving(base)
-        older = [number for number in versions.present(base) if now is not None and number < now]
+        if now is None:
+            raise ReleaseError(f"{base} holds no version that serves: promote one first.")
+        older = [number for number in versions.present(base) if number < now]
         wanted = version if version is not None else max(older, default=None)
-        if wanted is None or now is None:
-            raise ReleaseError(f"{base} holds no older version to return to: name one of `history` with --version.")
+        if wanted is None:
+            raise ReleaseError(f"{base} holds no older version to return to: {_other_than(base, now)}.")
         if wanted >= now:
             raise ReleaseError(f"Version {wanted} is not older than {now}, which serves: promote it instead.")
         return _serve(base, wanted, "rollback")
@@ -137,6 +139,12 @@ def releases(base: Path) -> list[Release]:
         return []
     except (ValueError, TypeError) as cause:
         raise ReleaseError(f"{store_of(base) / LOG} is damaged: move it away; the versions do not need it.") from cause
+
+
+def _other_than(base: Path, now: int) -> str:
+    """What to do where the served folder has no version below `now`."""
+    kept = [number for number in versions.present(store_of(base)) if number < now]
+    return f"give one that `history` lists, as in `rollback {max(kept)}`" if kept else "promote another one"
 
 
 def _serve(base: Path, wanted: int, action: Action) -> Release:

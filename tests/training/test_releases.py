@@ -61,6 +61,21 @@ def test_rollback_returns_to_the_version_before_and_further_back_each_time(base:
         releases.rollback(base)
 
 
+def test_a_rollback_with_nothing_to_return_to_advises_a_command_that_works(base: Path) -> None:
+    releases.promote(base, 2)
+    rollback = ["rollback", "--models", str(base.parent), "--name", base.name]
+    refused = CliRunner().invoke(app, rollback).exception
+    assert isinstance(refused, ReleaseError)
+    assert "give one that `history` lists, as in `rollback 1`" in str(refused)
+    assert CliRunner().invoke(app, [*rollback, "1"]).exit_code == 0
+    assert releases.serving(base) == 1
+
+
+def test_a_rollback_where_nothing_serves_advises_to_promote(base: Path) -> None:
+    with pytest.raises(ReleaseError, match="holds no version that serves: promote one first"):
+        releases.rollback(base, 1)
+
+
 def test_a_version_rolled_back_can_be_promoted_again(base: Path) -> None:
     releases.promote(base, 1)
     releases.promote(base, 2)
