@@ -1,5 +1,7 @@
 """What `compare` makes of answers; asking real models is in `test_sources`."""
 
+import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -64,6 +66,23 @@ def test_mcnemars_test_is_the_exact_binomial_one() -> None:
     assert mcnemar(5, 5) == 1.0
     assert mcnemar(0, 6) == pytest.approx(2 / 64)
     assert mcnemar(2, 10) == pytest.approx(0.0386, abs=1e-4)
+
+
+def exact_mcnemar(won: int, lost: int) -> float:
+    tail = sum(math.comb(won + lost, k) for k in range(min(won, lost) + 1))
+    return min(1.0, 2 * tail / 2 ** (won + lost))
+
+
+def test_mcnemars_test_agrees_with_whole_numbers() -> None:
+    counts = [*itertools.product(range(40), repeat=2), (300, 700), (512, 512), (0, 1000), (990, 1010)]
+    for won, lost in counts:
+        assert mcnemar(won, lost) == pytest.approx(exact_mcnemar(won, lost), rel=1e-9), (won, lost)
+
+
+def test_mcnemars_test_adds_few_terms_however_many_pictures_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(math, "comb", None)  # a number of n bits for each of n terms
+    assert mcnemar(50_000_000, 50_010_000) == pytest.approx(math.erfc(10_000 / math.sqrt(2 * 100_010_000)), rel=1e-3)
+    assert mcnemar(0, 100_000_000) == 0
 
 
 def test_the_interval_of_the_difference_is_that_of_resampled_pictures() -> None:
