@@ -46,10 +46,12 @@ def check(folder: Path, options: Options) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Nobody else makes this run meanwhile. The system lets go when the process ends, however it does.
+    """Keep other processes from making this run. The system releases the lock when the process ends, even if killed.
+
+    The lock file stays: were it deleted, a process that had opened it would lock a file that others cannot see.
 
     Raises:
-        RunError: somebody does.
+        RunError: another process makes this run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("w") as file:
@@ -58,7 +60,6 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError as cause:
             raise RunError(f"{folder} is being trained by another process: wait for it, or end it.") from cause
         yield
-    (folder / LOCK).unlink(missing_ok=True)
 
 
 def begun(folder: Path, options: Options, prepared: Prepared, weights: Weights) -> RunRecord:

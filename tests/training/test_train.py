@@ -1,5 +1,6 @@
 """Training as a whole: small runs on drawn pictures, from the command to the folder of the run."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -107,7 +108,13 @@ def test_the_model_takes_served_pictures_and_its_accuracy_is_the_recorded_one(ru
 
 
 def test_only_what_lasts_is_left(run: Path) -> None:
-    assert sorted(path.name for path in run.iterdir()) == ["model.keras", "pictures.csv", "run.json", "tensorboard"]
+    assert sorted(path.name for path in run.iterdir()) == [
+        ".lock",
+        "model.keras",
+        "pictures.csv",
+        "run.json",
+        "tensorboard",
+    ]
     assert list((run / "tensorboard").glob("events.*"))
 
 
@@ -203,6 +210,17 @@ def test_two_processes_do_not_train_one_run(photos: Path, cache: Path, unfinishe
 
     with ground.locked(unfinished):
         assert "is being trained by another process" in refused(*words(photos, unfinished, cache))
+
+
+def test_a_process_that_opened_the_lock_of_a_run_before_its_release_still_excludes_others(tmp_path: Path) -> None:
+    from training import ground
+
+    with ground.locked(tmp_path):
+        waiting = (tmp_path / ground.LOCK).open("w")
+    with waiting:
+        fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with pytest.raises(RunError, match="is being trained by another process"), ground.locked(tmp_path):
+            pass
 
 
 @pytest.mark.parametrize(
