@@ -18,7 +18,7 @@ from training import evaluation, examples
 from training.__main__ import app
 from training.errors import DataSetError, JudgementError
 from training.evaluate import Rows
-from training.evaluation import Evaluation, Result, Subject, card, robustness
+from training.evaluation import Evaluation, Result, Subject, card, page, robustness
 from training.evaluation.record import Training
 from training.examples import Picture
 from training.sources.source import Facts
@@ -104,6 +104,19 @@ def test_mistakes_are_told_with_their_pictures(result: Result) -> None:
     assert set(result.thumbnails) == {file for file, _ in told}
     with Image.open(io.BytesIO(result.thumbnails["Jelly/2.jpg"])) as small:
         assert (small.format, small.size) == ("JPEG", (144, 144))
+
+
+def test_cpu_time_is_reported_only_for_a_model_in_this_process(photos: Path, found: Evaluation) -> None:
+    def with_cpu(source: Scripted) -> tuple[bool, bool, bool]:
+        told = evaluation.evaluate(source, examples.of(photos), Subject("photos"), robustness_pictures=0).evaluation
+        assert told.latency
+        assert told.latency.median_ms > 0
+        return told.latency.cpu_ms is not None, "CPU" in card.as_card(told), "CPU" in page.as_page(told, {})
+
+    assert with_cpu(Scripted(photos)) == (True, True, True)
+    served = Scripted(photos)
+    served.facts = served.facts._replace(in_process=False)
+    assert with_cpu(served) == (False, False, False)
 
 
 def test_every_change_of_an_upload_is_asked_about(found: Evaluation) -> None:

@@ -11,7 +11,7 @@ from training.__main__ import app
 from training.comparison import Comparison, measured
 from training.comparison.measures import Answers
 from training.errors import JudgementError
-from training.evaluation.record import Data, Evaluation, Model, OfClass, Robustness, Training
+from training.evaluation.record import Data, Evaluation, Latency, Model, OfClass, Robustness, Training
 from training.gate import DEFAULT, Thresholds, judge, thresholds
 
 
@@ -101,6 +101,14 @@ def test_the_worst_class_and_the_worst_change_count() -> None:
     verdict = judge(found, asking(absolute={"min_class_recall": 0.75, "max_robustness_loss": 0.25}))
     assert verdict.reasons == ["The recall of the worst class is 0.7, less than 0.75"]
     assert verdict.checks[1].value == pytest.approx(0.2)
+
+
+def test_the_latency_that_counts_is_the_time_to_the_answer_not_the_cpu_of_the_asking_process() -> None:
+    served = Latency(median_ms=40, p95_ms=60, cpu_ms=None, pictures=30, machine="aarch64")
+    verdict = judge(evaluated().model_copy(update={"latency": served}), asking(absolute={"max_latency_ms": 20}))
+    assert verdict.reasons == ["The median time to answer for one picture, in ms, is 40, more than 20"]
+    in_process = served.model_copy(update={"median_ms": 15, "cpu_ms": 30})
+    assert judge(evaluated().model_copy(update={"latency": in_process}), asking(absolute={"max_latency_ms": 20})).passed
 
 
 def test_the_serving_model_must_not_be_better_by_more_than_allowed() -> None:

@@ -243,7 +243,7 @@ def _latency(source: Source, pictures: Sequence[Example], step: Step) -> Latency
     return Latency(
         median_ms=round(1000 * float(median), 2),
         p95_ms=round(1000 * float(p95), 2),
-        cpu_ms=round(1000 * (time.process_time() - cpu) / len(some), 2),
+        cpu_ms=round(1000 * (time.process_time() - cpu) / len(some), 2) if source.facts.in_process else None,
         pictures=len(some),
         machine=f"{platform.machine()}, {os.cpu_count()} cores",
     )

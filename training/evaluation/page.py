@@ -107,12 +107,13 @@ def _robustness(evaluation: Evaluation) -> str:
 def _latency(evaluation: Evaluation) -> str:
     latency = evaluation.latency
     assert latency is not None
-    why = f"{latency.pictures} pictures one after another, decoding left out, on {latency.machine}."
+    why = f"{latency.pictures} pictures one after another, on {latency.machine}."
     shown: dict[str, str | int] = {
         "median": f"{latency.median_ms:.1f} ms",
         "95 % within": f"{latency.p95_ms:.1f} ms",
-        "CPU a picture": f"{latency.cpu_ms:.1f} ms",
     }
+    if latency.cpu_ms is not None:
+        shown["CPU per picture"] = f"{latency.cpu_ms:.1f} ms"
     return page.section("latency", "Latency", why, page.figures(shown))
 
 

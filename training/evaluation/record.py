@@ -85,11 +85,12 @@ class Robustness(BaseModel):
 
 
 class Latency(BaseModel):
-    """Of one picture after another on this machine, without decoding. Milliseconds."""
+    """Time to answer for one picture, asked one after another; decoding counts only for a gateway, which decodes."""
 
     median_ms: float
     p95_ms: float
-    cpu_ms: float
+    cpu_ms: float | None
+    """CPU time of one picture; None for a model that another process serves."""
     pictures: int
     machine: str
 

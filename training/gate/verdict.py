@@ -119,8 +119,8 @@ def _absolute(evaluation: Evaluation, thresholds: Thresholds) -> Iterator[Check]
         ),
         "max_robustness_loss": ("top-1 lost to a small change of the upload", evaluation.robustness_loss),
         "max_latency_ms": (
-            "the CPU of a picture, in ms,",
-            evaluation.latency.cpu_ms if evaluation.latency else None,
+            "the median time to answer for one picture, in ms,",
+            evaluation.latency.median_ms if evaluation.latency else None,
         ),
     }
     for name, threshold in thresholds.absolute:

@@ -44,7 +44,7 @@ class Replica:
         self._terms = Terms(self._model, fingerprint(), labels, input_range)
         self._served = self._run(self._accepted, url)
         described = self._served.description
-        self.facts = Facts(url, described.labels, described.temperature, self._served.version)
+        self.facts = Facts(url, described.labels, described.temperature, self._served.version, in_process=False)
 
     def ask(self, pictures: Sequence[Picture]) -> Rows:
         async def all_of_them(client: RestClient) -> Sequence[Any]:
@@ -93,7 +93,7 @@ class Gateway:
         except JudgementError:
             self._client.close()
             raise
-        self.facts = Facts(url, tuple(told["labels"]), version=told["model"]["version"])
+        self.facts = Facts(url, tuple(told["labels"]), version=told["model"]["version"], in_process=False)
 
     def ask(self, pictures: Sequence[Picture]) -> Rows:
         with ThreadPoolExecutor(AT_ONCE) as threads:

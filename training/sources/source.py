@@ -23,6 +23,8 @@ class Facts(NamedTuple):
     version: str = ""
     digest: str = ""
     """`sha256:` of the file; empty for what is no single file."""
+    in_process: bool = True
+    """False for a model that another process serves: its CPU time cannot be measured here."""
 
 
 class Source(Protocol):
