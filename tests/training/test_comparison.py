@@ -70,7 +70,7 @@ def test_mcnemars_test_is_the_exact_binomial_one() -> None:
 
 def exact_mcnemar(won: int, lost: int) -> float:
     tail = sum(math.comb(won + lost, k) for k in range(min(won, lost) + 1))
-    return min(1.0, 2 * tail / 2 ** (won + lost))
+    return float(min(1.0, 2 * tail / 2 ** (won + lost)))
 
 
 def test_mcnemars_test_agrees_with_whole_numbers() -> None:

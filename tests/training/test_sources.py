@@ -1,6 +1,7 @@
 """Every road to a model: files, folders, a replica and a gateway that run."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 from benchmarks.line import running
 from tests import pictures as drawn
 from tests.line.conftest import client_of
+from tests.training import data_sets
 from tests.training.conftest import LABELS, Exported
 from training import drawings, examples
 from training.errors import JudgementError
@@ -100,6 +102,67 @@ def test_nothing_there_is_told_in_a_sentence(roads: dict[str, str], tmp_path: Pa
     two = tmp_path / "two.txt"
     two.write_text("crab\npen")
     refused(roads["file"], "5 outputs for 2 labels", two)
+
+
+# --- SavedModels of others ----------------------------------------------------------------------------------------
+
+
+def foreign(folder: Path, *, side: int = 224, outputs: int = 1, document: str | None = None) -> Path:
+    """A SavedModel of another project: floats to `outputs` outputs; `document` is what its `describe` returns."""
+    import tensorflow as tf
+
+    class Foreign(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
+        @tf.function(input_signature=[tf.TensorSpec((None, side, side, 3), tf.float32, "image")])  # type: ignore[untyped-decorator]
+        def serve(self, image: Any) -> dict[str, Any]:
+            bright = tf.clip_by_value(tf.reduce_mean(image, axis=(1, 2, 3)), 0.0, 1.0)
+            return {f"out{at}": tf.stack([bright, 1 - bright], axis=1) for at in range(outputs)}
+
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "ignored")])  # type: ignore[untyped-decorator]
+        def describe(self, ignored: Any) -> dict[str, Any]:
+            with tf.control_dependencies([ignored]):
+                return {"text": tf.constant([document or ""])}
+
+    model = Foreign()
+    signatures = {"serving_default": model.serve} | ({"describe": model.describe} if document is not None else {})
+    tf.saved_model.save(model, str(folder), signatures=signatures)
+    return folder
+
+
+@pytest.fixture
+def two_labels(tmp_path: Path) -> Path:
+    (tmp_path / "two.txt").write_text("bright\ndark")
+    return tmp_path / "two.txt"
+
+
+@pytest.mark.parametrize(("input_range", "bright"), [("0..1", 0.5), ("-1..1", 0.0), ("0..255", 1.0)])
+def test_a_foreign_saved_model_gets_its_input_range(
+    tmp_path: Path, two_labels: Path, input_range: str, bright: float
+) -> None:
+    grey = Picture(b"", np.full((224, 224, 3), 127, np.uint8))
+    with opened(foreign(tmp_path / "1"), Foreign(two_labels, input_range)) as source:
+        assert source.ask([grey]) == pytest.approx(np.array([[bright, 1 - bright]]), abs=0.01)
+        assert source.facts.version == "1"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"document": "hello"}, "its signature describe returns another document than training writes"),
+        ({"side": 160}, r"serving_default takes \[-1, 160, 160, 3\], not \[-1, 224, 224, 3\]"),
+        ({"outputs": 2}, "serving_default must have one float output"),
+    ],
+)
+def test_a_saved_model_that_no_gateway_would_serve_is_refused_in_one_line(
+    tmp_path: Path, two_labels: Path, options: dict[str, Any], sentence: str
+) -> None:
+    foreign(tmp_path / "1", **options)
+    photos = data_sets.clean(tmp_path / "photos")
+    words = ["evaluate", tmp_path / "1", photos, "--labels", two_labels, "--report", tmp_path / "report"]
+    command = [sys.executable, "-m", "training", *map(str, words)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert re.search(f"training: {tmp_path / '1'} cannot be asked: {sentence}", ended.stderr.splitlines()[-1])
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_gateway_that_changes_its_version_meanwhile_is_noticed(uploads: list[Picture]) -> None:

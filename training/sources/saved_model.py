@@ -1,13 +1,17 @@
-"""SavedModels: versions of ours, which describe themselves, and others' that have one float signature."""
+"""SavedModels in a folder: our versions, which describe themselves, and other models with one float signature."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from pydantic import ValidationError
+from tensorflow.core.framework.types_pb2 import DataType
 
-from gateway.contract import BYTES, DESCRIBE, FLOATS, INPUT_RANGES
+from gateway.contract import DESCRIBE, FLOATS, ServedModel, Signature, Tensor, Terms, accept
+from gateway.errors import ContractError
+from gateway.imaging import fingerprint
 from gateway.labels import Description
 from training.errors import JudgementError
 from training.evaluate import Rows
@@ -16,64 +20,86 @@ from training.sources.source import Facts, checked
 
 
 class SavedModel:
-    """A version read as a replica reads it: signatures and tensors, no Python of the model's own."""
+    """A version read as a replica reads it: signatures and tensors, none of the model's own Python code."""
 
-    def __init__(self, loaded: Any, signature: str, facts: Facts, input_range: str) -> None:
-        self._loaded = loaded  # its signatures live only as long as it does
-        self._function = loaded.signatures[signature]
-        self._signature = signature
-        (self._input,) = self._function.structured_input_signature[1]
-        self._low, high = INPUT_RANGES[input_range]
-        self._span = high - self._low
+    def __init__(self, loaded: Any, served: ServedModel, facts: Facts) -> None:
+        self._loaded = loaded  # TensorFlow frees the signatures with it
+        self._served = served
         self.facts = facts
 
     def ask(self, pictures: Sequence[Picture]) -> Rows:
-        outputs = self._function(**{self._input: tf.constant(self._fed(pictures))})
-        if len(outputs) != 1:
-            raise JudgementError(f"{self.facts.name} has {len(outputs)} outputs; one of probabilities is needed.")
-        (answer,) = outputs.values()
-        return checked(answer, self.facts, len(pictures))
+        function = self._loaded.signatures[self._served.signature]
+        outputs = function(**{self._served.input: tf.constant(self._input(pictures))})
+        return checked(outputs[self._served.output], self.facts, len(pictures))
 
     def close(self) -> None:
-        self._loaded = self._function = None
+        self._loaded = None
 
-    def _fed(self, pictures: Sequence[Picture]) -> Any:
-        if self._signature == BYTES:
+    def _input(self, pictures: Sequence[Picture]) -> Any:
+        if self._served.encoding == "bytes":
             return [picture.pixels.tobytes() for picture in pictures]
+        low, high = self._served.input_range
         pixels = np.stack([picture.pixels for picture in pictures])
-        return (self._low + pixels.astype(np.float32) / np.float32(255) * self._span).astype(np.float32)
+        return (low + pixels.astype(np.float32) / np.float32(255) * (high - low)).astype(np.float32)
 
 
 def opened(directory: Path, labels: tuple[str, ...] = (), *, input_range: str = "0..1", name: str = "") -> SavedModel:
-    """A version's folder.
+    """The SavedModel in a version's folder.
 
     Args:
         labels: of a model that does not describe itself, in the order of its output.
-        input_range: what a colour channel spans where such a model expects it.
-        name: by which it was named; the folder's where empty.
+        input_range: that a colour channel spans in the input of such a model.
+        name: for reports; the folder's where empty.
 
     Raises:
-        JudgementError: it is no SavedModel, or one that nobody could serve.
+        JudgementError: it is no SavedModel, or one that the gateway would not serve.
     """
     try:
         loaded = tf.saved_model.load(str(directory))
     except (OSError, ValueError, tf.errors.OpError) as cause:
         raise JudgementError(f"{directory} cannot be read as a SavedModel: {_first_line(cause)}") from cause
+    if not labels and DESCRIBE not in loaded.signatures and FLOATS in loaded.signatures:
+        raise JudgementError(f"{directory} does not describe its labels: give a file of them with --labels.")
     name, version = name or str(directory), directory.name if directory.name.isdigit() else ""
-    if DESCRIBE in loaded.signatures:
-        told = description(loaded)
-        return SavedModel(loaded, BYTES, Facts(name, told.labels, told.temperature, version), "0..1")
-    if FLOATS not in loaded.signatures:
-        raise JudgementError(f"{directory} has no signature {FLOATS}: export the model with one.")
-    if not labels:
-        raise JudgementError(f"{directory} does not tell its labels: name a file of them, a name a line.")
-    return SavedModel(loaded, FLOATS, Facts(name, labels, version=version), input_range)
+    served = _accepted(loaded, labels, input_range, name, version)
+    return SavedModel(loaded, served, Facts(name, served.description.labels, served.description.temperature, version))
 
 
-def description(loaded: Any) -> Description:
-    """What a loaded version of ours says of itself."""
-    (text,) = loaded.signatures[DESCRIBE](tf.constant([b""])).values()
-    return Description.model_validate_json(text.numpy()[0])
+def _accepted(loaded: Any, labels: tuple[str, ...], input_range: str, name: str, version: str) -> ServedModel:
+    """The model by the gateway's rules, but for the fingerprint: a model of older preprocessing may be compared."""
+    described = _description(loaded, name) if DESCRIBE in loaded.signatures else None
+    wanted = described.preprocessing.fingerprint if described else fingerprint()
+    try:
+        return accept(version, _signatures(loaded), described, Terms(name, wanted, labels, input_range))
+    except ContractError as cause:
+        raise JudgementError(f"{name} cannot be asked: {cause}.") from cause
+
+
+def _description(loaded: Any, name: str) -> Description:
+    try:
+        (text,) = loaded.signatures[DESCRIBE](tf.constant([b""])).values()
+        return Description.model_validate_json(text.numpy()[0])
+    except (ValidationError, ValueError, TypeError, IndexError, tf.errors.OpError) as cause:
+        raise JudgementError(
+            f"{name} cannot be asked: its signature {DESCRIBE} returns another document than training writes. "
+            f"Export the model without that signature and give its labels with --labels."
+        ) from cause
+
+
+def _signatures(loaded: Any) -> Mapping[str, Signature]:
+    """As TensorFlow Serving's metadata describes them."""
+    return {
+        name: Signature(_tensors(function.structured_input_signature[1]), _tensors(function.structured_outputs))
+        for name, function in loaded.signatures.items()
+    }
+
+
+def _tensors(specs: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name: Tensor(DataType.Name(spec.dtype.as_datatype_enum), _shape(spec)) for name, spec in specs.items()}
+
+
+def _shape(spec: Any) -> tuple[int, ...] | None:
+    return None if spec.shape.rank is None else tuple(-1 if size is None else size for size in spec.shape)
 
 
 def _first_line(error: Exception) -> str:
