@@ -109,7 +109,7 @@ chosen = options(
     rates=(2e-2,),
     batch=10,
 )
-run = train.run(chosen, RUNS / f"walk-{moment()}", say=print)
+run = train.run(chosen, RUNS / f"walk-{moment()}", notify=print)
 record = runs.load(run)
 print(f"accuracy: {record.training_accuracy:.3f} in training, {record.validation_accuracy:.3f} in validation")
 
@@ -182,7 +182,7 @@ from training.exporting import export_model
 from training.sources.served import await_version
 
 if verdict.passed:
-    version = export_model(run, BASE, say=print)
+    version = export_model(run, BASE, notify=print)
     release = releases.promote(BASE, int(version.name))
     print(f"Version {release.version} is the one to serve from {BASE}")
     if SERVES:

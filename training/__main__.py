@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from training.console import notify, progress_bars
 from training.errors import TrainingError
 from training.shell import quality, release, teaching
 
@@ -48,14 +49,13 @@ def demo(
     """
     if retrain:
         from training.demo.retrain import retrain as run
-        from training.shell.telling import steps
 
-        with steps() as step:
-            run(say=_say, step=step)
+        with progress_bars() as bar:
+            run(notify=notify, bar=bar)
     else:
         from training.demo.provide import provide
 
-        provide(models / name, force=force, say=_say)
+        provide(models / name, force=force, notify=notify)
 
 
 @app.command()
@@ -93,15 +93,11 @@ def validate(
     raise typer.Exit(run(data_set, report, labels=labels, min_per_class=min_per_class, workers=workers))
 
 
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
-
-
 def main() -> None:
     try:
         app()
     except (TrainingError, OSError) as error:
-        _say(f"training: {error}")
+        notify(f"training: {error}")
         sys.exit(error.exit_code if isinstance(error, TrainingError) else 1)
 
 

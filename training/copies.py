@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from training.cache import SHAPE
-from training.manifest import Progress
+from training.console import Progress
 from training.validation.checks import BLANK_LEVELS
 from training.validation.likeness import SURE, Copy, close, copy_of, correlation, groups, hash_of, means
 from training.workers import Workers

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from gateway.errors import GatewayError
 from gateway.imaging import ALL_FORMATS, Pixels, preprocess
 from training import manifest, runs
+from training.console import Progress
 from training.errors import JudgementError
-from training.manifest import Progress
 
 BATCH = 16
 """Pictures held in memory at once: as files and as pixels, 0.2 MB each and their files."""

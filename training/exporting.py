@@ -1,7 +1,6 @@
 """From a run or a Keras file to a version in the store: what it says of itself, its gate, its pictures to verify on."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ import numpy as np
 from gateway.imaging import Pixels, fingerprint
 from gateway.labels import Description, Preprocessing
 from training import drawings, evaluation, examples, gate, releases, runs
+from training.console import Notify, silent
 from training.errors import ExportError, JudgementError
 from training.evaluation.record import Evaluation
 from training.gate import Verdict
@@ -20,8 +20,6 @@ VERIFIED = 8
 """Pictures on which the version must answer as Keras does."""
 KEPT = ("top1", "top5", "macro_f1", "ece")
 REASONS = 3
-
-Say = Callable[[str], None]
 
 
 class Candidate(NamedTuple):
@@ -45,7 +43,7 @@ def export_model(
     judged: Path | None = None,
     pictures: Path | None = None,
     force: bool = False,
-    say: Say = lambda line: None,
+    notify: Notify = silent,
 ) -> Path:
     """Write a version into `models/NAME.versions`, verified; it serves once it is promoted.
 
@@ -69,7 +67,7 @@ def export_model(
     if state != "passed" and not force:
         raise ExportError(_refusal(named, state, verdict))
     shown = _pictures(named, candidate, pictures)
-    say(f"Writing the version, then comparing its answers with Keras on {len(shown)} pictures")
+    notify(f"Writing the version, then comparing its answers with Keras on {len(shown)} pictures")
     from training.export import export
 
     origin = {

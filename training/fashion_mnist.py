@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.console import NewBar, Progress, no_bar, progress_bars
 from training.errors import DataSetError, TrainingError
-from training.manifest import Progress
-from training.shell.telling import steps
-from training.steps import Step, unseen
 
 PACKAGE = Path("/usr/share/datasets/fashion-mnist")
 LABELS = ("T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle_boot")
@@ -28,7 +26,7 @@ HEADER_BYTES = {"images": 16, "labels": 8}
 """Of the IDX format: a magic number and the dimensions."""
 
 
-def write(folder: Path, *, train: int, test: int, step: Step = unseen) -> None:
+def write(folder: Path, *, train: int, test: int, bar: NewBar = no_bar) -> None:
     """The first pictures of each part; what is there already stays.
 
     Raises:
@@ -37,7 +35,7 @@ def write(folder: Path, *, train: int, test: int, step: Step = unseen) -> None:
     for part, count in (("train", train), ("test", test)):
         pixels, classes = read(part)
         try:
-            _write_part(folder / part, pixels[:count], classes[:count], step(f"Writing {part}"))
+            _write_part(folder / part, pixels[:count], classes[:count], bar(f"Writing {part}"))
         except OSError as cause:
             raise DataSetError(f"{folder} cannot be written: {cause.strerror}.") from cause
 
@@ -75,8 +73,8 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=10_000, help="pictures to test with")
     arguments = parser.parse_args()
     try:
-        with steps() as step:
-            write(arguments.folder, train=arguments.train, test=arguments.test, step=step)
+        with progress_bars() as bar:
+            write(arguments.folder, train=arguments.train, test=arguments.test, bar=bar)
     except TrainingError as error:
         sys.exit(f"fashion_mnist: {error}")
 

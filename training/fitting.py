@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from training import dataset, evaluate, schedule
+from training import dataset, metrics, schedule
 from training import model as network
 from training.checkpoints import Checkpoint
 from training.dataset import Lesson
@@ -91,8 +91,8 @@ class Fitting:
 
     def judged(self, pictures: Lesson) -> tuple[float, float]:
         """Loss (nats) and accuracy of the network as it is, at the size of the phase."""
-        rows = evaluate.softmax(logits(self._ask, pictures, self.phase.side_px))
-        return evaluate.negative_log_likelihood(rows, pictures.truth), evaluate.top_k_share(rows, pictures.truth, 1)
+        rows = metrics.softmax(logits(self._ask, pictures, self.phase.side_px))
+        return metrics.negative_log_likelihood(rows, pictures.truth), metrics.top_k_share(rows, pictures.truth, 1)
 
     def remember(self) -> None:
         """The weights as they are now are the best so far."""

@@ -12,19 +12,18 @@ Hidden files and folders count for nothing. Whether the pictures are any good is
 import csv
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gateway.imaging.formats import Format, format_of
+from training.console import Progress
 from training.errors import DataSetError
 
 Split = Literal["train", "val", "test", ""]
 """Empty where the data set is not split yet."""
-Progress = Callable[[int, int], None]
-"""Takes what is done and what there is to do."""
 
 SPLITS: dict[str, Split] = {
     "train": "train",

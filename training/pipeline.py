@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from training import evaluation, releases, reports
-from training.exporting import Say, export_model
+from training import evaluation, releases
+from training.console import NewBar, Notify, no_bar, silent
+from training.exporting import export_model
 from training.gate import Thresholds, Verdict
 from training.gate.passing import pass_gate
 from training.releases import Release
+from training.reports.files import check_place
 from training.sources import Foreign
-from training.steps import Step, unseen
 
 
 class Outcome(NamedTuple):
@@ -29,8 +30,8 @@ def release_run(
     force: bool = False,
     foreign: Foreign = Foreign(),  # noqa: B008 - immutable
     robustness_pictures: int = evaluation.ROBUSTNESS_PICTURES,
-    say: Say = lambda line: None,
-    step: Step = unseen,
+    notify: Notify = silent,
+    bar: NewBar = no_bar,
 ) -> Outcome:
     """Judge a run and, where it passes, make it the version that serves.
 
@@ -44,13 +45,13 @@ def release_run(
     Raises:
         TrainingError: a step could not be done; what those before it wrote stays.
     """
-    reports.check_place(run)
+    check_place(run)
     releases.check_place(base)
-    say("Evaluating the run on the pictures that it kept for testing")
-    evaluation.write(evaluation.evaluate_run(run, robustness_pictures=robustness_pictures, step=step), run)
-    say(f"Comparing it with what serves from {base}, and judging it")
-    verdict = pass_gate(run, thresholds, str(base), foreign=foreign, step=step)
+    notify("Evaluating the run on the pictures that it kept for testing")
+    evaluation.write(evaluation.evaluate_run(run, robustness_pictures=robustness_pictures, bar=bar), run)
+    notify(f"Comparing it with what serves from {base}, and judging it")
+    verdict = pass_gate(run, thresholds, str(base), foreign=foreign, bar=bar)
     if not verdict.passed and not force:
         return Outcome(verdict, None, None)
-    version = export_model(run, base, force=force, say=say)
+    version = export_model(run, base, force=force, notify=notify)
     return Outcome(verdict, version, releases.promote(base, int(version.name)))

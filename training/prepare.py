@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.cache import Cache
+from training.console import NewBar
 from training.copies import copies
 from training.errors import DataSetError
 from training.manifest import Manifest, read
 from training.options import Options
 from training.runs import Part, Picture
 from training.splitting import named_groups, split
-from training.steps import Step
 from training.validation import label_checks
 
 if TYPE_CHECKING:
@@ -50,22 +50,22 @@ class Prepared(NamedTuple):
         return sum(picture.split == part for picture in self.pictures)
 
 
-def prepare(options: Options, *, step: Step) -> Prepared:
+def prepare(options: Options, *, bar: NewBar) -> Prepared:
     """Read, decode what the cache lacks, find copies, split.
 
     Raises:
         DataSetError: there is nothing to learn from; the sentence says why and what to do.
     """
     label_map = label_checks.read(options.labels) if options.labels else None
-    manifest = read(options.data, progress=step("Reading files"))
+    manifest = read(options.data, progress=bar("Reading files"))
     labels = _labels(manifest, label_map)
     _check_entries(manifest)
     groups = named_groups(manifest, options.groups)
     cache = Cache(options.cache)
     files = {entry.digest: entry.file for entry in manifest.entries}
-    cache.fill(manifest.root, files, workers=options.workers, progress=step("Decoding pictures"))
+    cache.fill(manifest.root, files, workers=options.workers, progress=bar("Decoding pictures"))
     paths = [cache.path(entry.digest) for entry in manifest.entries]
-    groups += copies(paths, workers=options.workers, progress=step("Looking for copies"))
+    groups += copies(paths, workers=options.workers, progress=bar("Looking for copies"))
     parts = split(
         manifest.entries, groups, val_share=options.val_share, test_share=options.test_share, seed=options.seed
     )

@@ -16,9 +16,10 @@ from itertools import count
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from training import provenance, reports, versions
+from training import provenance, versions
 from training.errors import ReleaseError
 from training.provenance import Provenance
+from training.reports.files import writable
 
 Action = Literal["promote", "rollback"]
 LOG = "releases.jsonl"
@@ -69,7 +70,7 @@ def check_place(base: Path) -> None:
     Raises:
         ReleaseError: no.
     """
-    if not all(map(reports.writable, (base, store_of(base)))):
+    if not all(map(writable, (base, store_of(base)))):
         raise ReleaseError(f"{base} or {store_of(base)} cannot be written: give another folder with --models.")
 
 

@@ -5,7 +5,6 @@ temperature is fitted on them, and the model is written. A run that was killed g
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,24 +13,21 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from training import checkpoints, distribution, evaluate, ground, runs, schedule
+from training import checkpoints, distribution, ground, metrics, runs, schedule
 from training import model as network
+from training.console import NewBar, Notify, no_bar, silent
 from training.dataset import Lesson
 from training.fitting import Fitting, Place
 from training.fitting import logits as answers
 from training.options import Options, Phase
 from training.prepare import Prepared, balanced, prepare
 from training.runs import Epoch, RunRecord, Weights
-from training.steps import Step, unseen
-
-Say = Callable[[str], None]
-"""Takes one line for whoever waits."""
 
 SAMPLE = 1000
 """Training pictures that the kept model is asked about at the end, to see how much it merely remembers."""
 
 
-def run(options: Options, folder: Path, *, say: Say = lambda line: None, step: Step = unseen) -> Path:
+def run(options: Options, folder: Path, *, notify: Notify = silent, bar: NewBar = no_bar) -> Path:
     """Train, or go on training, into `folder` (`runs/NAME`); where the finished run is.
 
     Raises:
@@ -42,20 +38,20 @@ def run(options: Options, folder: Path, *, say: Say = lambda line: None, step: S
     ground.check(folder, options)
     strategy = distribution.strategy(options.distribute)
     kept = checkpoints.load(folder / runs.CHECKPOINTS) if (folder / runs.RECORD).exists() else None
-    prepared = prepare(options, step=step)
-    say(_told(prepared))
+    prepared = prepare(options, bar=bar)
+    notify(_told(prepared))
     with strategy.scope():
         model = _model(options, len(prepared.labels), resumed=kept is not None)
     weights = Weights(source=options.weights, digest="" if options.weights == "none" else network.weights_digest(model))
     if not distribution.leads(strategy):
-        _Training(options, folder, prepared, strategy, model, None, say, step).learn(kept)
+        _Training(options, folder, prepared, strategy, model, None, notify, bar).learn(kept)
         distribution.meet(strategy)
         return folder
     with ground.locked(folder):
         record = ground.begun(folder, options, prepared, weights)
         if kept:
-            say(f"Going on where {folder} was left")
-        training = _Training(options, folder, prepared, strategy, model, record, say, step)
+            notify(f"Going on where {folder} was left")
+        training = _Training(options, folder, prepared, strategy, model, record, notify, bar)
         training.learn(kept)
         training.finish()
     distribution.meet(strategy)
@@ -81,8 +77,8 @@ class _Training:
     model: Any
     record: RunRecord | None
     """None in a process that only helps: another one writes."""
-    say: Say
-    step: Step
+    notify: Notify
+    bar: NewBar
     history: list[Epoch] = field(default_factory=list)
     seconds: tuple[float, float] = (0.0, 0.0)
     """Wall and CPU time of the starts before this one."""
@@ -108,7 +104,7 @@ class _Training:
     def finish(self) -> None:
         """Fit the temperature, measure, write the model; then the record says that the run is finished."""
         assert self.record, "a helping process does not finish a run"
-        self.say("Calibrating and measuring at the served size")
+        self.notify("Calibrating and measuring at the served size")
         served = network.build(
             len(self.prepared.labels),
             alpha=self.options.width,
@@ -123,7 +119,7 @@ class _Training:
         self._write_model(served)
         wall, cpu = self._spent()
         self._record(
-            temperature=round(evaluate.fit_temperature(chosen, validation.truth), 4),
+            temperature=round(metrics.fit_temperature(chosen, validation.truth), 4),
             validation_accuracy=_accuracy(chosen, validation),
             training_accuracy=_accuracy(remembered, taught),
             seconds=round(wall, 1),
@@ -132,7 +128,7 @@ class _Training:
         )
         (self.folder / runs.CHECKPOINTS / checkpoints.NAME).unlink(missing_ok=True)
         (self.folder / runs.CHECKPOINTS).rmdir()
-        self.say(
+        self.notify(
             f"{self.folder} is finished: accuracy {self.record.validation_accuracy:.3f} on validation pictures, "
             f"{self.record.training_accuracy:.3f} on training pictures"
         )
@@ -141,7 +137,7 @@ class _Training:
         phase, seed = fitting.phase, [self.options.seed, number]
         while place.epoch < fitting.epochs:
             began = time.monotonic()
-            watch = self.step(f"Phase {phase.name}, epoch {place.epoch + 1} of {fitting.epochs}")
+            watch = self.bar(f"Phase {phase.name}, epoch {place.epoch + 1} of {fitting.epochs}")
             loss, accuracy = fitting.learn(
                 place, seed, lambda due: self._keep(fitting.checkpoint(self._state(number, due))), watch
             )
@@ -153,14 +149,14 @@ class _Training:
             if losses[-1] == min(losses):
                 fitting.remember()
             if schedule.out_of_patience(losses, self.options.patience):
-                self.say(f"No better epoch for {self.options.patience}: phase {phase.name} ends")
+                self.notify(f"No better epoch for {self.options.patience}: phase {phase.name} ends")
                 return
             place = Place(place.epoch + 1)
             self._keep(fitting.checkpoint(self._state(number, place)))
 
     def _epoch_over(self, epoch: Epoch) -> None:
         self.history.append(epoch)
-        self.say(
+        self.notify(
             f"Phase {epoch.phase}, epoch {epoch.epoch}: loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.3f}; "
             f"validation {epoch.val_loss:.3f}, {epoch.val_accuracy:.3f}; {epoch.seconds:.0f} s"
         )
@@ -221,7 +217,7 @@ def _model(options: Options, classes: int, *, resumed: bool) -> Any:
 
 
 def _accuracy(logits: NDArray[np.float32], pictures: Lesson) -> float:
-    return round(evaluate.top_k_share(evaluate.softmax(logits), pictures.truth, 1), 4)
+    return round(metrics.top_k_share(metrics.softmax(logits), pictures.truth, 1), 4)
 
 
 def _epoch(phase: Phase, number: int, figures: tuple[float, ...]) -> Epoch:

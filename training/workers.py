@@ -9,8 +9,8 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
+from training.console import Progress
 from training.errors import DataSetError
-from training.manifest import Progress
 
 FEW = 64
 """Pictures up to which no processes are started: starting two takes a second, decoding these half as long."""

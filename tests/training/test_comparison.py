@@ -13,8 +13,8 @@ from training import examples
 from training.comparison import compare, comparing, measured
 from training.comparison.measures import Answers, difference_interval, mcnemar
 from training.errors import DataSetError, JudgementError
-from training.evaluate import Rows
 from training.examples import Picture
+from training.metrics import Rows
 from training.sources.source import Facts
 
 FILES = ("1.jpg", "2.jpg", "3.jpg", "4.jpg")
@@ -133,7 +133,7 @@ def test_both_models_see_every_picture_and_the_report_shows_what_flipped(photos:
         Brightness(labels, 0),
         Brightness(labels, 1),
         pictures,
-        step=lambda name: lambda done, all_: seen.append((done, all_)),
+        bar=lambda name: lambda done, all_: seen.append((done, all_)),
     )
     assert (comparison.pictures, comparison.agreement, seen[-1]) == (15, 0.0, (15, 15))
     json, page = comparing.write(comparison, pictures, tmp_path / "report")

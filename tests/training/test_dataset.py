@@ -15,10 +15,10 @@ from tests import pictures
 from tests.fakes import FakeReplica, network, pixels_sent
 from tests.training import data_sets
 from training.augmentation import Augment
+from training.console import no_bar
 from training.manifest import digest_of_bytes
 from training.options import options
 from training.prepare import Prepared, prepare
-from training.steps import unseen
 
 pytestmark = pytest.mark.slow  # TensorFlow takes four seconds to import
 
@@ -33,7 +33,7 @@ def awkward(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     files |= {"phone.jpg": pictures.phone_jpeg_12mp(), "still.gif": pictures.gif(), "small.png": pictures.png((90, 60))}
     for at, (name, data) in enumerate(sorted(files.items())):
         data_sets.put(root, f"{'one' if at % 2 else 'other'}/{name}", data)
-    return prepare(options(data=root, cache=root.parent / "cache", val_share=0.4, test_share=0.0), step=unseen)
+    return prepare(options(data=root, cache=root.parent / "cache", val_share=0.4, test_share=0.0), bar=no_bar)
 
 
 async def sent(folder: Path, prepared: Prepared) -> dict[str, Any]:

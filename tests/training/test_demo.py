@@ -67,7 +67,7 @@ def test_the_description_says_that_it_is_a_demo() -> None:
 def test_a_model_with_a_version_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "1602685044").mkdir()
     said: list[str] = []
-    assert provide(tmp_path, say=said.append) is None
+    assert provide(tmp_path, notify=said.append) is None
     assert said == [
         f"{tmp_path} already holds version 1602685044: nothing to do. --force adds the demo model as a newer one."
     ]
@@ -85,7 +85,7 @@ def test_the_command_exports_one_version_that_describes_itself(base: Path) -> No
 @pytest.mark.slow
 def test_force_adds_a_newer_version(base: Path) -> None:
     before = versions.present(base)
-    path = provide(base, force=True, say=lambda line: None)
+    path = provide(base, force=True, notify=lambda line: None)
     assert path is not None
     assert versions.present(base) == [*before, int(path.name)]
 
@@ -141,7 +141,7 @@ def test_retraining_writes_weights_and_their_record(tmp_path: Path) -> None:
         test=Seeds(20, 1),
     )
     said: list[str] = []
-    record = retrain(tiny, folder=tmp_path / "runs", directory=tmp_path, say=said.append)
+    record = retrain(tiny, folder=tmp_path / "runs", directory=tmp_path, notify=said.append)
     assert records.load(tmp_path / "record.json") == record
     assert record.weights.size_bytes == (tmp_path / "weights.npz").stat().st_size
     assert record.metrics["pictures"] == 137

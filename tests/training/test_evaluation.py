@@ -17,10 +17,10 @@ from tests.training import data_sets
 from training import evaluation, examples
 from training.__main__ import app
 from training.errors import DataSetError, JudgementError
-from training.evaluate import Rows
 from training.evaluation import Evaluation, Result, Subject, card, page, robustness
 from training.evaluation.record import Training
 from training.examples import Picture
+from training.metrics import Rows
 from training.sources.source import Facts
 
 LABELS = ("Anemone", "Jelly", "Sea_star")

@@ -51,7 +51,7 @@ def pictures() -> Any:
 
 def wanted(exported: Exported, pictures: Any) -> Any:
     """Keras' own answer, calibrated by hand."""
-    from training.evaluate import softmax
+    from training.metrics import softmax
     from training.train import logits
 
     return softmax(logits(exported.model, pictures), 1.7)

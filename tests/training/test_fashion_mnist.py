@@ -38,7 +38,7 @@ def test_a_machine_without_the_package_is_told_what_to_install(tmp_path: Path, m
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")  # its save
 def test_two_minutes_of_training_clearly_beat_chance_on_pictures_never_seen(tmp_path: Path) -> None:
     """Ten classes: chance is 0.1."""
-    from training import evaluate, train
+    from training import metrics, train
 
     fashion_mnist.write(tmp_path / "photos", train=2000, test=500)
     words = f"train {tmp_path / 'photos'} --run {tmp_path / 'run'} --cache {tmp_path / 'cache'} --weights none"
@@ -47,7 +47,7 @@ def test_two_minutes_of_training_clearly_beat_chance_on_pictures_never_seen(tmp_
     assert result.exit_code == 0
     logits, truth = answers(train, runs.model(tmp_path / "run"), tmp_path / "run")
     record = runs.load(tmp_path / "run")
-    figures = evaluate.report(logits, truth, record.temperature)
+    figures = metrics.report(logits, truth, record.temperature)
     assert figures["pictures"] == 500
     assert figures["top1"] > 0.4
 

@@ -95,7 +95,7 @@ def test_accuracies_of_training_and_validation_stand_side_by_side(record: RunRec
 
 
 def test_the_model_takes_served_pictures_and_its_accuracy_is_the_recorded_one(run: Path, record: RunRecord) -> None:
-    from training import evaluate, train
+    from training import metrics, train
 
     model = runs.model(run)
     assert model.input_shape == (None, 224, 224, 3)
@@ -103,7 +103,7 @@ def test_the_model_takes_served_pictures_and_its_accuracy_is_the_recorded_one(ru
     for pixels, classes in runs.batches(run, "val", size=4):
         rows.append(train.logits(model, pixels))
         truth.append(classes)
-    share = evaluate.top_k_share(evaluate.softmax(np.concatenate(rows)), np.concatenate(truth), 1)
+    share = metrics.top_k_share(metrics.softmax(np.concatenate(rows)), np.concatenate(truth), 1)
     assert share == pytest.approx(record.validation_accuracy, abs=1e-3)
 
 
@@ -274,16 +274,16 @@ def test_a_folder_that_will_not_do_is_said_before_anything_is_read(photos: Path,
 def test_what_a_run_without_its_record_has_left_is_cleared_away(photos: Path, cache: Path, tmp_path: Path) -> None:
     """As DVC leaves it, which removes what a stage made before it makes it again."""
     from training import ground
+    from training.console import no_bar
     from training.prepare import prepare
     from training.runs import Weights
-    from training.steps import unseen
 
     run = tmp_path / "run"
     for name in ("checkpoints/last.npz", "evaluation.json", "gate.json", ".gitignore"):
         data_sets.put(run, name, b"of another model")
     chosen = options(data=photos, cache=cache, weights="none")
     ground.check(run, chosen)
-    ground.begun(run, chosen, prepare(chosen, step=unseen), Weights(source="none"))
+    ground.begun(run, chosen, prepare(chosen, bar=no_bar), Weights(source="none"))
     assert sorted(path.name for path in run.iterdir()) == [".gitignore", "pictures.csv", "run.json"]
 
 

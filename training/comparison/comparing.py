@@ -6,19 +6,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training import examples, page, reports
+from training import examples
 from training.comparison.measures import Answers, Comparison, Flip, measured
+from training.console import NewBar, no_bar
 from training.errors import JudgementError
 from training.examples import Example
+from training.reports import html
+from training.reports.files import thumbnail, write_files
 from training.sources import Source
-from training.steps import Step, unseen
 
 JSON_NAME, PAGE_NAME = "comparison.json", "comparison.html"
 FLIPS_SHOWN = 48
 CLASSES_SHOWN = 40
 
 
-def compare(old: Source, new: Source, pictures: Sequence[Example], *, step: Step = unseen) -> Comparison:
+def compare(old: Source, new: Source, pictures: Sequence[Example], *, bar: NewBar = no_bar) -> Comparison:
     """Ask both about every picture, batch by batch: each is decoded once and both see the same pixels.
 
     Raises:
@@ -28,7 +30,7 @@ def compare(old: Source, new: Source, pictures: Sequence[Example], *, step: Step
     if not known & {example.label for example in pictures}:
         raise JudgementError("Neither model knows a single label of these pictures: give others, or the right labels.")
     rows: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
-    for _, batch in examples.read(pictures, step("Asking both models")):
+    for _, batch in examples.read(pictures, bar("Asking both models")):
         for source, answers in zip((old, new), rows, strict=True):
             answers.append(source.ask(batch).astype(np.float32))
     before, after = (
@@ -46,8 +48,8 @@ def write(comparison: Comparison, pictures: Sequence[Example], folder: Path) -> 
     """
     found = {example.file: example for example in pictures}
     shown = comparison.flips[:FLIPS_SHOWN]
-    thumbnails = {flip.file: reports.thumbnail(examples.picture(found[flip.file]).pixels) for flip in shown}
-    reports.write(
+    thumbnails = {flip.file: thumbnail(examples.picture(found[flip.file]).pixels) for flip in shown}
+    write_files(
         folder,
         {JSON_NAME: comparison.model_dump_json(indent=1) + "\n", PAGE_NAME: as_page(comparison, thumbnails)},
     )
@@ -67,8 +69,8 @@ def as_page(comparison: Comparison, thumbnails: dict[str, bytes]) -> str:
     }
     sure_loss = comparison.difference < 0 and comparison.high < 0
     kind = "error" if sure_loss else "warning" if comparison.worse else "clean"
-    header = page.verdict(kind, comparison.verdict) + page.figures(figures)
-    return page.document(
+    header = html.verdict(kind, comparison.verdict) + html.figures(figures)
+    return html.document(
         f"{Path(comparison.new).name or comparison.new} against {Path(comparison.old).name or comparison.old}",
         header,
         _classes(comparison) + _flips(comparison, thumbnails),
@@ -81,13 +83,13 @@ def _classes(comparison: Comparison) -> str:
         for change in comparison.classes[:CLASSES_SHOWN]
     ]
     why = "How many pictures of each class were named rightly; the greatest loss first. Equal ones are left out."
-    return page.section("classes", "Classes", why, page.table(("class", "pictures", "old", "new"), rows))
+    return html.section("classes", "Classes", why, html.table(("class", "pictures", "old", "new"), rows))
 
 
 def _flips(comparison: Comparison, thumbnails: dict[str, bytes]) -> str:
     why = "Pictures with another answer than before, those that were right before first."
-    strip = "".join(page.picture(thumbnails.get(f.file), f.file, _said(f)) for f in comparison.flips[:FLIPS_SHOWN])
-    return page.section(
+    strip = "".join(html.picture(thumbnails.get(f.file), f.file, _said(f)) for f in comparison.flips[:FLIPS_SHOWN])
+    return html.section(
         "flips", f"Flipped answers: {len(comparison.flips):,}", why, f'<div class="strip">{strip}</div>'
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from training import drawings
-from training.manifest import Progress
+from training.console import Progress
 from training.runs import Part
 from training.workers import Workers
 

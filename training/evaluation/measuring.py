@@ -12,10 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training import evaluate as measures
-from training import examples, reports, runs
+from training import examples, metrics, runs
+from training.console import NewBar, no_bar
 from training.errors import JudgementError
-from training.evaluate import Classes, Rows
 from training.evaluation import robustness
 from training.evaluation.record import (
     Confused,
@@ -29,8 +28,9 @@ from training.evaluation.record import (
     Training,
 )
 from training.examples import Example, Picture
+from training.metrics import Classes, Rows
+from training.reports.files import thumbnail
 from training.sources import Source, opened
-from training.steps import Step, unseen
 
 MISTAKES = 24
 LATENCY_PICTURES, LATENCY_WARM_UP = 30, 3
@@ -60,7 +60,7 @@ def evaluate(
     subject: Subject,
     *,
     robustness_pictures: int = ROBUSTNESS_PICTURES,
-    step: Step = unseen,
+    bar: NewBar = no_bar,
 ) -> Result:
     """Evaluate a model.
 
@@ -69,13 +69,13 @@ def evaluate(
         pictures: labelled ones that training has not seen.
         subject: to be told with the figures.
         robustness_pictures: how many of them are changed and asked again; 0 leaves this out.
-        step: is told of the progress.
+        bar: starts a progress bar.
 
     Raises:
         JudgementError: a picture or the model cannot be read, or a label is none of the model's.
     """
     truth = _truth(source, pictures)
-    rows = np.concatenate([source.ask(batch) for _, batch in examples.read(pictures, step("Asking the model"))])
+    rows = np.concatenate([source.ask(batch) for _, batch in examples.read(pictures, bar("Asking the model"))])
     wrong = _most_confident_mistakes(rows, truth)
     few = _spread(len(pictures), robustness_pictures)
     evaluation = Evaluation(
@@ -90,17 +90,17 @@ def evaluate(
         data=Data(source=subject.data, split=subject.split, pictures=len(pictures), digest=_digest(pictures)),
         **_figures(source, rows, truth),
         robustness_pictures=len(few),
-        robustness_top1=measures.top_k_share(rows[few], truth[few], 1) if len(few) else None,
-        robustness=_robustness(source, [pictures[at] for at in few], truth[few], rows[few], step),
-        latency=_latency(source, pictures, step),
+        robustness_top1=metrics.top_k_share(rows[few], truth[few], 1) if len(few) else None,
+        robustness=_robustness(source, [pictures[at] for at in few], truth[few], rows[few], bar),
+        latency=_latency(source, pictures, bar),
         mistakes=[_mistake(source, pictures[at], rows[at]) for at in wrong],
         training=subject.training,
     )
-    thumbnails = {pictures[at].file: reports.thumbnail(examples.picture(pictures[at]).pixels) for at in wrong}
+    thumbnails = {pictures[at].file: thumbnail(examples.picture(pictures[at]).pixels) for at in wrong}
     return Result(evaluation, thumbnails)
 
 
-def evaluate_run(folder: Path, *, robustness_pictures: int = ROBUSTNESS_PICTURES, step: Step = unseen) -> Result:
+def evaluate_run(folder: Path, *, robustness_pictures: int = ROBUSTNESS_PICTURES, bar: NewBar = no_bar) -> Result:
     """Evaluate the model of a run on the pictures that it kept for testing.
 
     Raises:
@@ -109,7 +109,7 @@ def evaluate_run(folder: Path, *, robustness_pictures: int = ROBUSTNESS_PICTURES
     pictures = examples.of(folder)
     with opened(folder) as source:
         subject = Subject(str(folder), training=of_run(folder))
-        return evaluate(source, pictures, subject, robustness_pictures=robustness_pictures, step=step)
+        return evaluate(source, pictures, subject, robustness_pictures=robustness_pictures, bar=bar)
 
 
 def of_run(folder: Path) -> Training:
@@ -141,29 +141,29 @@ def _truth(source: Source, pictures: Sequence[Example]) -> Classes:
 
 
 def _figures(source: Source, rows: Rows, truth: Classes) -> dict[str, object]:
-    raw = measures.at_temperature(rows, 1 / source.facts.temperature)
-    counts = measures.confusion(rows.argmax(axis=1), truth, len(source.facts.labels))
-    of_class = measures.by_class(counts)
-    top1 = measures.top_k_share(rows, truth, 1)
+    raw = metrics.at_temperature(rows, 1 / source.facts.temperature)
+    counts = metrics.confusion(rows.argmax(axis=1), truth, len(source.facts.labels))
+    of_class = metrics.by_class(counts)
+    top1 = metrics.top_k_share(rows, truth, 1)
     return {
         "metrics": {
             "top1": top1,
-            "top5": measures.top_k_share(rows, truth, 5),
-            **measures.macro(of_class),
-            "ece": measures.calibration_error(rows, truth),
-            "ece_uncalibrated": measures.calibration_error(raw, truth),
-            "nll": measures.negative_log_likelihood(rows, truth),
+            "top5": metrics.top_k_share(rows, truth, 5),
+            **metrics.macro(of_class),
+            "ece": metrics.calibration_error(rows, truth),
+            "ece_uncalibrated": metrics.calibration_error(raw, truth),
+            "nll": metrics.negative_log_likelihood(rows, truth),
             "pictures": float(len(truth)),
         },
-        "top1_interval": measures.wilson(round(top1 * len(truth)), len(truth)),
+        "top1_interval": metrics.wilson(round(top1 * len(truth)), len(truth)),
         "classes": _classes(source.facts.labels, counts, of_class),
         "confusion": _confused(source.facts.labels, counts),
-        "reliability": measures.reliability(rows, truth),
-        "reliability_uncalibrated": measures.reliability(raw, truth),
+        "reliability": metrics.reliability(rows, truth),
+        "reliability_uncalibrated": metrics.reliability(raw, truth),
     }
 
 
-def _classes(labels: Sequence[str], counts: Classes, figures: measures.Figures) -> list[OfClass]:
+def _classes(labels: Sequence[str], counts: Classes, figures: metrics.Figures) -> list[OfClass]:
     def known(value: float) -> float | None:
         return None if np.isnan(value) else round(float(value), 5)
 
@@ -207,7 +207,7 @@ def _spread(count: int, wanted: int) -> NDArray[np.int64]:
 
 
 def _robustness(
-    source: Source, pictures: Sequence[Example], truth: Classes, rows: Rows, step: Step
+    source: Source, pictures: Sequence[Example], truth: Classes, rows: Rows, bar: NewBar
 ) -> list[Robustness]:
     if not pictures:
         return []
@@ -217,7 +217,7 @@ def _robustness(
         def changed(batch: Sequence[Picture], change: robustness.Change = change) -> list[Picture]:
             return [examples.decoded(robustness.changed(one.data, change), "a changed picture") for one in batch]
 
-        asked = [source.ask(changed(batch)) for _, batch in examples.read(pictures, step(f"Asking again: {name}"))]
+        asked = [source.ask(changed(batch)) for _, batch in examples.read(pictures, bar(f"Asking again: {name}"))]
         answers = np.concatenate(asked).argmax(axis=1)
         found.append(
             Robustness(
@@ -229,11 +229,11 @@ def _robustness(
     return found
 
 
-def _latency(source: Source, pictures: Sequence[Example], step: Step) -> Latency:
+def _latency(source: Source, pictures: Sequence[Example], bar: NewBar) -> Latency:
     some = [examples.picture(example) for example in pictures[:LATENCY_PICTURES]]
     for picture in some[:LATENCY_WARM_UP]:
         source.ask([picture])
-    progress, seconds, cpu = step("Measuring latency"), [], time.process_time()
+    progress, seconds, cpu = bar("Measuring latency"), [], time.process_time()
     for done, picture in enumerate(some, start=1):
         started = time.perf_counter()
         source.ask([picture])

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 
-from training import page
 from training.evaluation import plots
 from training.evaluation.record import Evaluation
+from training.reports import html
 
 PAIRS_SHOWN = 20
 
@@ -22,8 +22,8 @@ def as_page(evaluation: Evaluation, thumbnails: Mapping[str, bytes]) -> str:
     }
     data, model = evaluation.data, evaluation.model
     lines = (f"{model.name} {model.digest}", f"{data.source} {data.split} {data.digest}", evaluation.created)
-    header = page.figures(figures) + page.lines(lines)
-    return page.document(
+    header = html.figures(figures) + html.lines(lines)
+    return html.document(
         f"Evaluation of {model_title(evaluation)}", header, "\n".join(_sections(evaluation, thumbnails))
     )
 
@@ -37,11 +37,11 @@ def _sections(evaluation: Evaluation, thumbnails: Mapping[str, bytes]) -> Iterat
     if evaluation.training:
         yield _learning(evaluation)
     yield _mistakes(evaluation, thumbnails)
-    yield page.section(
+    yield html.section(
         "calibration",
         "Calibration",
         "Bars: how often answers of a confidence are right. On the dashed line, confidence means what it says.",
-        page.plot(plots.reliability(evaluation), "Reliability diagrams before and after calibration"),
+        html.plot(plots.reliability(evaluation), "Reliability diagrams before and after calibration"),
     )
     yield _classes(evaluation)
     yield _confusion(evaluation)
@@ -63,17 +63,17 @@ def _learning(evaluation: Evaluation) -> str:
         f"Of the kept model, in inference mode: {', '.join(told) or 'unknown'}. What it learns by heart parts the two."
     )
     curve = plots.learning(training.history) if training.history else None
-    content = page.plot(curve, "Accuracy by epoch") if curve else ""
-    return page.section("learning", "Learning", why, content)
+    content = html.plot(curve, "Accuracy by epoch") if curve else ""
+    return html.section("learning", "Learning", why, content)
 
 
 def _mistakes(evaluation: Evaluation, thumbnails: Mapping[str, bytes]) -> str:
     why = "Wrong answers, the most confident first, as the network saw them. Some may be wrong labels."
     strip = "".join(
-        page.picture(thumbnails.get(m.file), m.file, f"{m.label}, taken for {m.answer} ({m.confidence:.2f})")
+        html.picture(thumbnails.get(m.file), m.file, f"{m.label}, taken for {m.answer} ({m.confidence:.2f})")
         for m in evaluation.mistakes
     )
-    return page.section("mistakes", "Worst mistakes", why, f'<div class="strip">{strip}</div>')
+    return html.section("mistakes", "Worst mistakes", why, f'<div class="strip">{strip}</div>')
 
 
 def _classes(evaluation: Evaluation) -> str:
@@ -85,15 +85,15 @@ def _classes(evaluation: Evaluation) -> str:
         f" {untested:,} classes have no pictures here." if untested else ""
     )
     head = ("class", "pictures", "precision", "recall", "F1")
-    return page.section("classes", "Class by class", why, page.table(head, rows))
+    return html.section("classes", "Class by class", why, html.table(head, rows))
 
 
 def _confusion(evaluation: Evaluation) -> str:
     rows = [(pair.label, pair.answer, str(pair.pictures)) for pair in evaluation.confusion[:PAIRS_SHOWN]]
-    drawn = page.plot(plots.confusion(evaluation), "Confusion matrix: a row a true class, a column an answer")
-    content = drawn + page.table(("true class", "answer", "pictures"), rows)
+    drawn = html.plot(plots.confusion(evaluation), "Confusion matrix: a row a true class, a column an answer")
+    content = drawn + html.table(("true class", "answer", "pictures"), rows)
     why = "Each row is a class: where its pictures went, dark for all of them. Below, the most frequent mix-ups."
-    return page.section("confusion", "Confusion", why, content)
+    return html.section("confusion", "Confusion", why, content)
 
 
 def _robustness(evaluation: Evaluation) -> str:
@@ -101,7 +101,7 @@ def _robustness(evaluation: Evaluation) -> str:
     rows = [("unchanged", f"{evaluation.robustness_top1:.3f}", "")]
     rows += [(r.change, f"{r.top1:.3f}", f"{r.agreement:.1%}") for r in evaluation.robustness]
     why = f"{evaluation.robustness_pictures:,} of the uploads, changed a little and asked again."
-    return page.section("robustness", "Robustness", why, page.table(("change", "top-1", "same answer"), rows))
+    return html.section("robustness", "Robustness", why, html.table(("change", "top-1", "same answer"), rows))
 
 
 def _latency(evaluation: Evaluation) -> str:
@@ -114,7 +114,7 @@ def _latency(evaluation: Evaluation) -> str:
     }
     if latency.cpu_ms is not None:
         shown["CPU per picture"] = f"{latency.cpu_ms:.1f} ms"
-    return page.section("latency", "Latency", why, page.figures(shown))
+    return html.section("latency", "Latency", why, html.figures(shown))
 
 
 def _share(value: float | None) -> str:

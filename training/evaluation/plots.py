@@ -9,8 +9,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.evaluate import Bin
 from training.evaluation.record import Evaluation
+from training.metrics import Bin
 
 BLUE, RED, GREY = "#3f7cac", "#b3261e", "#5a6670"
 NAMED_CLASSES = 30

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from training.errors import JudgementError
-from training.evaluate import Bin
+from training.metrics import Bin
 
 FILE = "evaluation.json"
 

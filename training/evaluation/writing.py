@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from training import reports
 from training.evaluation.card import as_card
 from training.evaluation.measuring import Result
 from training.evaluation.page import as_page
 from training.evaluation.record import FILE
+from training.reports.files import write_files
 
 PAGE_NAME, CARD_NAME = "evaluation.html", "model_card.md"
 
@@ -22,5 +22,5 @@ def write(result: Result, folder: Path) -> Path:
         PAGE_NAME: as_page(result.evaluation, result.thumbnails),
         CARD_NAME: as_card(result.evaluation),
     }
-    reports.write(folder, files)
+    write_files(folder, files)
     return folder / PAGE_NAME

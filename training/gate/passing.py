@@ -4,13 +4,13 @@ from pathlib import Path
 
 from training import examples, runs, versions
 from training.comparison import Comparison, compare
+from training.console import NewBar, no_bar
 from training.errors import JudgementError
 from training.evaluation.record import Evaluation
 from training.evaluation.record import load as load_evaluation
 from training.gate.thresholds import Thresholds
 from training.gate.verdict import Verdict, judge, write
 from training.sources import Foreign, opened
-from training.steps import Step, unseen
 
 
 def pass_gate(
@@ -19,7 +19,7 @@ def pass_gate(
     serving: str | None,
     *,
     foreign: Foreign = Foreign(),  # noqa: B008 - immutable
-    step: Step = unseen,
+    bar: NewBar = no_bar,
 ) -> Verdict:
     """Judge the model of a folder and write gate.json there.
 
@@ -32,7 +32,7 @@ def pass_gate(
         JudgementError: nothing was evaluated, or the models cannot be asked.
     """
     evaluation = load_evaluation(folder)
-    comparison = _compared(evaluation, serving, foreign, step) if serving and _serves(serving) else None
+    comparison = _compared(evaluation, serving, foreign, bar) if serving and _serves(serving) else None
     verdict = judge(evaluation, thresholds, comparison)
     write(verdict, folder)
     return verdict
@@ -46,9 +46,9 @@ def _serves(named: str) -> bool:
     return bool(versions.present(path))
 
 
-def _compared(evaluation: Evaluation, serving: str, foreign: Foreign, step: Step) -> Comparison:
+def _compared(evaluation: Evaluation, serving: str, foreign: Foreign, bar: NewBar) -> Comparison:
     pictures = examples.of(Path(evaluation.data.source), evaluation.data.split)
     with opened(serving, foreign) as old, opened(evaluation.model.name, foreign) as new:
         if evaluation.model.digest and evaluation.model.digest != new.facts.digest:
             raise JudgementError(f"{evaluation.model.name} has changed since it was evaluated: evaluate it again.")
-        return compare(old, new, pictures, step=step)
+        return compare(old, new, pictures, bar=bar)

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from training import reports
 from training.comparison import Comparison
 from training.errors import JudgementError
 from training.evaluation.record import Evaluation
 from training.gate.thresholds import Thresholds
+from training.reports.files import write_files
 
 FILE = "gate.json"
 METRICS = {
@@ -90,7 +90,7 @@ def write(verdict: Verdict, folder: Path) -> Path:
     Raises:
         DataSetError: the folder cannot be written.
     """
-    reports.write(folder, {FILE: verdict.model_dump_json(indent=1) + "\n"})
+    write_files(folder, {FILE: verdict.model_dump_json(indent=1) + "\n"})
     return folder / FILE
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from training.shell.telling import steps, tell
+from training.console import progress_bars, show
 
 if TYPE_CHECKING:  # they would make --help wait
     from training.comparison import Comparison
@@ -60,8 +60,9 @@ def evaluate(
     Writes evaluation.json, evaluation.html and model_card.md into the run's
     folder, or into --report, which a model that is no run needs.
     """
-    from training import evaluation, examples, reports, runs
+    from training import evaluation, examples, runs
     from training.errors import JudgementError
+    from training.reports.files import check_place
     from training.sources import Foreign, opened
 
     run = (Path(model) / runs.RECORD).is_file()
@@ -69,17 +70,17 @@ def evaluate(
     source_of_pictures = pictures or (Path(model) if run else None)
     if folder is None or source_of_pictures is None:
         raise JudgementError(f"{model} is no run: name the pictures (DIR) and a folder for the report (--report).")
-    reports.check_place(folder)
+    check_place(folder)
     chosen = examples.of(source_of_pictures, split)
     subject = evaluation.Subject(str(source_of_pictures), split, evaluation.of_run(Path(model)) if run else None)
-    with opened(model, Foreign(labels, input_range.value)) as source, steps() as step:
-        result = evaluation.evaluate(source, chosen, subject, robustness_pictures=robustness, step=step)
+    with opened(model, Foreign(labels, input_range.value)) as source, progress_bars() as bar:
+        result = evaluation.evaluate(source, chosen, subject, robustness_pictures=robustness, bar=bar)
     page = evaluation.write(result, folder)
     figures = result.evaluation.metrics
     low, high = result.evaluation.top1_interval
-    tell(f"top-1 {figures['top1']:.3f} (95 %: {low:.3f} to {high:.3f}) on {len(chosen):,} pictures")
-    tell(f"top-5 {figures['top5']:.3f}, macro F1 {figures['macro_f1']:.3f}, ECE {figures['ece']:.3f}")
-    tell(f"Look at {page}")
+    show(f"top-1 {figures['top1']:.3f} (95 %: {low:.3f} to {high:.3f}) on {len(chosen):,} pictures")
+    show(f"top-5 {figures['top5']:.3f}, macro F1 {figures['macro_f1']:.3f}, ECE {figures['ece']:.3f}")
+    show(f"Look at {page}")
 
 
 @app.command()
@@ -108,9 +109,9 @@ def gate(
     from training.sources import Foreign
 
     asked = thresholds(gates or DEFAULT)
-    with steps() as step:
+    with progress_bars() as bar:
         foreign = Foreign(labels, input_range.value)
-        verdict = pass_gate(folder, asked, None if serving == "none" else serving, foreign=foreign, step=step)
+        verdict = pass_gate(folder, asked, None if serving == "none" else serving, foreign=foreign, bar=bar)
     told_verdict(verdict)
     raise typer.Exit(0 if verdict.passed else 1)
 
@@ -118,10 +119,10 @@ def gate(
 def told_verdict(verdict: "Verdict") -> None:
     """Every check, failed ones first."""
     for check in sorted(verdict.checks, key=lambda check: check.passed):
-        tell(f"{'passed' if check.passed else 'FAILED'}  {check.sentence}")
+        show(f"{'passed' if check.passed else 'FAILED'}  {check.sentence}")
     for note in verdict.notes:
-        tell(f"note    {note}")
-    tell("The gate is passed." if verdict.passed else "The gate is not passed.")
+        show(f"note    {note}")
+    show("The gate is passed." if verdict.passed else "The gate is not passed.")
 
 
 @app.command()
@@ -150,27 +151,28 @@ def compare(
 
         python -m training compare models/my_model runs/shells runs/shells
     """
-    from training import examples, reports
+    from training import examples
     from training.comparison import compare as run
     from training.comparison import comparing
+    from training.reports.files import check_place
     from training.sources import Foreign, opened
 
     if report:
-        reports.check_place(report)
+        check_place(report)
     foreign = Foreign(labels, input_range.value)
     chosen = examples.of(pictures, split)
-    with opened(old, foreign) as before, opened(new, foreign) as after, steps() as step:
-        comparison = run(before, after, chosen, step=step)
-    tell(f"{comparison.pictures:,} pictures, {comparison.agreement:.1%} with the same answer")
-    tell(f"top-1 {comparison.old_top1:.3f} -> {comparison.new_top1:.3f}: {_difference(comparison)}")
-    tell(f"{comparison.verdict} McNemar's p: {comparison.p_value:.3g}")
-    tell(f"largest difference of a probability: {comparison.largest_gap:.2g}")
+    with opened(old, foreign) as before, opened(new, foreign) as after, progress_bars() as bar:
+        comparison = run(before, after, chosen, bar=bar)
+    show(f"{comparison.pictures:,} pictures, {comparison.agreement:.1%} with the same answer")
+    show(f"top-1 {comparison.old_top1:.3f} -> {comparison.new_top1:.3f}: {_difference(comparison)}")
+    show(f"{comparison.verdict} McNemar's p: {comparison.p_value:.3g}")
+    show(f"largest difference of a probability: {comparison.largest_gap:.2g}")
     for change in comparison.worse[:LINES_SHOWN]:
-        tell(f"worse   {change.label}: {change.old_hits} -> {change.new_hits} of {change.pictures}")
+        show(f"worse   {change.label}: {change.old_hits} -> {change.new_hits} of {change.pictures}")
     for flip in comparison.flips[:LINES_SHOWN]:
-        tell(f"flipped {flip.file}: {flip.old} -> {flip.new}, {flip.kind}")
+        show(f"flipped {flip.file}: {flip.old} -> {flip.new}, {flip.kind}")
     if report:
-        tell(f"Look at {comparing.write(comparison, chosen, report)[1]}")
+        show(f"Look at {comparing.write(comparison, chosen, report)[1]}")
 
 
 def _difference(comparison: "Comparison") -> str:

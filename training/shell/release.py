@@ -8,8 +8,8 @@ import typer
 from typer.core import TyperGroup
 
 from training import releases
+from training.console import notify, progress_bars, show, table
 from training.shell.quality import InputRange, Labels, Range, told_verdict
-from training.shell.telling import steps, table, tell
 
 app = typer.Typer()
 
@@ -57,9 +57,9 @@ def export(
         judged=judged,
         pictures=pictures,
         force=force,
-        say=_say,
+        notify=notify,
     )
-    tell(f"{path} is ready: promote it to have it served.")
+    show(f"{path} is ready: promote it to have it served.")
 
 
 @app.command()
@@ -108,7 +108,7 @@ def history(
     if as_json:
         typer.echo(json.dumps([_as_json(version) for version in known], indent=1))
     elif not known:
-        tell(f"{models / name} has no versions yet.")
+        show(f"{models / name} has no versions yet.")
     else:
         table([HEAD, *map(_row, known)])
 
@@ -159,10 +159,10 @@ def pipeline(
         check_gateway(gateway)
     folder = run or Path("runs") / moment()
     if (folder / runs.RECORD).is_file() and runs.load(folder).finished:
-        _say(f"{folder} is trained already")
+        notify(f"{folder} is trained already")
     else:
         _train(context, data_set, folder)
-    with steps() as step:
+    with progress_bars() as bar:
         outcome = release_run(
             folder,
             models / name,
@@ -170,8 +170,8 @@ def pipeline(
             force=force,
             foreign=Foreign(serving_labels, serving_input_range.value),
             robustness_pictures=robustness,
-            say=_say,
-            step=step,
+            notify=notify,
+            bar=bar,
         )
     told_verdict(outcome.verdict)
     if outcome.release is None:
@@ -224,13 +224,9 @@ def _as_json(known: releases.Known) -> dict[str, Any]:
 
 def _told(release: releases.Release, gateway: str | None, within_s: float) -> None:
     before = f"; before: {release.before}" if release.before else ""
-    tell(f"Version {release.version} is the one to serve{before}.")
+    show(f"Version {release.version} is the one to serve{before}.")
     if gateway:
         from training.sources.served import await_version
 
         await_version(gateway, release.version, within_s=within_s)
-        tell(f"Every replica behind {gateway} serves it.")
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
+        show(f"Every replica behind {gateway} serves it.")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from training.shell.telling import printable, steps
+from training.console import notify, progress_bars
 
 app = typer.Typer()
 
@@ -98,10 +98,5 @@ def train(
     )
     from training import train as training
 
-    with steps() as step:
-        training.run(chosen, run or Path("runs") / moment(), say=say, step=step)
-
-
-def say(line: str) -> None:
-    """How the work goes on: to stderr."""
-    typer.echo(printable(line), err=True)
+    with progress_bars() as bar:
+        training.run(chosen, run or Path("runs") / moment(), notify=notify, bar=bar)

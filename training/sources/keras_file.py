@@ -11,8 +11,8 @@ import numpy as np
 from gateway.contract import INPUT_RANGES
 from training import model as network
 from training.errors import JudgementError
-from training.evaluate import Rows
 from training.examples import Picture
+from training.metrics import Rows
 from training.sources.source import Facts, checked
 
 SUFFIXES = (".keras", ".h5", ".hdf5")

@@ -14,8 +14,8 @@ from gateway.errors import ContractError
 from gateway.imaging import fingerprint
 from gateway.labels import Description
 from training.errors import JudgementError
-from training.evaluate import Rows
 from training.examples import Picture
+from training.metrics import Rows
 from training.sources.source import Facts, checked
 
 

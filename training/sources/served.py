@@ -19,8 +19,8 @@ from gateway.errors import ContractError, ReplicaError
 from gateway.imaging import fingerprint
 from gateway.tfserving.rest import RestClient
 from training.errors import JudgementError
-from training.evaluate import Rows
 from training.examples import Picture
+from training.metrics import Rows
 from training.sources.source import Facts, checked
 
 AT_ONCE = 4

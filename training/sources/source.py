@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from training.errors import JudgementError
-from training.evaluate import Rows
 from training.examples import Picture
+from training.metrics import Rows
 
 
 class Facts(NamedTuple):

@@ -11,7 +11,8 @@ from PIL import Image
 
 from gateway.errors import GatewayError, ImageEmptyError, ImageTooLargeError, ImageTruncatedError
 from gateway.imaging import ALL_FORMATS, Format, Pixels, read_picture
-from training.manifest import Manifest, Progress
+from training.console import Progress
+from training.manifest import Manifest
 from training.validation.likeness import Copy, copy_of, hash_of, means
 from training.workers import Workers
 

@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from training import page as pages
+from training.reports import html
 from training.validation.findings import KINDS, Finding, Kind, Severity
 
 FINDINGS_SHOWN = 48
@@ -40,8 +40,8 @@ def page(facts: Facts, findings: Sequence[Finding], thumbnails: Mapping[str, byt
     """The whole page. Names of files and labels are text on it, whatever they hold."""
     kinds = _by_kind(findings)
     sections = "\n".join(_section(kind, some, facts, thumbnails) for kind, some in kinds)
-    digest = pages.lines((facts.data_set, facts.digest))
-    return pages.document(
+    digest = html.lines((facts.data_set, facts.digest))
+    return html.document(
         f"Validation of {Path(facts.data_set).name or facts.data_set}",
         f"{_verdict(facts)}\n{_figures(facts)}\n{digest}",
         f"{sections}\n{_classes(facts.classes)}",
@@ -58,14 +58,14 @@ def _by_kind(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
 
 def _verdict(facts: Facts) -> str:
     if facts.errors:
-        return pages.verdict("error", "Not ready to train on: there are errors to settle first.")
+        return html.verdict("error", "Not ready to train on: there are errors to settle first.")
     if facts.warnings:
-        return pages.verdict("warning", "Ready to train on, with warnings that deserve a look.")
-    return pages.verdict("clean", "Nothing wrong was found.")
+        return html.verdict("warning", "Ready to train on, with warnings that deserve a look.")
+    return html.verdict("clean", "Nothing wrong was found.")
 
 
 def _figures(facts: Facts) -> str:
-    return pages.figures(
+    return html.figures(
         {
             "pictures": facts.pictures,
             "classes": len(facts.classes),
@@ -111,7 +111,7 @@ def _badge(severity: Severity) -> str:
 def _article(finding: Finding, places: Mapping[str, str], thumbnails: Mapping[str, bytes]) -> str:
     shape = "names" if not finding.files else "one" if len(finding.files) == 1 else "several"
     shown = finding.files[:FILES_SHOWN]
-    figures = "".join(pages.picture(thumbnails.get(file), file, places.get(file, "")) for file in shown)
+    figures = "".join(html.picture(thumbnails.get(file), file, places.get(file, "")) for file in shown)
     strip = f'<div class="strip">{figures}</div>' if figures else ""
     return f'<article class="{shape}">{strip}<p>{escape(finding.sentence)}</p></article>'
 
@@ -122,7 +122,7 @@ def _article(finding: Finding, places: Mapping[str, str], thumbnails: Mapping[st
 def _classes(classes: Mapping[str, int]) -> str:
     most = max(classes.values(), default=0) or 1
     fullest_first = sorted(classes.items(), key=lambda item: (-item[1], item[0]))
-    bars = pages.bars({label: (count / most, f"{count:,}") for label, count in fullest_first})
-    return pages.section(
+    bars = html.bars({label: (count / most, f"{count:,}") for label, count in fullest_first})
+    return html.section(
         "classes", "Pictures by class", "Different files that can be decoded, fullest class first.", bars
     )

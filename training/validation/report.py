@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from training import reports
+from training.console import NewBar, no_bar
 from training.errors import DataSetError
 from training.manifest import Manifest, read
-from training.steps import Step, unseen
+from training.reports import files
 from training.validation import label_checks
 from training.validation.checks import MIN_PER_CLASS, Looks, check, pictures_by_class
 from training.validation.findings import KINDS, Finding, Severity
@@ -50,7 +50,7 @@ def validate(
     labels: Path | None = None,
     min_per_class: int = MIN_PER_CLASS,
     workers: Workers = Workers(),  # noqa: B008 - immutable
-    step: Step = unseen,
+    bar: NewBar = no_bar,
 ) -> Report:
     """Look at every picture of a data set and say what would spoil training. Writes nothing.
 
@@ -59,14 +59,14 @@ def validate(
         labels: the label map that it must fit, a name a line.
         min_per_class: smaller classes are found.
         workers: who decodes.
-        step: is told of the progress.
+        bar: starts a progress bar.
 
     Raises:
         DataSetError: there is no data set, or no label map, to check.
     """
     label_map = label_checks.read(labels) if labels else None
-    manifest = read(data_set, progress=step("Reading files"))
-    looks = look_at_all(manifest, workers, step("Decoding pictures"))
+    manifest = read(data_set, progress=bar("Reading files"))
+    looks = look_at_all(manifest, workers, bar("Decoding pictures"))
     findings = check(manifest, looks, labels=label_map, min_per_class=min_per_class)
     return Report(manifest, looks, tuple(findings))
 
@@ -85,21 +85,21 @@ def check_place(folder: Path, data_set: Path) -> None:
         raise DataSetError(
             f"The report folder {folder} lies in the data set, which stays as it is: give another with --report."
         )
-    reports.check_place(folder)
+    files.check_place(folder)
 
 
-def write(report: Report, folder: Path, *, workers: Workers = Workers(), step: Step = unseen) -> tuple[Path, Path]:  # noqa: B008
+def write(report: Report, folder: Path, *, workers: Workers = Workers(), bar: NewBar = no_bar) -> tuple[Path, Path]:  # noqa: B008
     """The JSON file and the page, in this order. The same data and options give the same bytes.
 
     Raises:
         DataSetError: the folder cannot be written; neither file is left half written.
     """
-    small = thumbnails(report.manifest.root, pictured(report.findings), workers, step("Making thumbnails"))
+    small = thumbnails(report.manifest.root, pictured(report.findings), workers, bar("Making thumbnails"))
     texts = {
         JSON_NAME: json.dumps(as_json(report), indent=1) + "\n",
         PAGE_NAME: page(facts(report), report.findings, small),
     }
-    reports.write(folder, texts)
+    files.write_files(folder, texts)
     return folder / JSON_NAME, folder / PAGE_NAME
 
 

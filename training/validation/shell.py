@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from training.shell.telling import printable, steps
+from training.console import printable, progress_bars
 from training.validation.findings import KINDS, Finding
 from training.validation.report import Report, check_place, validate, write
 from training.workers import Workers
@@ -25,9 +25,9 @@ def run(data_set: Path, folder: Path, *, labels: Path | None, min_per_class: int
         DataSetError: it cannot run.
     """
     check_place(folder, data_set)
-    with steps() as step:
-        report = validate(data_set, labels=labels, min_per_class=min_per_class, workers=Workers(workers), step=step)
-        written = write(report, folder, workers=Workers(workers), step=step)
+    with progress_bars() as bar:
+        report = validate(data_set, labels=labels, min_per_class=min_per_class, workers=Workers(workers), bar=bar)
+        written = write(report, folder, workers=Workers(workers), bar=bar)
     _tell(report, written[1])
     return 1 if report.count("error") else 0
 

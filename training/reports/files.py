@@ -30,7 +30,7 @@ def writable(folder: Path) -> bool:
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
-def write(folder: Path, files: Mapping[str, str]) -> None:
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
     """All of them beside their places first, so that a full disk costs no older report.
 
     Raises:
