@@ -44,7 +44,7 @@ def test_every_script_has_its_notebook() -> None:
 
 @pytest.mark.slow
 def test_the_walk_runs_from_top_to_bottom_and_ends_with_an_answer_of_its_own_model(tmp_path: Path) -> None:
-    from training.untrained import export_untrained
+    from training.demo.untrained import export_untrained
 
     labels = [drawings.specimens()[at].label for at in (0, 4, 14)]
     before = export_untrained(tmp_path / "models/walk", labels, alpha=0.1)

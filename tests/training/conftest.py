@@ -16,7 +16,7 @@ LABELS = ("crab", "jelly", "pen", "star", "worm")
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    from training import untrained
+    from training.demo import untrained
     from training.export import export
 
     model = untrained.build(len(LABELS), alpha=0.1, seed=3)

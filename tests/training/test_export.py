@@ -44,7 +44,7 @@ def session(exported: Exported) -> Any:
 
 @pytest.fixture(scope="module")
 def pictures() -> Any:
-    from training.untrained import noise
+    from training.demo.untrained import noise
 
     return noise(3, seed=9)
 
@@ -142,7 +142,7 @@ def test_warm_up_requests_are_ones_that_the_version_answers(ask: Any, exported: 
 
 
 def test_labels_must_be_as_many_as_outputs(exported: Exported, tmp_path: Path) -> None:
-    from training import untrained
+    from training.demo import untrained
     from training.errors import ExportError
     from training.export import export
 
@@ -154,7 +154,8 @@ def test_labels_must_be_as_many_as_outputs(exported: Exported, tmp_path: Path) -
 def test_a_version_that_answers_otherwise_than_keras_never_appears(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training import export, untrained
+    from training import export
+    from training.demo import untrained
     from training.errors import ExportError
 
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
@@ -164,7 +165,7 @@ def test_a_version_that_answers_otherwise_than_keras_never_appears(
 
 
 def test_the_same_seed_builds_the_same_model() -> None:
-    from training import untrained
+    from training.demo import untrained
 
     first, second = (untrained.build(3, alpha=0.1, seed=5).get_weights() for _ in range(2))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
@@ -177,7 +178,8 @@ def test_descriptions_keep_what_newer_code_adds(ask: Any) -> None:
 
 def test_a_network_that_looks_at_small_pictures_is_exported_whole(tmp_path: Path) -> None:
     """Export compares with Keras by itself."""
-    from training import model, untrained
+    from training import model
+    from training.demo import untrained
     from training.export import export
 
     small = model.build(5, alpha=0.1, look_px=56)

@@ -32,7 +32,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def network() -> Any:
-    from training import untrained
+    from training.demo import untrained
 
     return untrained.build(3, alpha=0.1, seed=5)
 
@@ -119,7 +119,7 @@ def test_an_overfitted_run_fails_its_gate_and_is_not_exported_unless_forced(
 
 
 def test_a_verdict_holds_for_the_model_that_was_judged_and_for_no_other(run: Path, tmp_path: Path) -> None:
-    from training import untrained
+    from training.demo import untrained
 
     assert judged(run, "[absolute]\nmin_top1 = 0.0", tmp_path / "shells") == 0
     untrained.build(3, alpha=0.1, seed=6).save(run / runs.MODEL)

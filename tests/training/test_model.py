@@ -87,7 +87,8 @@ def test_a_phase_says_what_may_learn(frozen: bool, norms_learn: bool, body: int,
 
 
 def test_batch_norm_computes_as_at_inference_while_the_layers_around_it_learn() -> None:
-    from training import model, untrained
+    from training import model
+    from training.demo import untrained
 
     network = untrained.build(3, alpha=0.1)
     model.teach(network, frozen=False, norms_learn=False)
@@ -110,7 +111,8 @@ def test_mixed_precision_computes_in_halves_and_answers_in_floats() -> None:
 @pytest.mark.parametrize("look_px", [32, 56, 112, 224])
 def test_a_network_that_learnt_small_pictures_answers_alike_to_whole_ones(look_px: int) -> None:
     """In training the body takes any size; served, the graph shrinks to the size that it learnt."""
-    from training import model, untrained
+    from training import model
+    from training.demo import untrained
 
     served = model.build(3, alpha=0.1, seed=4, look_px=look_px)
     learning = model.build(3, alpha=0.1, seed=5, side_px=None)

@@ -37,7 +37,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A served folder whose one version has learnt nothing."""
-    from training.untrained import export_untrained
+    from training.demo.untrained import export_untrained
 
     models = tmp_path_factory.mktemp("models")
     export_untrained(models / "shells", LABELS, alpha=0.1)

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.imaging import preprocess
 from training import drawings
-from training.bodies import KINDS
+from training.drawings.bodies import KINDS
 
 
 @pytest.mark.parametrize(

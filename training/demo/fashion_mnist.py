@@ -1,6 +1,6 @@
 """Fashion-MNIST as a folder of pictures: real, labelled photos that anyone may have, to prove a training with.
 
-    python -m training.fashion_mnist photos/fashion --train 12000 --test 10000
+    python -m training.demo.fashion_mnist photos/fashion --train 12000 --test 10000
 
 Debian packs it as dataset-fashion-mnist: 70,000 grey pictures of 28 x 28 pixels, of 10 classes. Each becomes a PNG,
 photos/fashion/train/Bag/00001.png, to be resized like any upload.
@@ -67,7 +67,9 @@ def _write_part(folder: Path, pixels: NDArray[np.uint8], classes: NDArray[np.uin
 
 def main() -> None:
     """Write what the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m training.fashion_mnist", description="Fashion-MNIST as PNG files.")
+    parser = argparse.ArgumentParser(
+        prog="python -m training.demo.fashion_mnist", description="Fashion-MNIST as PNG files."
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--train", type=int, default=60_000, help="pictures to learn from")
     parser.add_argument("--test", type=int, default=10_000, help="pictures to test with")

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from training.bodies import KINDS, RADIAL
-from training.brush import CANVAS_PX, Brush, Colour, Palette, Pose, oval
+from training.drawings.bodies import KINDS, RADIAL
+from training.drawings.brush import CANVAS_PX, Brush, Colour, Palette, Pose, oval
 
 PICTURE_PX = CANVAS_PX // 2
 """Side of a drawn picture."""

@@ -14,7 +14,7 @@ from training.demo import record as records
 from training.demo import weights
 from training.demo.provide import description, provide
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from training import fashion_mnist, runs
+from training import runs
 from training.__main__ import app
+from training.demo import fashion_mnist
 from training.errors import DataSetError
 
 installed = pytest.mark.skipif(
