@@ -20,7 +20,7 @@ from training.cache import SHAPE
 from training.dataset import Lesson
 from training.distribution import strategy
 from training.fitting import Fitting, Place
-from training.options import options
+from training.learn.options import options
 
 PICTURES = 1024
 BATCH = 32

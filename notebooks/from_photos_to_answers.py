@@ -93,7 +93,7 @@ for finding in report.findings[:5]:
 from training import model as network
 from training import runs, train
 from training.demo import weights
-from training.options import moment, options
+from training.learn.options import moment, options
 
 knows_drawings = network.build(len(drawings.specimens()), alpha=0.35)
 weights.load(knows_drawings)

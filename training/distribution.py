@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from training.errors import RunError
-from training.options import Distribution
+from training.learn.options import Distribution
 
 
 def strategy(distribute: Distribution) -> Any:

@@ -17,7 +17,7 @@ from training.checkpoints import Checkpoint
 from training.dataset import Lesson
 from training.distribution import spread
 from training.errors import TrainingError
-from training.options import Options, Phase
+from training.learn.options import Options, Phase
 
 SETTLING = 12
 """Batches over which batch norm's statistics are measured after a phase."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from gateway.imaging import fingerprint
 from training import runs
 from training.errors import RunError
-from training.options import Options
+from training.learn.options import Options
 from training.prepare import Prepared
 from training.runs import Data, RunRecord, Splits, Weights
 

@@ -15,8 +15,8 @@ from training.cache import Cache
 from training.console import NewBar
 from training.copies import copies
 from training.errors import DataSetError
+from training.learn.options import Options
 from training.manifest import Manifest, read
-from training.options import Options
 from training.runs import Part, Picture
 from training.splitting import named_groups, split
 from training.validation import label_checks

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 from training.errors import RunError
+from training.learn.options import Options
 from training.manifest import digest_of_bytes
-from training.options import Options
 
 RECORD, PICTURES, MODEL = "run.json", "pictures.csv", "model.keras"
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"

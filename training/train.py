@@ -1,6 +1,6 @@
 """Teach a network what a folder of labelled photos shows: `run`. All that it does is in the folder of the run.
 
-Phases of epochs (`training.options`); the best epoch of each is kept, by the loss on validation pictures; then the
+Phases of epochs (`training.learn.options`); the best epoch of each is kept, by the loss on validation pictures; then
 temperature is fitted on them, and the model is written. A run that was killed goes on where its last checkpoint is.
 """
 
@@ -19,7 +19,7 @@ from training.console import NewBar, Notify, no_bar, silent
 from training.dataset import Lesson
 from training.fitting import Fitting, Place
 from training.fitting import logits as answers
-from training.options import Options, Phase
+from training.learn.options import Options, Phase
 from training.prepare import Prepared, balanced, prepare
 from training.runs import Epoch, RunRecord, Weights
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.imaging import fingerprint
 from training import manifest, runs
-from training.options import options
+from training.learn.options import options
 from training.runs import Data, Picture, RunRecord, Splits, Weights
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from tests.training import data_sets
 from training import runs
-from training.__main__ import app
+from training.cli import app
 
 ROOT = Path(__file__).parents[2]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())

@@ -15,7 +15,7 @@ from gateway.imaging import preprocess
 from tests import pictures as drawn
 from tests.training import data_sets
 from training import evaluation, examples
-from training.__main__ import app
+from training.cli import app
 from training.errors import DataSetError, JudgementError
 from training.evaluation import Evaluation, Result, Subject, card, page, robustness
 from training.evaluation.record import Training
@@ -239,4 +239,4 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(photos: Path, tm
 def test_a_model_that_is_no_run_needs_pictures_and_a_place() -> None:
     answer = CliRunner().invoke(app, ["evaluate", "model.keras"])
     assert isinstance(answer.exception, JudgementError)
-    assert "name the pictures" in str(answer.exception)
+    assert "give labelled pictures" in str(answer.exception)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from tests.serving.servers import wait_until
 from tests.training import data_sets, run_folders
 from training import examples, gate, provenance, releases, runs, versions
-from training.__main__ import app
+from training.cli import app
 from training.errors import ExportError, JudgementError, TrainingError
 
 pytestmark = [

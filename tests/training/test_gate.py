@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from training import gate
-from training.__main__ import app
+from training.cli import app
 from training.comparison import Comparison, measured
 from training.comparison.measures import Answers
 from training.errors import JudgementError

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from gateway.imaging import fingerprint
 from gateway.labels import Description, Preprocessing
 from training import provenance, releases, versions
-from training.__main__ import app
+from training.cli import app
 from training.errors import ReleaseError
 
 

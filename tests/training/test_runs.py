@@ -7,7 +7,7 @@ from gateway.imaging import fingerprint, preprocess
 from tests.training import data_sets
 from training import manifest, runs
 from training.errors import DataSetError, RunError
-from training.options import options
+from training.learn.options import options
 from training.runs import Data, Picture, RunRecord, Splits, Weights
 
 

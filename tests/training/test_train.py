@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from tests.training import data_sets
 from training import checkpoints, manifest, runs
-from training.__main__ import app
+from training.cli import app
 from training.errors import RunError, TrainingError
-from training.options import options
+from training.learn.options import options
 from training.runs import RunRecord
 
 pytestmark = [

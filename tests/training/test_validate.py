@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from tests.training import data_sets
 from tests.training.data_sets import Fault
-from training.__main__ import app, main
+from training.cli import app, main
 from training.errors import DataSetError
 from training.validation import Report, Workers, validate, write
 from training.validation.findings import Finding
@@ -131,9 +131,9 @@ def test_the_same_data_give_the_same_report(clean: Path, tmp_path: Path) -> None
 def test_tensorflow_is_not_imported(clean: Path, tmp_path: Path) -> None:
     program = (
         "import sys\n"
-        "from pathlib import Path\n"
-        "from training.validation import shell\n"
-        f"shell.run(Path({str(clean)!r}), Path({str(tmp_path)!r}), labels=None, min_per_class=1, workers=None)\n"
+        "from typer.testing import CliRunner\n"
+        "from training.cli import app\n"
+        f"assert CliRunner().invoke(app, ['validate', {str(clean)!r}, '--report', {str(tmp_path)!r}]).exit_code == 0\n"
         "assert not {'tensorflow', 'keras', 'httpx', 'fastapi'} & set(sys.modules)\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

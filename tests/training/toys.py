@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from training.cache import PICTURE_BYTES
-from training.options import Options, Phase, options
+from training.learn.options import Options, Phase, options
 
 
 def blobs(folder: Path, count: int, seed: int = 0) -> Any:

@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from training import runs
-from training.__main__ import app
+from training.cli import app
 from training.demo import fashion_mnist
 from training.errors import DataSetError
 

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import DataSetError
 
@@ -36,33 +36,72 @@ class Phase(BaseModel):
     """False: batch norm keeps its statistics, as at inference."""
 
 
+def _numbers(value: Any) -> Any:
+    """Numbers from text such as `10,20`; anything else stays as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return tuple(float(part) for part in value.split(",") if part.strip())
+    except ValueError as cause:
+        raise ValueError("give numbers with commas between, such as 10,20") from cause
+
+
+Sizes = Annotated[tuple[int, ...], BeforeValidator(_numbers)]
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers)]
+
+
 class Options(BaseModel):
-    """Everything that decides a run. The same options on the same data make the same model, within noise."""
+    """Everything that decides a run. The same options on the same data make the same model, within noise.
+
+    The command line makes its options from these fields: names, defaults and descriptions.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data: Path = Field(description="folder of the data set, or a CSV")
-    labels: Path | None = Field(None, description="label map, a name a line in output order; sorted where None")
-    weights: str = Field("imagenet", description="of the body: imagenet, none, or a file")
-    width: float = Field(1.0, gt=0, le=1.4, description="of the body: 1.0 is the published MobileNetV2")
-    sizes: tuple[int, ...] = Field((), description="side of the pictures in each phase, in pixels; the last stays")
-    epochs: tuple[float, ...] = Field((), description="epochs of each phase")
-    rates: tuple[float, ...] = Field((), description="highest learning rate of each phase")
-    batch: int = Field(32, ge=2, description="pictures a step, over all replicas of the model")
-    dropout: float = Field(0.2, ge=0, lt=1)
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
-    augment: Literal["none", "mirror", "standard"] = "standard"
-    class_weights: Literal["balanced", "none"] = "balanced"
-    patience: int = Field(6, ge=1, description="epochs without a lower validation loss after which a phase ends")
-    val_share: float = Field(0.15, gt=0, lt=0.5)
-    test_share: float = Field(0.15, ge=0, lt=0.5)
-    groups: str | None = Field(None, description="pictures that must stay together: folder, or a pattern")
-    seed: int = Field(0, ge=0)
-    precision: Precision = "float32"
-    distribute: Distribution = "none"
-    cache: Path = Field(Path("runs/.cache"), description="folder of preprocessed pictures, shared by all runs")
-    checkpoint_steps: int = Field(200, ge=1, description="steps between two checkpoints within an epoch")
-    workers: int | None = Field(None, ge=0, description="processes that decode; one a core where None")
+    data: Path = Field(description="Folder of the data set, or a CSV file.")
+    labels: Path | None = Field(
+        None, description="Label file: one class per line, in the order of the outputs. Sorted by name by default."
+    )
+    weights: str = Field(
+        "imagenet", description="Weights of the body: imagenet, none, or a file (Keras .h5, a run's model.keras)."
+    )
+    width: float = Field(
+        1.0, gt=0, le=1.4, description="Width of MobileNetV2: 1.0 is the published network, 0.35 a small one."
+    )
+    sizes: Sizes = Field(
+        (), description="Picture side in each phase, in pixels: 32, 56, 112 or 224. The model keeps the last one."
+    )
+    epochs: Numbers = Field((), description="Epochs of each phase; 0.5 sees half of the pictures.")
+    rates: Numbers = Field((), description="Highest learning rate of each phase.")
+    batch: int = Field(32, ge=2, description="Pictures per step, over all devices together.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Share of the features dropped while training.")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="Share of the target spread evenly over all classes.")
+    augment: Literal["none", "mirror", "standard"] = Field(
+        "standard", description="Augmentation; standard mirrors, turns, shifts, scales and changes the light."
+    )
+    class_weights: Literal["balanced", "none"] = Field(
+        "balanced", description="balanced gives pictures of small classes a higher weight."
+    )
+    patience: int = Field(6, ge=1, description="Epochs without a lower validation loss after which a phase ends.")
+    val_share: float = Field(
+        0.15, gt=0, lt=0.5, description="Share of pictures for validation, where the data set has no such split."
+    )
+    test_share: float = Field(
+        0.15, ge=0, lt=0.5, description="Share of pictures for testing, where the data set has no such split."
+    )
+    groups: str | None = Field(
+        None,
+        description="What must stay in one split: `folder` for folders below the class, or a regular expression "
+        "that is searched in file names.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of every random choice.")
+    precision: Precision = Field("float32", description="Precision of the computation; the mixed ones are for GPUs.")
+    distribute: Distribution = Field(
+        "none", description="Devices: one, all GPUs of this machine, or all machines of TF_CONFIG."
+    )
+    cache: Path = Field(Path("runs/.cache"), description="Folder of preprocessed pictures, shared by all runs.")
+    checkpoint_steps: int = Field(200, ge=1, description="Steps between two checkpoints within an epoch.")
+    workers: int | None = Field(None, ge=0, description="Processes that decode pictures; one per core by default.")
 
     @model_validator(mode="after")
     def _phases_fit(self) -> Self:
@@ -101,10 +140,10 @@ class Options(BaseModel):
 
 
 def options(**given: Any) -> Options:
-    """Options from what somebody typed.
+    """The options, checked.
 
     Raises:
-        DataSetError: something does not fit; the sentence says what.
+        DataSetError: an option is out of its bounds; the message names it.
     """
     try:
         return Options(**given)
@@ -112,18 +151,6 @@ def options(**given: Any) -> Options:
         first = error.errors()[0]
         where = "".join(f"--{name}: ".replace("_", "-") for name in map(str, first["loc"][:1]))
         raise DataSetError(f"{where}{first['msg'].removeprefix('Value error, ')}.") from error
-
-
-def numbers(name: str, text: str) -> tuple[float, ...]:
-    """What was typed for `--name`: numbers with commas between.
-
-    Raises:
-        DataSetError: something else was.
-    """
-    try:
-        return tuple(float(part) for part in text.split(",") if part.strip())
-    except ValueError as cause:
-        raise DataSetError(f"--{name}: give numbers with commas between, such as 10,20.") from cause
 
 
 def moment() -> str:

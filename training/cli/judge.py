@@ -1,4 +1,4 @@
-"""Verbs that say how good a model is."""
+"""`evaluate`, `gate` and `compare`: how good is a model, and may it serve?"""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from training.console import progress_bars, show
 
-if TYPE_CHECKING:  # they would make --help wait
+if TYPE_CHECKING:  # these imports would slow --help down
     from training.comparison import Comparison
     from training.gate import Verdict
 
@@ -16,7 +16,7 @@ app = typer.Typer()
 
 
 class InputRange(StrEnum):
-    """What a model of somebody else's expects a colour channel to span; as `GATEWAY_INPUT_RANGE`."""
+    """What a colour channel spans in the input of a model that does not describe itself; as `GATEWAY_INPUT_RANGE`."""
 
     UNIT = "0..1"
     SIGNED = "-1..1"
@@ -24,41 +24,46 @@ class InputRange(StrEnum):
 
 
 Labels = Annotated[
-    Path | None, typer.Option(help="Label map of a model that does not tell its labels: a name a line, in its order.")
+    Path | None,
+    typer.Option(help="Label file of a model that does not describe itself: one class per line, in output order."),
 ]
-Range = Annotated[InputRange, typer.Option(help="What such a model expects a colour channel to span.")]
-Split = Annotated[str, typer.Option(help="train, val or test; without it test where there is one, else all.")]
-
-Report = Annotated[Path | None, typer.Option(help="Folder to write to.")]
+Range = Annotated[InputRange, typer.Option(help="What a colour channel spans in the input of such a model.")]
+Split = Annotated[
+    str,
+    typer.Option(help="train, val or test; by default test where there is one, else all pictures.", show_default=False),
+]
+Gates = Annotated[Path | None, typer.Option(help="TOML file of thresholds; training/gate/default.toml by default.")]
 
 LINES_SHOWN = 10
 
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run's folder; or any model that compare takes.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Folder of a run, or any model that `compare` takes.")],
     pictures: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="Labelled pictures; a run's own where none are given.")
+        Path | None, typer.Argument(metavar="[DIR]", help="Labelled pictures; by default those of the run.")
     ] = None,
     split: Split = "",
     labels: Labels = None,
     input_range: Range = InputRange.UNIT,
-    report: Report = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for the report; by default that of the run.", show_default=False)
+    ] = None,
     robustness: Annotated[
-        int, typer.Option(min=0, help="Pictures that are changed a little and asked again; 0 leaves this out.")
+        int, typer.Option(min=0, help="Pictures to change slightly and classify again; 0 skips this.")
     ] = 200,
 ) -> None:
-    """Say how good and how honest a model is, on pictures it has not learnt from.
+    """Measure how good a model is, on pictures that it was not trained on.
 
-    Told are top-1, top-5, precision, recall and F1 by class and on average,
-    what is mixed up with what, calibration before and after, what small
-    changes of the upload do (JPEG quality, crop, brightness, EXIF), CPU
-    latency, and the worst mistakes as pictures:
+    It measures top-1 and top-5 accuracy; precision, recall and F1, per class and
+    averaged; confusion between classes; calibration before and after the
+    temperature; robustness to small changes of the upload (JPEG quality, crop,
+    brightness, EXIF); and latency. The worst mistakes are shown as pictures:
 
         python -m training evaluate runs/shells
 
-    Writes evaluation.json, evaluation.html and model_card.md into the run's
-    folder, or into --report, which a model that is no run needs.
+    It writes evaluation.json, evaluation.html and model_card.md into the folder
+    of the run, or into --report, which is required for a model that is not a run.
     """
     from training import evaluation, examples, runs
     from training.errors import JudgementError
@@ -69,7 +74,9 @@ def evaluate(
     folder = report or (Path(model) if run else None)
     source_of_pictures = pictures or (Path(model) if run else None)
     if folder is None or source_of_pictures is None:
-        raise JudgementError(f"{model} is no run: name the pictures (DIR) and a folder for the report (--report).")
+        raise JudgementError(
+            f"{model} is not a run: give labelled pictures (DIR) and a folder for the report (--report)."
+        )
     check_place(folder)
     chosen = examples.of(source_of_pictures, split)
     subject = evaluation.Subject(str(source_of_pictures), split, evaluation.of_run(Path(model)) if run else None)
@@ -85,24 +92,26 @@ def evaluate(
 
 @app.command()
 def gate(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, or where evaluate has reported.")],
-    gates: Annotated[Path | None, typer.Option(help="Thresholds, TOML; usual ones where none are given.")] = None,
-    serving: Annotated[str, typer.Option(help="The model that serves now, as compare takes it; none for nothing.")] = (
-        "models/my_model"
-    ),
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a run, or of the report that `evaluate` wrote.")
+    ],
+    gates: Gates = None,
+    serving: Annotated[
+        str, typer.Option(help="The model that serves now, as `compare` takes it; `none` for no comparison.")
+    ] = "models/my_model",
     labels: Labels = None,
     input_range: Range = InputRange.UNIT,
 ) -> None:
-    """Say whether a model may serve, with reasons; writes gate.json.
+    """Decide by thresholds whether a model may serve; writes gate.json with the reasons.
 
-    The thresholds are absolute, and relative to the model that serves now,
-    which is asked about the same pictures. The usual ones are in
-    training/gate/default.toml: copy that file and change it.
+    Some thresholds are absolute; others are relative to the model that serves
+    now, which is asked about the same pictures. To use your own, copy
+    training/gate/default.toml and change it:
 
         python -m training gate runs/shells --gates gates.toml
 
-    Ends with 0 if the gate is passed, with 1 if not, and with 2 if there is
-    no verdict. A threshold on something unknown is not passed.
+    Exit status: 0 if every threshold is met, 1 if not, 2 if there is no verdict.
+    A threshold on an unknown figure is not met.
     """
     from training.gate import DEFAULT, thresholds
     from training.gate.passing import pass_gate
@@ -112,12 +121,12 @@ def gate(
     with progress_bars() as bar:
         foreign = Foreign(labels, input_range.value)
         verdict = pass_gate(folder, asked, None if serving == "none" else serving, foreign=foreign, bar=bar)
-    told_verdict(verdict)
+    show_verdict(verdict)
     raise typer.Exit(0 if verdict.passed else 1)
 
 
-def told_verdict(verdict: "Verdict") -> None:
-    """Every check, failed ones first."""
+def show_verdict(verdict: "Verdict") -> None:
+    """Print every check, failed ones first."""
     for check in sorted(verdict.checks, key=lambda check: check.passed):
         show(f"{'passed' if check.passed else 'FAILED'}  {check.sentence}")
     for note in verdict.notes:
@@ -128,26 +137,26 @@ def told_verdict(verdict: "Verdict") -> None:
 @app.command()
 def compare(
     old: Annotated[str, typer.Argument(metavar="OLD", help="The model that serves now.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The one that might replace it.")],
-    pictures: Annotated[Path, typer.Argument(metavar="DIR", help="Labelled pictures: a data set or a run's folder.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The model that might replace it.")],
+    pictures: Annotated[Path, typer.Argument(metavar="DIR", help="Labelled pictures: a data set or a run.")],
     split: Split = "",
     labels: Labels = None,
     input_range: Range = InputRange.UNIT,
     report: Annotated[Path | None, typer.Option(help="Folder for comparison.json and comparison.html.")] = None,
 ) -> None:
-    """Ask two models about the same pictures and say what differs.
+    """Compare the answers of two models to the same pictures.
 
-    OLD and NEW may each be
+    OLD and NEW are each one of
 
         runs/shells                              a run
         model.keras, model.h5                    a Keras file, with --labels
-        models/my_model, models/my_model/17      a served model, one version
-        http://localhost:8080                    a gateway: it gets the files
-        http://localhost:8501/v1/models/shells   a replica: it gets the pixels
+        models/my_model, models/my_model/17      a served model; one of its versions
+        http://localhost:8080                    a gateway, which gets the files
+        http://localhost:8501/v1/models/shells   a replica, which gets the pixels
 
-    Told are how often they agree, both accuracies with a confidence interval
-    of the difference (paired bootstrap) and McNemar's test, classes that got
-    worse, and pictures whose answer flipped.
+    It reports how often the two agree; both accuracies, with a confidence
+    interval of the difference (paired bootstrap) and McNemar's test; classes that
+    got worse; and pictures whose answer changed.
 
         python -m training compare models/my_model runs/shells runs/shells
     """
@@ -163,17 +172,18 @@ def compare(
     chosen = examples.of(pictures, split)
     with opened(old, foreign) as before, opened(new, foreign) as after, progress_bars() as bar:
         comparison = run(before, after, chosen, bar=bar)
+    _show_comparison(comparison)
+    if report:
+        show(f"Look at {comparing.write(comparison, chosen, report)[1]}")
+
+
+def _show_comparison(comparison: "Comparison") -> None:
+    interval = f"95 % between {comparison.low:+.3f} and {comparison.high:+.3f}"
     show(f"{comparison.pictures:,} pictures, {comparison.agreement:.1%} with the same answer")
-    show(f"top-1 {comparison.old_top1:.3f} -> {comparison.new_top1:.3f}: {_difference(comparison)}")
+    show(f"top-1 {comparison.old_top1:.3f} -> {comparison.new_top1:.3f}: {comparison.difference:+.3f}, {interval}")
     show(f"{comparison.verdict} McNemar's p: {comparison.p_value:.3g}")
     show(f"largest difference of a probability: {comparison.largest_gap:.2g}")
     for change in comparison.worse[:LINES_SHOWN]:
         show(f"worse   {change.label}: {change.old_hits} -> {change.new_hits} of {change.pictures}")
     for flip in comparison.flips[:LINES_SHOWN]:
         show(f"flipped {flip.file}: {flip.old} -> {flip.new}, {flip.kind}")
-    if report:
-        show(f"Look at {comparing.write(comparison, chosen, report)[1]}")
-
-
-def _difference(comparison: "Comparison") -> str:
-    return f"{comparison.difference:+.3f}, 95 % between {comparison.low:+.3f} and {comparison.high:+.3f}"

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from training.errors import DataSetError
-from training.options import options
+from training.learn.options import options
 
 DATA = Path("photos")
 
