@@ -16,7 +16,7 @@ import numpy as np
 
 from training import dataset
 from training import model as network
-from training.cache import SHAPE
+from training.data.decoding import SHAPE
 from training.dataset import Lesson
 from training.distribution import strategy
 from training.fitting import Fitting, Place

@@ -75,7 +75,7 @@ sorted(folder.name for folder in PHOTOS.iterdir() if folder.is_dir())
 # as a page with thumbnails: `write(report, SCRATCH / "validation")`.
 
 # %%
-from training.validation import validate
+from training.data.validate import validate
 
 report = validate(PHOTOS)
 print(f"{len(report.manifest.entries)} pictures of {len(report.manifest.labels)} classes: {report.verdict}")

@@ -1,6 +1,6 @@
 """Pictures from the cache to the network, read, shrunk and changed beside the training: tf.data.
 
-Nothing here decodes or resizes by itself: the pixels are `gateway.imaging`'s, by way of `training.cache`. Smaller
+Nothing here decodes or resizes by itself: the pixels are `gateway.imaging`'s, by way of `training.data.decoding`. Smaller
 sizes are means of whole blocks of them.
 """
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from gateway.errors import GatewayError
 from gateway.imaging import ALL_FORMATS, Pixels, preprocess
-from training import manifest, runs
+from training import runs
 from training.console import Progress
+from training.data import manifest
 from training.errors import JudgementError
 
 BATCH = 16
@@ -39,7 +40,7 @@ def of(data_set: Path, split: str = "") -> list[Example]:
     """The pictures of a split; without one named, those of `test`; without them all, of a run `val`.
 
     Args:
-        data_set: a folder or CSV that `training.manifest` understands, or the folder of a run, which keeps the
+        data_set: a folder or CSV that `training.data.manifest` understands, or the folder of a run, which keeps the
             split that it made.
 
     Raises:

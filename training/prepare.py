@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.cache import Cache
 from training.console import NewBar
-from training.copies import copies
+from training.data.copies import copies
+from training.data.decoding import Cache
+from training.data.label_map import mismatches, read_label_map
+from training.data.manifest import Manifest, read
+from training.data.split import named_groups, split
 from training.errors import DataSetError
 from training.learn.options import Options
-from training.manifest import Manifest, read
 from training.runs import Part, Picture
-from training.splitting import named_groups, split
-from training.validation import label_checks
 
 if TYPE_CHECKING:
     from training.dataset import Lesson
@@ -56,7 +56,7 @@ def prepare(options: Options, *, bar: NewBar) -> Prepared:
     Raises:
         DataSetError: there is nothing to learn from; the sentence says why and what to do.
     """
-    label_map = label_checks.read(options.labels) if options.labels else None
+    label_map = read_label_map(options.labels) if options.labels else None
     manifest = read(options.data, progress=bar("Reading files"))
     labels = _labels(manifest, label_map)
     _check_entries(manifest)
@@ -89,7 +89,7 @@ def balanced(truth: Sequence[int], classes: int) -> NDArray[np.float32]:
 def _labels(manifest: Manifest, label_map: tuple[str, ...] | None) -> tuple[str, ...]:
     if label_map is None:
         return manifest.labels
-    finding = next(label_checks.against(manifest.labels, label_map), None)
+    finding = next(mismatches(manifest.labels, label_map), None)
     if finding:
         raise DataSetError(f"The label map does not fit the data: {finding.sentence}")
     return label_map

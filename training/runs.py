@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
+from training.data.manifest import digest_of_bytes
 from training.errors import RunError
 from training.learn.options import Options
-from training.manifest import digest_of_bytes
 
 RECORD, PICTURES, MODEL = "run.json", "pictures.csv", "model.keras"
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
@@ -36,7 +36,7 @@ class Data(BaseModel):
     source: str
     """Its folder or CSV."""
     digest: str
-    """As `training.manifest` and `validate` tell it: over file, label, split as stated and sha256 of each picture."""
+    """As `training.data.manifest` and `validate` tell it: over file, label, split as stated and sha256 of each picture."""
     pictures: int
     classes: int
 
@@ -196,7 +196,7 @@ def batches(folder: Path, split: Part, *, size: int = 32) -> Iterator[tuple[NDAr
         DataSetError: a picture is neither in the cache nor, unchanged, in the data set.
     """
     from gateway.imaging import fingerprint
-    from training.cache import Cache
+    from training.data.decoding import Cache
 
     record, chosen = load(folder), pictures(folder, split)
     if record.fingerprint != fingerprint():

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from gateway.imaging import fingerprint
-from training import manifest, runs
+from training import runs
+from training.data import manifest
 from training.learn.options import options
 from training.runs import Data, Picture, RunRecord, Splits, Weights
 

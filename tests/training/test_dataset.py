@@ -16,8 +16,8 @@ from tests.fakes import FakeReplica, network, pixels_sent
 from tests.training import data_sets
 from training.augmentation import Augment
 from training.console import no_bar
+from training.data.manifest import digest_of_bytes
 from training.learn.options import options
-from training.manifest import digest_of_bytes
 from training.prepare import Prepared, prepare
 
 pytestmark = pytest.mark.slow  # TensorFlow takes four seconds to import

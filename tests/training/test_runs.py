@@ -5,7 +5,8 @@ import pytest
 
 from gateway.imaging import fingerprint, preprocess
 from tests.training import data_sets
-from training import manifest, runs
+from training import runs
+from training.data import manifest
 from training.errors import DataSetError, RunError
 from training.learn.options import options
 from training.runs import Data, Picture, RunRecord, Splits, Weights

@@ -14,8 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.training import data_sets
-from training import checkpoints, manifest, runs
+from training import checkpoints, runs
 from training.cli import app
+from training.data import manifest
 from training.errors import RunError, TrainingError
 from training.learn.options import options
 from training.runs import RunRecord

@@ -10,8 +10,8 @@ from training.console import printable, progress_bars
 if TYPE_CHECKING:  # these imports would slow --help down
     from rich.console import Console
 
-    from training.validation.findings import Finding
-    from training.validation.report import Report
+    from training.data.findings import Finding
+    from training.data.validate import Report
 
 app = typer.Typer()
 
@@ -50,9 +50,9 @@ def validate(
     Exit status: 0 without errors (warnings are allowed), 1 with errors, 2 if it
     cannot run; then nothing is written.
     """
-    from training.validation.report import check_place, write
-    from training.validation.report import validate as validated
-    from training.workers import Workers
+    from training.data.validate import check_place, write
+    from training.data.validate import validate as validated
+    from training.data.workers import Workers
 
     check_place(report, data_set)
     decoders = Workers(workers)
@@ -84,7 +84,7 @@ def _number(count: int, what: str) -> str:
 def _show_kind(out: "Console", name: str, findings: list["Finding"]) -> None:
     from rich.text import Text
 
-    from training.validation.findings import KINDS
+    from training.data.findings import KINDS
 
     kind = KINDS[name]
     head = Text(f"{kind.severity:8}", style=COLOURS[kind.severity])

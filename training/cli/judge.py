@@ -150,7 +150,7 @@ def compare(
 
         runs/shells                              a run
         model.keras, model.h5                    a Keras file, with --labels
-        models/my_model, models/my_model/17      a served model; one of its versions
+        models/my_model, models/my_model/17      a served model or one version
         http://localhost:8080                    a gateway, which gets the files
         http://localhost:8501/v1/models/shells   a replica, which gets the pixels
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from training import drawings
 from training.console import Progress
+from training.data.workers import Workers
 from training.runs import Part
-from training.workers import Workers
 
 
 class Seeds(NamedTuple):

@@ -8,11 +8,11 @@ import numpy as np
 
 from training import metrics, runs, train
 from training.console import NewBar, Notify, no_bar
+from training.data.manifest import digest_of_bytes
 from training.demo import record as records
 from training.demo import weights
 from training.demo.pictures import Seeds, write
 from training.learn.options import Options, options
-from training.manifest import digest_of_bytes
 from training.runs import Part, RunRecord
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from training import runs, versions
+from training.data.label_map import read_label_map
 from training.errors import JudgementError
 from training.sources.source import Source
-from training.validation import label_checks
 
 
 class Foreign(NamedTuple):
@@ -40,7 +40,7 @@ def opened(named: str | Path, foreign: Foreign = Foreign()) -> Iterator[Source]:
 
 
 def _opened(named: str, foreign: Foreign) -> Source:
-    labels = label_checks.read(foreign.labels) if foreign.labels else ()
+    labels = read_label_map(foreign.labels) if foreign.labels else ()
     if "://" in named:
         from training.sources import served
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.cache import SHAPE
 from training.console import Progress
-from training.validation.checks import BLANK_LEVELS
-from training.validation.likeness import SURE, Copy, close, copy_of, correlation, groups, hash_of, means
-from training.workers import Workers
+from training.data.checks import BLANK_LEVELS
+from training.data.decoding import SHAPE
+from training.data.likeness import SURE, Copy, close, copy_of, correlation, groups, hash_of, means
+from training.data.workers import Workers
 
 
 class Seen(NamedTuple):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.data.label_map import read_label_map
+from training.data.manifest import Entry, Manifest, read
 from training.errors import DataSetError
-from training.manifest import Entry, Manifest, read
-from training.validation.label_checks import read as read_labels
 
 PICTURE = b"\xff\xd8\xff and so on"
 """Begins like a JPEG; nothing here decodes it."""
@@ -226,4 +226,4 @@ def test_two_tables_are_one_too_many(tmp_path: Path) -> None:
 def test_a_label_map_that_cannot_be_used_is_refused(tmp_path: Path, data: bytes, sentence: str) -> None:
     (tmp_path / "labels.txt").write_bytes(data)
     with pytest.raises(DataSetError, match=sentence):
-        read_labels(tmp_path / "labels.txt")
+        read_label_map(tmp_path / "labels.txt")

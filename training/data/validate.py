@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from training.console import NewBar, no_bar
+from training.data.checks import MIN_PER_CLASS, Looks, check, pictures_by_class
+from training.data.findings import KINDS, Finding, Severity
+from training.data.label_map import read_label_map
+from training.data.looks import look_at_all, thumbnails
+from training.data.manifest import Manifest, read
+from training.data.page import Facts, page, pictured
+from training.data.workers import Workers
 from training.errors import DataSetError
-from training.manifest import Manifest, read
 from training.reports import files
-from training.validation import label_checks
-from training.validation.checks import MIN_PER_CLASS, Looks, check, pictures_by_class
-from training.validation.findings import KINDS, Finding, Severity
-from training.validation.looks import look_at_all, thumbnails
-from training.validation.page import Facts, page, pictured
-from training.workers import Workers
 
 JSON_NAME, PAGE_NAME = "validation.json", "validation.html"
 Verdict = Literal["errors", "warnings", "clean"]
@@ -55,7 +55,7 @@ def validate(
     """Look at every picture of a data set and say what would spoil training. Writes nothing.
 
     Args:
-        data_set: a folder or CSV that `training.manifest` understands.
+        data_set: a folder or CSV that `training.data.manifest` understands.
         labels: the label map that it must fit, a name a line.
         min_per_class: smaller classes are found.
         workers: who decodes.
@@ -64,7 +64,7 @@ def validate(
     Raises:
         DataSetError: there is no data set, or no label map, to check.
     """
-    label_map = label_checks.read(labels) if labels else None
+    label_map = read_label_map(labels) if labels else None
     manifest = read(data_set, progress=bar("Reading files"))
     looks = look_at_all(manifest, workers, bar("Decoding pictures"))
     findings = check(manifest, looks, labels=label_map, min_per_class=min_per_class)

@@ -6,11 +6,11 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from gateway.imaging.formats import spelling
-from training.manifest import SUFFIXES, Entry, Manifest
-from training.validation import label_checks
-from training.validation.findings import KINDS, Finding
-from training.validation.likeness import alike, groups
-from training.validation.looks import Blindness, Look, Sight
+from training.data.findings import KINDS, Finding
+from training.data.label_map import lookalikes, mismatches
+from training.data.likeness import alike, groups
+from training.data.looks import Blindness, Look, Sight
+from training.data.manifest import SUFFIXES, Entry, Manifest
 
 MIN_PER_CLASS = 10
 """Default of the number of pictures below which a class is called small."""
@@ -47,8 +47,8 @@ def check(
         *amounts(manifest, looks, min_per_class),
         *splits(manifest),
         *shapes(looks),
-        *label_checks.alike(manifest.labels),
-        *(label_checks.against(manifest.labels, labels) if labels is not None else ()),
+        *lookalikes(manifest.labels),
+        *(mismatches(manifest.labels, labels) if labels is not None else ()),
     ]
     order = list(KINDS)
     return sorted(found, key=lambda finding: (order.index(finding.kind), finding.files, finding.sentence))

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from random import Random
 
+from training.data.manifest import Entry, Manifest
 from training.errors import DataSetError
-from training.manifest import Entry, Manifest
 from training.runs import Part
 
 PARTS: tuple[Part, ...] = ("train", "val", "test")

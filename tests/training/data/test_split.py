@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.data.manifest import Entry, Manifest, Split, read
+from training.data.split import Group, named_groups, split
 from training.errors import DataSetError
-from training.manifest import Entry, Manifest, Split, read
 from training.runs import Part
-from training.splitting import Group, named_groups, split
 
 
 def entries(**counts: int) -> list[Entry]:

@@ -6,14 +6,14 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from gateway.labels import LabelFileError, read_label_file
+from training.data.findings import Finding
 from training.errors import DataSetError
-from training.validation.findings import Finding
 
 CLOSE = 0.8
 """difflib's ratio from which a name counts as another one misspelt."""
 
 
-def read(file: Path) -> tuple[str, ...]:
+def read_label_map(file: Path) -> tuple[str, ...]:
     """A label map: one label per line, in the order of the model's outputs.
 
     Raises:
@@ -25,7 +25,7 @@ def read(file: Path) -> tuple[str, ...]:
         raise DataSetError(f"The label map cannot be used: {cause}.") from cause
 
 
-def against(labels: Sequence[str], label_map: Sequence[str]) -> Iterator[Finding]:
+def mismatches(labels: Sequence[str], label_map: Sequence[str]) -> Iterator[Finding]:
     """Where the data set and the label map disagree. A misspelt name is not a missing one as well."""
     missing = [name for name in label_map if name not in labels]
     for label in labels:
@@ -42,7 +42,7 @@ def against(labels: Sequence[str], label_map: Sequence[str]) -> Iterator[Finding
         yield Finding("missing-label", (), f"{name} is in the label map without a picture: add some or take it out.")
 
 
-def alike(labels: Sequence[str]) -> Iterator[Finding]:
+def lookalikes(labels: Sequence[str]) -> Iterator[Finding]:
     """Labels that are the same but for case, spaces and punctuation."""
     plainly: dict[str, list[str]] = {}
     for label in labels:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from gateway.errors import GatewayError
 from gateway.imaging import ALL_FORMATS, SIDE_PX, fingerprint, preprocess
 from training.console import Progress
+from training.data.manifest import digest_of_bytes
+from training.data.workers import Workers
 from training.errors import DataSetError
-from training.manifest import digest_of_bytes
-from training.workers import Workers
 
 SHAPE = (SIDE_PX, SIDE_PX, 3)
 PICTURE_BYTES = SIDE_PX * SIDE_PX * 3

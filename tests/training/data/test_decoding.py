@@ -5,9 +5,9 @@ import pytest
 
 from gateway.imaging import fingerprint, preprocess
 from tests import pictures
-from training.cache import PICTURE_BYTES, Cache
+from training.data.decoding import PICTURE_BYTES, Cache
+from training.data.manifest import digest_of_bytes
 from training.errors import DataSetError
-from training.manifest import digest_of_bytes
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from PIL import Image, ImageEnhance
 
 from gateway.imaging import preprocess
 from tests.training.data_sets import drawn, jpeg
-from training.manifest import SPLITS, Entry, Manifest
-from training.validation import label_checks
-from training.validation.checks import amounts, check, in_words, repeated, shapes, splits, undecodable
-from training.validation.findings import KINDS, Finding
-from training.validation.likeness import Copy, alike, close, copy_of, correlation, groups, hash_of, means
-from training.validation.looks import Blindness, Look, Sight
+from training.data.checks import amounts, check, in_words, repeated, shapes, splits, undecodable
+from training.data.findings import KINDS, Finding
+from training.data.label_map import lookalikes, mismatches
+from training.data.likeness import Copy, alike, close, copy_of, correlation, groups, hash_of, means
+from training.data.looks import Blindness, Look, Sight
+from training.data.manifest import SPLITS, Entry, Manifest
 
 
 def copy(seed: int) -> Copy:
@@ -134,7 +134,7 @@ def test_close_pairs_are_those_that_counting_bits_finds(hashes: list[int], bits:
 
 
 def test_close_pairs_are_found_beyond_the_rows_compared_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.validation.likeness.ROWS", 2)
+    monkeypatch.setattr("training.data.likeness.ROWS", 2)
     assert list(close([1, 2**60, 3, 2**30, 1], bits=0)) == [(0, 4)]
 
 
@@ -267,21 +267,21 @@ def test_classes_that_a_split_leaves_out_are_told() -> None:
     ],
 )
 def test_labels_are_held_against_the_label_map(labels: list[str], expected: list[str]) -> None:
-    assert told(label_checks.against(labels, ["Crab", "Sea_pen"])) == expected
+    assert told(mismatches(labels, ["Crab", "Sea_pen"])) == expected
 
 
 @given(st.lists(st.text(min_size=1, max_size=4), unique=True), st.lists(st.text(min_size=1, max_size=4), unique=True))
 def test_no_disagreement_goes_untold(labels: list[str], label_map: list[str]) -> None:
-    findings = list(label_checks.against(labels, label_map))
+    findings = list(mismatches(labels, label_map))
     assert bool(findings) == (set(labels) != set(label_map))
     assert len([f for f in findings if f.kind != "missing-label"]) == len(set(labels) - set(label_map))
 
 
 def test_labels_that_differ_in_spelling_only_are_told() -> None:
-    assert told(label_checks.alike(["Sea star", "Sea_Star", "Sea-pen"])) == [
+    assert told(lookalikes(["Sea star", "Sea_Star", "Sea-pen"])) == [
         "alike-labels: Sea star and Sea_Star may be one class: rename to one of them, or to something more distinct."
     ]
-    assert list(label_checks.alike(["+", "-"])) == []
+    assert list(lookalikes(["+", "-"])) == []
 
 
 # --- All together -----------------------------------------------------------------------------------------------

@@ -13,12 +13,13 @@ from typer.testing import CliRunner, Result
 from tests.training import data_sets
 from tests.training.data_sets import Fault
 from training.cli import app, main
+from training.data.findings import Finding
+from training.data.page import Facts, page, pictured
+from training.data.validate import Report, validate, write
+from training.data.workers import Workers
 from training.errors import DataSetError
-from training.validation import Report, Workers, validate, write
-from training.validation.findings import Finding
-from training.validation.page import Facts, page, pictured
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

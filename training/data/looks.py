@@ -12,9 +12,9 @@ from PIL import Image
 from gateway.errors import GatewayError, ImageEmptyError, ImageTooLargeError, ImageTruncatedError
 from gateway.imaging import ALL_FORMATS, Format, Pixels, read_picture
 from training.console import Progress
-from training.manifest import Manifest
-from training.validation.likeness import Copy, copy_of, hash_of, means
-from training.workers import Workers
+from training.data.likeness import Copy, copy_of, hash_of, means
+from training.data.manifest import Manifest
+from training.data.workers import Workers
 
 THUMBNAIL_PX = 192
 """Longer side; the page shows it at 144, which suits screens with finer pixels too."""

@@ -6,8 +6,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from training.data.findings import KINDS, Finding, Kind, Severity
 from training.reports import html
-from training.validation.findings import KINDS, Finding, Kind, Severity
 
 FINDINGS_SHOWN = 48
 """Of each kind; the rest are in the JSON file."""
