@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from training import dataset
-from training import model as network
 from training.data.decoding import SHAPE
-from training.dataset import Lesson
-from training.distribution import strategy
-from training.fitting import Fitting, Place
+from training.learn import dataset
+from training.learn import model as network
+from training.learn.dataset import Lesson
+from training.learn.distribution import strategy
 from training.learn.options import options
+from training.learn.phase import Fitting, Place
 
 PICTURES = 1024
 BATCH = 32

@@ -90,8 +90,9 @@ for finding in report.findings[:5]:
 # minute on any machine.
 
 # %%
-from training import model as network
-from training import runs, train
+from training.learn import model as network
+from training.learn import run as runs
+from training.learn import loop as train
 from training.demo import weights
 from training.learn.options import moment, options
 

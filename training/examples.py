@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from gateway.errors import GatewayError
 from gateway.imaging import ALL_FORMATS, Pixels, preprocess
-from training import runs
 from training.console import Progress
 from training.data import manifest
 from training.errors import JudgementError
+from training.learn import run as runs
 
 BATCH = 16
 """Pictures held in memory at once: as files and as pixels, 0.2 MB each and their files."""

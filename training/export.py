@@ -17,10 +17,10 @@ from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from gateway.labels import Description
-from training import model as network
 from training import provenance, versions, warmup
 from training.errors import ExportError
 from training.folding import foldable, folded
+from training.learn import model as network
 
 Pictures = NDArray[np.uint8]
 """uint8, shape (N, 224, 224, 3)."""
@@ -52,7 +52,7 @@ def export(
     """Write one version and say where it is.
 
     Args:
-        model: float32 [N,224,224,3] in 0..1 to logits [N,classes]: what `training.model.build` makes, or a model of
+        model: float32 [N,224,224,3] in 0..1 to logits [N,classes]: what `learn.model.build` makes, or a model of
             others as `training.sources.keras_file.as_network` adopts it.
         description: goes into the graph as it is; its temperature divides the logits.
         base: `models/NAME`, the folder that a replica watches.

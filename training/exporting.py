@@ -8,11 +8,12 @@ import numpy as np
 
 from gateway.imaging import Pixels, fingerprint
 from gateway.labels import Description, Preprocessing
-from training import drawings, evaluation, examples, gate, releases, runs
+from training import drawings, evaluation, examples, gate, releases
 from training.console import Notify, silent
 from training.errors import ExportError, JudgementError
 from training.evaluation.record import Evaluation
 from training.gate import Verdict
+from training.learn import run as runs
 from training.provenance import GateState
 from training.sources import Foreign
 

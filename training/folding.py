@@ -11,12 +11,12 @@ import numpy as np
 
 
 def foldable(model: Any) -> bool:
-    """Is it built like those of `training.model`? Others' are served as they are."""
+    """Is it built like those of `training.learn.model`? Others' are served as they are."""
     return {"body", "logits"} <= {layer.name for layer in model.layers}
 
 
 def folded(model: Any) -> Any:
-    """A copy of a model of `training.model` that answers the same at inference, without batch norm; not trainable."""
+    """A copy of a model of `learn.model` that answers the same at inference, without batch norm; not trainable."""
     body = _folded_body(model.get_layer("body"))
 
     def same(layer: Any) -> Any:

@@ -35,7 +35,7 @@ SCRAPE = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/met
 EXPORT_REVERSED = """
 from pathlib import Path
 from training import drawings
-from training import model as network
+from training.learn import model as network
 from training.demo import provide, record, weights
 from training.export import export
 found = record.load()

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from gateway.imaging import fingerprint
-from training import runs
 from training.data import manifest
+from training.learn import run as runs
 from training.learn.options import options
-from training.runs import Data, Picture, RunRecord, Splits, Weights
+from training.learn.run import Data, Picture, RunRecord, Splits, Weights
 
 
 def write(folder: Path, photos: Path, network: Any, **more: Any) -> Path:

@@ -51,8 +51,8 @@ def pictures() -> Any:
 
 def wanted(exported: Exported, pictures: Any) -> Any:
     """Keras' own answer, calibrated by hand."""
+    from training.learn.loop import logits
     from training.metrics import softmax
-    from training.train import logits
 
     return softmax(logits(exported.model, pictures), 1.7)
 
@@ -178,9 +178,9 @@ def test_descriptions_keep_what_newer_code_adds(ask: Any) -> None:
 
 def test_a_network_that_looks_at_small_pictures_is_exported_whole(tmp_path: Path) -> None:
     """Export compares with Keras by itself."""
-    from training import model
     from training.demo import untrained
     from training.export import export
+    from training.learn import model
 
     small = model.build(5, alpha=0.1, look_px=56)
     assert export(small, untrained.description(LABELS), tmp_path).is_dir()

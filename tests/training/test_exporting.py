@@ -14,9 +14,10 @@ from typer.testing import CliRunner, Result
 
 from tests.serving.servers import wait_until
 from tests.training import data_sets, run_folders
-from training import examples, gate, provenance, releases, runs, versions
+from training import examples, gate, provenance, releases, versions
 from training.cli import app
 from training.errors import ExportError, JudgementError, TrainingError
+from training.learn import run as runs
 
 pytestmark = [
     pytest.mark.slow,

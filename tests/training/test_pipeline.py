@@ -18,7 +18,8 @@ from benchmarks.line import Line, running
 from tests import pictures as drawn
 from tests.line.conftest import client_of
 from tests.training import data_sets
-from training import drawings, releases, runs
+from training import drawings, releases
+from training.learn import run as runs
 
 pytestmark = [
     pytest.mark.slow,
@@ -47,8 +48,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's network, which knows drawings, for a body whose head has to learn only: sure to succeed."""
-    from training import model
     from training.demo import weights
+    from training.learn import model
 
     network = model.build(len(drawings.specimens()), alpha=0.35)
     weights.load(network)

@@ -14,7 +14,7 @@ from training.learn.options import Options, Phase, options
 
 def blobs(folder: Path, count: int, seed: int = 0) -> Any:
     """A lesson of three classes that differ in their colour, in a folder like the cache's."""
-    from training import dataset
+    from training.learn import dataset
 
     chance = np.random.default_rng(seed)
     paths, truth = [], [at % 3 for at in range(count)]
@@ -29,7 +29,7 @@ def blobs(folder: Path, count: int, seed: int = 0) -> Any:
 
 
 def network(precision: str = "float32") -> Any:
-    """Built like `training.model`, with a body of one layer."""
+    """Built like `training.learn.model`, with a body of one layer."""
     import keras
     from keras import layers
 
@@ -54,8 +54,8 @@ def phase(**more: Any) -> Phase:
 
 def losses(folder: Path, distribute: str) -> tuple[int, list[float]]:
     """Of three epochs with batch norm at inference, so that it does not matter how a batch is cut; and on how many."""
-    from training.distribution import strategy
-    from training.fitting import Fitting, Place
+    from training.learn.distribution import strategy
+    from training.learn.phase import Fitting, Place
 
     on = strategy("mirrored" if distribute == "mirrored" else "none")
     with on.scope():

@@ -65,8 +65,9 @@ def evaluate(
     It writes evaluation.json, evaluation.html and model_card.md into the folder
     of the run, or into --report, which is required for a model that is not a run.
     """
-    from training import evaluation, examples, runs
+    from training import evaluation, examples
     from training.errors import JudgementError
+    from training.learn import run as runs
     from training.reports.files import check_place
     from training.sources import Foreign, opened
 

@@ -152,8 +152,8 @@ def pipeline(
     (clients then see no change), 2 if the data, the options or a folder cannot be
     used.
     """
-    from training import runs
     from training.gate import DEFAULT, thresholds
+    from training.learn import run as runs
     from training.pipeline import release_run
     from training.sources import Foreign
 

@@ -13,7 +13,7 @@ from random import Random
 
 from training.data.manifest import Entry, Manifest
 from training.errors import DataSetError
-from training.runs import Part
+from training.learn.run import Part
 
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 Group = Sequence[int]

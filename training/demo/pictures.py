@@ -10,7 +10,7 @@ from typing import NamedTuple
 from training import drawings
 from training.console import Progress
 from training.data.workers import Workers
-from training.runs import Part
+from training.learn.run import Part
 
 
 class Seeds(NamedTuple):

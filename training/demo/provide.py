@@ -21,9 +21,9 @@ def provide(base: Path, *, force: bool = False, notify: Notify) -> Path | None:
         notify(f"{base} already holds version {found[-1]}: nothing to do. --force adds the demo model as a newer one.")
         return None
     notify("Starting TensorFlow")
-    from training import model as network
     from training.demo import weights
     from training.export import export
+    from training.learn import model as network
 
     record = records.load()
     notify("Loading the committed weights")

@@ -6,14 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training import metrics, runs, train
+from training import metrics
 from training.console import NewBar, Notify, no_bar
 from training.data.manifest import digest_of_bytes
 from training.demo import record as records
 from training.demo import weights
 from training.demo.pictures import Seeds, write
+from training.learn import loop as train
+from training.learn import run as runs
 from training.learn.options import Options, options
-from training.runs import Part, RunRecord
+from training.learn.run import Part, RunRecord
 
 
 class Recipe(NamedTuple):

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gateway.labels import Description, Preprocessing
-from training import model as network
 from training.export import Pictures, export
+from training.learn import model as network
 
 
 def build(classes: int, *, alpha: float = 0.35, seed: int = 0) -> Any:

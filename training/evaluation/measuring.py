@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training import examples, metrics, runs
+from training import examples, metrics
 from training.console import NewBar, no_bar
 from training.errors import JudgementError
 from training.evaluation import robustness
@@ -28,6 +28,7 @@ from training.evaluation.record import (
     Training,
 )
 from training.examples import Example, Picture
+from training.learn import run as runs
 from training.metrics import Classes, Rows
 from training.reports.files import thumbnail
 from training.sources import Source, opened

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from training import examples, runs, versions
+from training import examples, versions
 from training.comparison import Comparison, compare
 from training.console import NewBar, no_bar
 from training.errors import JudgementError
@@ -10,6 +10,7 @@ from training.evaluation.record import Evaluation
 from training.evaluation.record import load as load_evaluation
 from training.gate.thresholds import Thresholds
 from training.gate.verdict import Verdict, judge, write
+from training.learn import run as runs
 from training.sources import Foreign, opened
 
 

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from gateway.contract import INPUT_RANGES
-from training import model as network
 from training.errors import JudgementError
 from training.examples import Picture
+from training.learn import model as network
 from training.metrics import Rows
 from training.sources.source import Facts, checked
 

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from training import runs, versions
+from training import versions
 from training.data.label_map import read_label_map
 from training.errors import JudgementError
+from training.learn import run as runs
 from training.sources.source import Source
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from training.data.manifest import Entry, Manifest, Split, read
 from training.data.split import Group, named_groups, split
 from training.errors import DataSetError
-from training.runs import Part
+from training.learn.run import Part
 
 
 def entries(**counts: int) -> list[Entry]:

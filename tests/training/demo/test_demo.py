@@ -102,8 +102,8 @@ def test_the_exported_version_names_unseen_drawings(base: Path) -> None:
 
 @pytest.mark.slow
 def test_a_missing_or_foreign_weights_file_is_said_in_a_sentence(tmp_path: Path) -> None:
-    from training import model
     from training.errors import TrainingError
+    from training.learn import model
 
     toy = model.build(2, alpha=0.1)
     with pytest.raises(TrainingError, match="--retrain"):
@@ -115,7 +115,7 @@ def test_a_missing_or_foreign_weights_file_is_said_in_a_sentence(tmp_path: Path)
 
 @pytest.mark.slow
 def test_weights_are_kept_as_they_were_measured(tmp_path: Path) -> None:
-    from training import model
+    from training.learn import model
 
     toy, copy = model.build(2, alpha=0.1, seed=1), model.build(2, alpha=0.1, seed=2)
     weights.rounded(toy)
@@ -127,9 +127,9 @@ def test_weights_are_kept_as_they_were_measured(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")  # its save
 def test_retraining_writes_weights_and_their_record(tmp_path: Path) -> None:
-    from training import model
     from training.demo.pictures import Seeds
     from training.demo.retrain import RECIPE, retrain
+    from training.learn import model
 
     tiny = RECIPE._replace(
         alpha=0.1,

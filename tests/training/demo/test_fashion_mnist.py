@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from training import runs
 from training.cli import app
 from training.demo import fashion_mnist
 from training.errors import DataSetError
+from training.learn import run as runs
 
 installed = pytest.mark.skipif(
     not fashion_mnist.PACKAGE.is_dir(), reason="needs Debian's dataset-fashion-mnist: apt-get install it"
@@ -39,7 +39,8 @@ def test_a_machine_without_the_package_is_told_what_to_install(tmp_path: Path, m
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras")  # its save
 def test_two_minutes_of_training_clearly_beat_chance_on_pictures_never_seen(tmp_path: Path) -> None:
     """Ten classes: chance is 0.1."""
-    from training import metrics, train
+    from training import metrics
+    from training.learn import loop as train
 
     fashion_mnist.write(tmp_path / "photos", train=2000, test=500)
     words = f"train {tmp_path / 'photos'} --run {tmp_path / 'run'} --cache {tmp_path / 'cache'} --weights none"

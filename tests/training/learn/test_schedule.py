@@ -1,6 +1,6 @@
 import pytest
 
-from training.schedule import out_of_patience, rate_at
+from training.learn.schedule import out_of_patience, rate_at
 
 
 def test_the_rate_rises_then_falls_to_a_hundredth() -> None:

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.slow  # TensorFlow takes four seconds to import
 
 
 def fitting(folder: Path, *, precision: str = "float32", phase: Any = None, **more: Any) -> Any:
-    from training.distribution import strategy
-    from training.fitting import Fitting
+    from training.learn.distribution import strategy
+    from training.learn.phase import Fitting
 
     options = toys.chosen(precision=precision, **more)
     lesson = toys.blobs(folder, 48)
@@ -21,7 +21,7 @@ def fitting(folder: Path, *, precision: str = "float32", phase: Any = None, **mo
 
 
 def learn(phase: Any, epoch: int = 0, kept: list[Any] | None = None, step: int = 0) -> tuple[float, float]:
-    from training.fitting import Place
+    from training.learn.phase import Place
 
     keep = (lambda due: None) if kept is None else kept.append
     found: tuple[float, float] = phase.learn(Place(epoch, step), [0], keep, lambda done, total: None)
@@ -69,8 +69,8 @@ def test_statistics_of_batch_norm_are_measured_on_all_classes_and_kept_only_wher
 
 def whole_variance(phase: Any, weights: list[Any]) -> float:
     """Mean variance of the body's first layer over all pictures at once."""
-    from training import dataset
-    from training import model as network
+    from training.learn import dataset
+    from training.learn import model as network
 
     phase.model.set_weights(weights)
     ((pixels, *_),) = dataset.plain(phase.pictures, phase.phase.side_px, len(phase.pictures))
@@ -97,7 +97,7 @@ def test_what_is_restored_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> 
     def keep(place: Any) -> None:
         kept.append((place, broken.checkpoint({})))
 
-    from training.fitting import Place
+    from training.learn.phase import Place
 
     broken.learn(Place(), [0], keep, lambda done, total: None)
     ((place, checkpoint),) = kept
@@ -127,7 +127,7 @@ def test_heavy_pictures_have_more_say(tmp_path: Path) -> None:
     """Twice the weight is twice the loss."""
     phase, heavier = fitting(tmp_path), fitting(tmp_path)
     heavier.pictures = replace(heavier.pictures, weights=heavier.pictures.weights * 2)
-    from training.fitting import Place
+    from training.learn.phase import Place
 
     first = [next(iter(phase_losses(found, Place()))) for found in (phase, heavier)]
     assert first[1] == pytest.approx(2 * first[0], rel=1e-5)

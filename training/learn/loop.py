@@ -13,15 +13,18 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from training import checkpoints, distribution, ground, metrics, runs, schedule
-from training import model as network
+from training import metrics
 from training.console import NewBar, Notify, no_bar, silent
-from training.dataset import Lesson
-from training.fitting import Fitting, Place
-from training.fitting import logits as answers
+from training.learn import begin as ground
+from training.learn import checkpoints, distribution, schedule
+from training.learn import model as network
+from training.learn import run as runs
+from training.learn.dataset import Lesson
 from training.learn.options import Options, Phase
-from training.prepare import Prepared, balanced, prepare
-from training.runs import Epoch, RunRecord, Weights
+from training.learn.phase import Fitting, Place
+from training.learn.phase import logits as answers
+from training.learn.prepare import Prepared, balanced, prepare
+from training.learn.run import Epoch, RunRecord, Weights
 
 SAMPLE = 1000
 """Training pictures that the kept model is asked about at the end, to see how much it merely remembers."""

@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import checkpoints
-from training.checkpoints import Checkpoint
 from training.errors import RunError
+from training.learn import checkpoints
+from training.learn.checkpoints import Checkpoint
 
 KEPT = Checkpoint(
     {"phase": 1, "place": [2, 30, 0.5, 12.0]},

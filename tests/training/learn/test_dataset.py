@@ -14,15 +14,15 @@ from gateway.settings import Settings
 from tests import pictures
 from tests.fakes import FakeReplica, network, pixels_sent
 from tests.training import data_sets
-from training.augmentation import Augment
 from training.console import no_bar
 from training.data.manifest import digest_of_bytes
+from training.learn.augmentation import Augment
 from training.learn.options import options
-from training.prepare import Prepared, prepare
+from training.learn.prepare import Prepared, prepare
 
 pytestmark = pytest.mark.slow  # TensorFlow takes four seconds to import
 
-GOLDENS = Path(__file__).parents[1] / "goldens"
+GOLDENS = Path(__file__).parents[2] / "goldens"
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ async def sent(folder: Path, prepared: Prepared) -> dict[str, Any]:
 
 
 async def test_the_network_learns_from_the_very_pixels_that_a_replica_would_be_sent(awkward: Prepared) -> None:
-    from training import dataset
+    from training.learn import dataset
 
     served = await sent(awkward.manifest.root, awkward)
     lesson = awkward.lesson("train")
@@ -72,7 +72,7 @@ async def test_the_network_learns_from_the_very_pixels_that_a_replica_would_be_s
 
 @pytest.mark.parametrize(("side_px", "block"), [(112, 2), (56, 4), (32, 7)])
 def test_smaller_pictures_are_the_means_of_blocks_rounded(awkward: Prepared, side_px: int, block: int) -> None:
-    from training import dataset
+    from training.learn import dataset
 
     lesson = awkward.lesson("val")
     whole, small = (np.concatenate([p for p, *_ in dataset.plain(lesson, side, 4)]) for side in (224, side_px))
@@ -81,7 +81,7 @@ def test_smaller_pictures_are_the_means_of_blocks_rounded(awkward: Prepared, sid
 
 
 def epoch(prepared: Prepared, augment: Augment, *, seed: int = 0, skip: int = 0) -> list[Any]:
-    from training import dataset
+    from training.learn import dataset
 
     chance = np.random.default_rng(seed)
     batches = dataset.epoch(prepared.lesson("train"), 56, 4, augment=augment, chance=chance, skip=skip)
@@ -103,7 +103,7 @@ def test_the_seed_decides_the_order_and_the_changes(awkward: Prepared) -> None:
 
 
 def test_no_picture_is_shown_twice_and_each_is_mirrored_exactly_or_not_at_all(awkward: Prepared) -> None:
-    from training import dataset
+    from training.learn import dataset
 
     ((plain, *_),) = dataset.plain(awkward.lesson("train"), 56, 100)
     shown = [picture for pixels, *_ in epoch(awkward, "mirror") for picture in pixels]

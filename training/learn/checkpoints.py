@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from training.errors import RunError
-from training.runs import write_whole
+from training.learn.run import write_whole
 
 NAME = "last.npz"
 KINDS = ("model", "optimizer", "best")

@@ -11,11 +11,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from gateway.imaging import fingerprint
-from training import runs
 from training.errors import RunError
+from training.learn import run as runs
 from training.learn.options import Options
-from training.prepare import Prepared
-from training.runs import Data, RunRecord, Splits, Weights
+from training.learn.prepare import Prepared
+from training.learn.run import Data, RunRecord, Splits, Weights
 
 FREE = {"cache", "workers", "checkpoint_steps"}
 """Options that may differ between the starts of one run: they do not change what comes out."""

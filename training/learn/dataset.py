@@ -1,6 +1,6 @@
 """Pictures from the cache to the network, read, shrunk and changed beside the training: tf.data.
 
-Nothing here decodes or resizes by itself: the pixels are `gateway.imaging`'s, by way of `training.data.decoding`. Smaller
+Nothing here decodes or resizes by itself: the pixels are `gateway.imaging`'s, by way of `data.decoding`. Smaller
 sizes are means of whole blocks of them.
 """
 
@@ -14,9 +14,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from gateway.imaging import SIDE_PX
-from training import augmentation
-from training.augmentation import Augment, Changes
-from training.model import unit
+from training.learn import augmentation
+from training.learn.augmentation import Augment, Changes
+from training.learn.model import unit
 
 
 @dataclass(frozen=True)

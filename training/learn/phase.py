@@ -11,12 +11,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from training import dataset, metrics, schedule
-from training import model as network
-from training.checkpoints import Checkpoint
-from training.dataset import Lesson
-from training.distribution import spread
+from training import metrics
 from training.errors import TrainingError
+from training.learn import dataset, schedule
+from training.learn import model as network
+from training.learn.checkpoints import Checkpoint
+from training.learn.dataset import Lesson
+from training.learn.distribution import spread
 from training.learn.options import Options, Phase
 
 SETTLING = 12

@@ -14,19 +14,20 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.training import data_sets
-from training import checkpoints, runs
 from training.cli import app
 from training.data import manifest
 from training.errors import RunError, TrainingError
+from training.learn import checkpoints
+from training.learn import run as runs
 from training.learn.options import options
-from training.runs import RunRecord
+from training.learn.run import RunRecord
 
 pytestmark = [
     pytest.mark.slow,  # TensorFlow takes four seconds to import, a network as long to be traced
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras"),  # its save
 ]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SMALL = "--weights=none --width=0.1 --sizes=32 --epochs=2 --rates=2e-3 --batch=8 --checkpoint-steps=1"
 
 
@@ -96,7 +97,8 @@ def test_accuracies_of_training_and_validation_stand_side_by_side(record: RunRec
 
 
 def test_the_model_takes_served_pictures_and_its_accuracy_is_the_recorded_one(run: Path, record: RunRecord) -> None:
-    from training import metrics, train
+    from training import metrics
+    from training.learn import loop as train
 
     model = runs.model(run)
     assert model.input_shape == (None, 224, 224, 3)
@@ -207,14 +209,14 @@ def test_a_run_is_not_gone_on_with_on_other_data(cache: Path, unfinished: Path, 
 
 
 def test_two_processes_do_not_train_one_run(photos: Path, cache: Path, unfinished: Path) -> None:
-    from training import ground
+    from training.learn import begin as ground
 
     with ground.locked(unfinished):
         assert "is being trained by another process" in refused(*words(photos, unfinished, cache))
 
 
 def test_a_process_that_opened_the_lock_of_a_run_before_its_release_still_excludes_others(tmp_path: Path) -> None:
-    from training import ground
+    from training.learn import begin as ground
 
     with ground.locked(tmp_path):
         waiting = (tmp_path / ground.LOCK).open("w")
@@ -274,10 +276,10 @@ def test_a_folder_that_will_not_do_is_said_before_anything_is_read(photos: Path,
 
 def test_what_a_run_without_its_record_has_left_is_cleared_away(photos: Path, cache: Path, tmp_path: Path) -> None:
     """As DVC leaves it, which removes what a stage made before it makes it again."""
-    from training import ground
     from training.console import no_bar
-    from training.prepare import prepare
-    from training.runs import Weights
+    from training.learn import begin as ground
+    from training.learn.prepare import prepare
+    from training.learn.run import Weights
 
     run = tmp_path / "run"
     for name in ("checkpoints/last.npz", "evaluation.json", "gate.json", ".gitignore"):

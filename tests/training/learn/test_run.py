@@ -5,11 +5,11 @@ import pytest
 
 from gateway.imaging import fingerprint, preprocess
 from tests.training import data_sets
-from training import runs
 from training.data import manifest
 from training.errors import DataSetError, RunError
+from training.learn import run as runs
 from training.learn.options import options
-from training.runs import Data, Picture, RunRecord, Splits, Weights
+from training.learn.run import Data, Picture, RunRecord, Splits, Weights
 
 
 @pytest.fixture

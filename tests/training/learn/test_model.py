@@ -10,8 +10,8 @@ pytestmark = [
 
 
 def test_weights_of_another_width_are_refused_in_a_sentence(tmp_path: Any) -> None:
-    from training import model
     from training.errors import TrainingError
+    from training.learn import model
 
     narrow = model.build(3, alpha=0.1).get_layer("body")
     narrow.save_weights(tmp_path / "narrow.weights.h5")
@@ -22,7 +22,7 @@ def test_weights_of_another_width_are_refused_in_a_sentence(tmp_path: Any) -> No
 
 
 def test_weights_of_the_body_load_from_a_local_file(tmp_path: Any) -> None:
-    from training import model
+    from training.learn import model
 
     saved = model.build(3, alpha=0.1, seed=1).get_layer("body")
     saved.save_weights(tmp_path / "body.weights.h5")
@@ -31,7 +31,7 @@ def test_weights_of_the_body_load_from_a_local_file(tmp_path: Any) -> None:
 
 
 def test_the_body_of_a_former_run_is_taken_from_its_model(tmp_path: Any) -> None:
-    from training import model
+    from training.learn import model
 
     former = model.build(3, alpha=0.1, seed=1)
     former.save(tmp_path / "model.keras")
@@ -42,8 +42,8 @@ def test_the_body_of_a_former_run_is_taken_from_its_model(tmp_path: Any) -> None
 
 
 def test_weights_that_cannot_be_downloaded_are_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    from training import model
     from training.errors import TrainingError
+    from training.learn import model
 
     with pytest.raises(TrainingError, match=r"published for the widths 0\.35, 0\.5"):
         model.build(3, alpha=0.1, weights="imagenet")
@@ -60,7 +60,7 @@ def test_published_weights_are_what_keras_hands_out(monkeypatch: pytest.MonkeyPa
     """The download is at the wire: the rest is Keras' own way from its file to the layers."""
     import keras
 
-    from training import model
+    from training.learn import model
 
     source = keras.applications.MobileNetV2(input_shape=(224, 224, 3), alpha=0.35, include_top=False, weights=None)
     source.save_weights(tmp_path / "published.weights.h5")
@@ -76,7 +76,7 @@ def test_published_weights_are_what_keras_hands_out(monkeypatch: pytest.MonkeyPa
     ("frozen", "norms_learn", "body", "norms"), [(True, False, 0, 0), (False, False, 52, 0), (False, True, 156, 104)]
 )
 def test_a_phase_says_what_may_learn(frozen: bool, norms_learn: bool, body: int, norms: int) -> None:
-    from training import model
+    from training.learn import model
 
     network = model.build(3, alpha=0.1)
     model.teach(network, frozen=frozen, norms_learn=norms_learn)
@@ -87,8 +87,8 @@ def test_a_phase_says_what_may_learn(frozen: bool, norms_learn: bool, body: int,
 
 
 def test_batch_norm_computes_as_at_inference_while_the_layers_around_it_learn() -> None:
-    from training import model
     from training.demo import untrained
+    from training.learn import model
 
     network = untrained.build(3, alpha=0.1)
     model.teach(network, frozen=False, norms_learn=False)
@@ -99,7 +99,7 @@ def test_batch_norm_computes_as_at_inference_while_the_layers_around_it_learn() 
 def test_mixed_precision_computes_in_halves_and_answers_in_floats() -> None:
     import keras
 
-    from training import model
+    from training.learn import model
 
     network = model.build(3, alpha=0.1, precision="mixed_float16")
     assert network.get_layer("body").output.dtype == "float16"
@@ -111,8 +111,8 @@ def test_mixed_precision_computes_in_halves_and_answers_in_floats() -> None:
 @pytest.mark.parametrize("look_px", [32, 56, 112, 224])
 def test_a_network_that_learnt_small_pictures_answers_alike_to_whole_ones(look_px: int) -> None:
     """In training the body takes any size; served, the graph shrinks to the size that it learnt."""
-    from training import model
     from training.demo import untrained
+    from training.learn import model
 
     served = model.build(3, alpha=0.1, seed=4, look_px=look_px)
     learning = model.build(3, alpha=0.1, seed=5, side_px=None)

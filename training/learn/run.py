@@ -36,7 +36,7 @@ class Data(BaseModel):
     source: str
     """Its folder or CSV."""
     digest: str
-    """As `training.data.manifest` and `validate` tell it: over file, label, split as stated and sha256 of each picture."""
+    """As `data.manifest` and `validate` tell it: over file, label, split as stated and sha256 of each picture."""
     pictures: int
     classes: int
 
@@ -231,5 +231,5 @@ def write_whole(file: Path, data: bytes) -> None:
 
 
 def _git(*words: str) -> str:
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S607

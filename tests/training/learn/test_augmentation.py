@@ -1,6 +1,6 @@
 import numpy as np
 
-from training.augmentation import draw
+from training.learn.augmentation import draw
 
 
 def chance() -> np.random.Generator:

@@ -19,10 +19,10 @@ from training.data.manifest import Manifest, read
 from training.data.split import named_groups, split
 from training.errors import DataSetError
 from training.learn.options import Options
-from training.runs import Part, Picture
+from training.learn.run import Part, Picture
 
 if TYPE_CHECKING:
-    from training.dataset import Lesson
+    from training.learn.dataset import Lesson
 
 HEAVIEST = 10.0
 """Most that a picture of a small class weighs, as a multiple of an average one."""
@@ -39,7 +39,7 @@ class Prepared(NamedTuple):
 
     def lesson(self, part: Part, class_weights: NDArray[np.float32] | None = None) -> "Lesson":
         """The pictures of a part; imports TensorFlow."""
-        from training.dataset import lesson
+        from training.learn.dataset import lesson
 
         index = {label: at for at, label in enumerate(self.labels)}
         chosen = [picture for picture in self.pictures if picture.split == part]
