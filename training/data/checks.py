@@ -8,8 +8,8 @@ from typing import NamedTuple
 from gateway.imaging.formats import spelling
 from training.data.findings import KINDS, Finding
 from training.data.label_map import lookalikes, mismatches
-from training.data.likeness import alike, groups
-from training.data.looks import Blindness, Look, Sight
+from training.data.likeness import BLANK_LEVELS, alike, groups
+from training.data.looks import Decoded, Look, Undecodable
 from training.data.manifest import SUFFIXES, Entry, Manifest
 
 MIN_PER_CLASS = 10
@@ -22,8 +22,6 @@ TINY_PX = 112
 """Shorter side below which a picture is enlarged more than twice."""
 STRETCHED = 3.0
 """Longer side over shorter."""
-BLANK_LEVELS = 4.0
-"""Contrast below which nothing can be seen. Of 2,329 drawings the dullest has 12.6."""
 
 Looks = Mapping[str, Look]
 """By file."""
@@ -66,7 +64,7 @@ REMEDY = {
 def undecodable(looks: Looks) -> Iterator[Finding]:
     """Files that no training could read."""
     for file, look in looks.items():
-        if isinstance(look, Blindness):
+        if isinstance(look, Undecodable):
             remedy = REMEDY.get(look.kind, "fetch it again from where it came, or take it out")
             yield Finding(look.kind, (file,), f"{look.reason}: {remedy}.")
 
@@ -88,14 +86,14 @@ def left_out(manifest: Manifest) -> Iterator[Finding]:
 def shapes(looks: Looks) -> Iterator[Finding]:
     """Pictures that can be decoded, but are odd."""
     for file, look in looks.items():
-        if isinstance(look, Sight):
+        if isinstance(look, Decoded):
             yield from _wrong_extension(file, look)
             yield from _odd_size(file, look)
             if look.contrast < BLANK_LEVELS:
                 yield Finding("blank", (file,), "There is nothing to be seen on it: look at it and take it out.")
 
 
-def _wrong_extension(file: str, look: Sight) -> Iterator[Finding]:
+def _wrong_extension(file: str, look: Decoded) -> Iterator[Finding]:
     suffix = PurePosixPath(file).suffix
     if SUFFIXES.get(suffix.lower()) != look.format:
         right = next(usual for usual, kind in SUFFIXES.items() if kind == look.format)
@@ -105,7 +103,7 @@ def _wrong_extension(file: str, look: Sight) -> Iterator[Finding]:
         )
 
 
-def _odd_size(file: str, look: Sight) -> Iterator[Finding]:
+def _odd_size(file: str, look: Decoded) -> Iterator[Finding]:
     shorter, longer = sorted((look.width, look.height))
     size = f"{look.width} x {look.height} pixels"
     if shorter < TINY_PX:
@@ -121,7 +119,7 @@ def repeated(manifest: Manifest, looks: Looks) -> Iterator[Finding]:
     """The same picture again: in the same place, or worse, under another label or in another split."""
     rows: dict[str, list[Entry]] = {}
     for entry in manifest.entries:
-        if isinstance(looks.get(entry.file), Sight):
+        if isinstance(looks.get(entry.file), Decoded):
             rows.setdefault(entry.file, []).append(entry)
     same: dict[str, list[str]] = {}
     for file, (first, *_) in rows.items():
@@ -167,7 +165,7 @@ def _near(same: Mapping[str, list[str]], looks: Looks) -> Iterator[tuple[_Way, l
     """Groups of digests whose pictures show the same. Blank ones are all alike, and told elsewhere."""
     firsts = {digest: looks[files[0]] for digest, files in same.items()}
     seen = {
-        digest: look for digest, look in firsts.items() if isinstance(look, Sight) and look.contrast >= BLANK_LEVELS
+        digest: look for digest, look in firsts.items() if isinstance(look, Decoded) and look.contrast >= BLANK_LEVELS
     }
     digests = list(seen)
     pairs = alike([look.hash for look in seen.values()], [look.copy for look in seen.values()])
@@ -198,7 +196,7 @@ def _repetition(way: _Way, files: Sequence[str], entries: Sequence[Entry]) -> It
 
 def pictures_by_class(manifest: Manifest, looks: Looks) -> dict[str, int]:
     """Different files that can be decoded, by label, labels sorted."""
-    unlike = {(e.label, e.digest) for e in manifest.entries if isinstance(looks.get(e.file), Sight)}
+    unlike = {(e.label, e.digest) for e in manifest.entries if isinstance(looks.get(e.file), Decoded)}
     counts = Counter(label for label, _ in unlike)
     return {label: counts[label] for label in manifest.labels}
 

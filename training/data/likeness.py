@@ -1,15 +1,18 @@
-"""Which pictures show the same: a 64-bit perceptual hash to find candidates, small copies to confirm them.
+"""Which pictures show the same: a 64-bit perceptual hash finds candidates, small copies confirm them.
 
-What it finds and what it does not is measured in docs/decisions/0011-near-duplicates.md.
+docs/decisions/0011-near-duplicates.md has measurements of what this finds and what it misses.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gateway.imaging import SIDE_PX, Pixels
+from training.console import Progress
+from training.data.decoding import SHAPE, Workers
 
 Means = NDArray[np.float64]
 """Shape (32, 32, 3), 0-255: a picture's means over blocks of 7 x 7 pixels."""
@@ -17,23 +20,25 @@ Copy = NDArray[np.uint8]
 """uint8, shape (16, 16, 3): means over blocks of 14 x 14 pixels."""
 
 BLOCK_PX = SIDE_PX // 32
+BLANK_LEVELS = 4.0
+"""Contrast, in levels of 255, below which a picture counts as blank. Of 2,329 drawings the dullest has 12.6."""
 
 
 class Likeness(NamedTuple):
     """How much two pictures must have in common."""
 
     bits: int
-    """Their hashes may differ in as many of their 64 bits."""
+    """Most bits, of 64, by which their hashes may differ."""
     correlation: float
-    """Their small copies must agree at least so well: Pearson's, over all values."""
+    """Least correlation of their small copies: Pearson's, over all values."""
 
 
 NEAR = Likeness(8, 0.92)
-"""Finds a picture again that was cropped, brightened or turned a little; on icons it also finds mere cousins."""
+"""Finds pictures that were cropped, brightened or turned slightly; among icons also pictures of other subjects."""
 SURE = Likeness(4, 0.995)
-"""Finds what was only saved anew, smaller or with another quality; cousins do not come so close."""
+"""Finds only pictures that were saved again, smaller or with another quality."""
 ROWS = 1024
-"""Hashes compared with all others at a time: 8 KB a picture."""
+"""Hashes compared with all others at a time: 8 KB per picture."""
 
 _LUMA = np.array((0.299, 0.587, 0.114))
 _WAVES = np.cos(np.pi * np.arange(8)[:, None] * (2 * np.arange(32) + 1) / 64)
@@ -41,26 +46,31 @@ _WAVES = np.cos(np.pi * np.arange(8)[:, None] * (2 * np.arange(32) + 1) / 64)
 
 
 def means(pixels: Pixels) -> Means:
-    """What a picture looks like from afar; grain and compression do not show."""
+    """The picture at low resolution, where grain and compression do not show."""
     rows = pixels.reshape(32, BLOCK_PX, -1).sum(axis=1, dtype=np.uint32)
     blocks: Means = rows.reshape(32, 32, BLOCK_PX, 3).sum(axis=2) / BLOCK_PX**2
     return blocks
 
 
-def hash_of(afar: Means) -> int:
-    """Perceptual hash (DCT) of a picture's light and dark, 64 bits; the same for equal pixels on every machine."""
-    waves = (_WAVES @ (afar @ _LUMA) @ _WAVES.T).ravel()
+def contrast(low: Means) -> float:
+    """Standard deviation of the channel with the highest one, in levels of 255."""
+    return float(low.std(axis=(0, 1)).max())
+
+
+def hash_of(low: Means) -> int:
+    """Perceptual hash (DCT) of the luminance, 64 bits; the same for equal pixels on every machine."""
+    waves = (_WAVES @ (low @ _LUMA) @ _WAVES.T).ravel()
     return int.from_bytes(np.packbits(waves > np.median(waves)).tobytes())
 
 
-def copy_of(afar: Means) -> Copy:
-    """Small enough to be kept for every picture."""
-    halved: Means = afar.reshape(16, 2, 16, 2, 3).mean(axis=(1, 3))
+def copy_of(low: Means) -> Copy:
+    """The picture in 768 bytes, so that all copies fit in memory."""
+    halved: Means = low.reshape(16, 2, 16, 2, 3).mean(axis=(1, 3))
     return halved.round().astype(np.uint8)
 
 
 class Pair(NamedTuple):
-    """Two pictures that are near, by position, the earlier first."""
+    """Two near pictures by position, the earlier first."""
 
     one: int
     other: int
@@ -68,7 +78,7 @@ class Pair(NamedTuple):
 
 
 def alike(hashes: Sequence[int], copies: Sequence[Copy]) -> list[Pair]:
-    """All pairs of pictures that are near, and whether they surely show the same."""
+    """All pairs of near pictures, and whether they surely show the same."""
     pairs = []
     for one, other in close(hashes, NEAR.bits):
         agreement = correlation(copies[one], copies[other])
@@ -79,7 +89,7 @@ def alike(hashes: Sequence[int], copies: Sequence[Copy]) -> list[Pair]:
 
 
 def close(hashes: Sequence[int], bits: int) -> Iterator[tuple[int, int]]:
-    """All pairs of hashes, by position and the earlier first, that differ in `bits` at most."""
+    """All pairs of hashes that differ in at most `bits`, by position, the earlier first."""
     column = np.array(hashes, np.uint64)
     for start in range(0, len(column), ROWS):
         rows = column[start : start + ROWS, None]
@@ -89,14 +99,14 @@ def close(hashes: Sequence[int], bits: int) -> Iterator[tuple[int, int]]:
 
 
 def correlation(one: Copy, other: Copy) -> float:
-    """-1..1; 0 where either is of one level throughout."""
+    """-1..1; 0 where either copy has a single level."""
     a, b = (copy.ravel() - copy.mean() for copy in (one, other))
     norm = float(np.sqrt((a @ a) * (b @ b)))
     return float(a @ b) / norm if norm else 0.0
 
 
 def groups(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """What hangs together by way of any pairs: each group sorted, in the order of their first members."""
+    """Connected components: each group sorted, in the order of their first members."""
     leader: dict[int, int] = {}
 
     def find(item: int) -> int:
@@ -111,3 +121,37 @@ def groups(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     for item in sorted(leader):
         members.setdefault(find(item), []).append(item)
     return list(members.values())
+
+
+# --- Copies among pictures of the cache -------------------------------------------------------------------------
+
+
+class _Summary(NamedTuple):
+    """What is kept of a picture to find its copies."""
+
+    hash: int
+    copy: Copy
+    blank: bool
+    """Blank pictures look alike without being copies."""
+
+
+def copies(paths: Sequence[Path], *, workers: int | None = None, progress: Progress) -> list[list[int]]:
+    """Groups of positions whose pictures surely show the same.
+
+    Args:
+        paths: of the pictures' pixels in the cache.
+    """
+    seen = list(Workers(workers).map(_summary, [str(path) for path in paths], progress))
+    hashes = [picture.hash for picture in seen]
+    same = [
+        (one, other)
+        for one, other in close(hashes, SURE.bits)
+        if not (seen[one].blank or seen[other].blank)
+        and correlation(seen[one].copy, seen[other].copy) >= SURE.correlation
+    ]
+    return groups(same)
+
+
+def _summary(path: str) -> _Summary:
+    low = means(np.fromfile(path, np.uint8).reshape(SHAPE))
+    return _Summary(hash_of(low), copy_of(low), contrast(low) < BLANK_LEVELS)

@@ -12,15 +12,15 @@ from PIL import Image
 from gateway.errors import GatewayError, ImageEmptyError, ImageTooLargeError, ImageTruncatedError
 from gateway.imaging import ALL_FORMATS, Format, Pixels, read_picture
 from training.console import Progress
-from training.data.likeness import Copy, copy_of, hash_of, means
+from training.data.decoding import Workers
+from training.data.likeness import Copy, contrast, copy_of, hash_of, means
 from training.data.manifest import Manifest
-from training.data.workers import Workers
 
 THUMBNAIL_PX = 192
 """Longer side; the page shows it at 144, which suits screens with finer pixels too."""
 
 
-class Sight(NamedTuple):
+class Decoded(NamedTuple):
     """What a picture that can be decoded holds."""
 
     format: Format
@@ -33,7 +33,7 @@ class Sight(NamedTuple):
     copy: Copy
 
 
-class Blindness(NamedTuple):
+class Undecodable(NamedTuple):
     """Why a picture cannot be decoded."""
 
     kind: str
@@ -42,7 +42,7 @@ class Blindness(NamedTuple):
     """A clause that begins a sentence."""
 
 
-Look = Sight | Blindness
+Look = Decoded | Undecodable
 
 
 def look_at_all(manifest: Manifest, workers: Workers, progress: Progress) -> dict[str, Look]:
@@ -56,24 +56,23 @@ def look_at(root: Path, file: str) -> Look:
     try:
         picture = read_picture((root / file).read_bytes(), formats=ALL_FORMATS)
     except FileNotFoundError:
-        return Blindness("missing-file", "There is no such file")
+        return Undecodable("missing-file", "There is no such file")
     except OSError as error:
-        return Blindness("unreadable", f"It cannot be read ({error.strerror})")
+        return Undecodable("unreadable", f"It cannot be read ({error.strerror})")
     except (GatewayError, ModuleNotFoundError) as error:
-        return _blindness(error)
-    afar = means(picture.pixels)
-    contrast = float(afar.std(axis=(0, 1)).max())
-    return Sight(picture.format, picture.width, picture.height, contrast, hash_of(afar), copy_of(afar))
+        return _undecodable(error)
+    low = means(picture.pixels)
+    return Decoded(picture.format, picture.width, picture.height, contrast(low), hash_of(low), copy_of(low))
 
 
-def _blindness(error: GatewayError | ModuleNotFoundError) -> Blindness:
+def _undecodable(error: GatewayError | ModuleNotFoundError) -> Undecodable:
     """The gateway's reason without its advice, which is for somebody who uploads."""
     kinds: dict[type[Exception], str] = {
         ImageEmptyError: "empty-file",
         ImageTruncatedError: "truncated",
         ImageTooLargeError: "too-large",
     }
-    return Blindness(kinds.get(type(error), "unreadable"), str(error).partition(": ")[0].removesuffix("."))
+    return Undecodable(kinds.get(type(error), "unreadable"), str(error).partition(": ")[0].removesuffix("."))
 
 
 def thumbnails(root: Path, files: Sequence[str], workers: Workers, progress: Progress) -> dict[str, bytes]:

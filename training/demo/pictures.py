@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from training import drawings
 from training.console import Progress
-from training.data.workers import Workers
+from training.data.decoding import Workers
 from training.learn.run import Part
 
 

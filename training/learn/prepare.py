@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.console import NewBar
-from training.data.copies import copies
 from training.data.decoding import Cache
 from training.data.label_map import mismatches, read_label_map
+from training.data.likeness import copies
 from training.data.manifest import Manifest, read
 from training.data.split import named_groups, split
 from training.errors import DataSetError

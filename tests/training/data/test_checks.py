@@ -15,7 +15,7 @@ from training.data.checks import amounts, check, in_words, repeated, shapes, spl
 from training.data.findings import KINDS, Finding
 from training.data.label_map import lookalikes, mismatches
 from training.data.likeness import Copy, alike, close, copy_of, correlation, groups, hash_of, means
-from training.data.looks import Blindness, Look, Sight
+from training.data.looks import Decoded, Look, Undecodable
 from training.data.manifest import SPLITS, Entry, Manifest
 
 
@@ -23,9 +23,9 @@ def copy(seed: int) -> Copy:
     return np.random.default_rng(seed).integers(0, 256, (16, 16, 3), np.uint8)
 
 
-def sight(seed: int = 0, *, width: int = 640, height: int = 480, contrast: float = 50.0) -> Sight:
+def sight(seed: int = 0, *, width: int = 640, height: int = 480, contrast: float = 50.0) -> Decoded:
     """A picture that no other seed's looks like."""
-    return Sight("JPEG", width, height, contrast, int.from_bytes(copy(seed).tobytes()[:8]), copy(seed))
+    return Decoded("JPEG", width, height, contrast, int.from_bytes(copy(seed).tobytes()[:8]), copy(seed))
 
 
 def rows(*lines: str) -> Manifest:
@@ -104,7 +104,7 @@ def test_pictures_that_are_merely_near_are_warned_of() -> None:
 
 def test_blank_pictures_and_broken_files_are_not_called_alike() -> None:
     manifest = rows("a.jpg x crab", "b.jpg y crab", "c.jpg z crab", "d.jpg z crab")
-    blank, broken = sight(contrast=0.0), Blindness("empty-file", "The file is empty")
+    blank, broken = sight(contrast=0.0), Undecodable("empty-file", "The file is empty")
     assert list(repeated(manifest, {"a.jpg": blank, "b.jpg": blank, "c.jpg": broken, "d.jpg": broken})) == []
 
 
@@ -173,8 +173,8 @@ def test_correlation_is_blind_to_light_but_not_to_shape() -> None:
 
 def test_broken_files_are_told_with_what_to_do() -> None:
     looks: dict[str, Look] = {
-        "a.jpg": Blindness("truncated", "This is only the beginning of a JPEG"),
-        "b.jpg": Blindness("missing-file", "There is no such file"),
+        "a.jpg": Undecodable("truncated", "This is only the beginning of a JPEG"),
+        "b.jpg": Undecodable("missing-file", "There is no such file"),
     }
     assert told(undecodable(looks)) == [
         "truncated: This is only the beginning of a JPEG: fetch it again from where it came, or take it out.",
@@ -193,7 +193,7 @@ def test_broken_files_are_told_with_what_to_do() -> None:
         (sight(width=400, height=100, contrast=0), ["tiny", "stretched", "blank"]),
     ],
 )
-def test_odd_pictures_are_told(look: Sight, expected: list[str]) -> None:
+def test_odd_pictures_are_told(look: Decoded, expected: list[str]) -> None:
     assert [finding.kind for finding in shapes({"a.jpg": look})] == expected
 
 
@@ -228,7 +228,7 @@ def test_small_classes_are_told_and_smaller_ones_are_errors() -> None:
 
 def test_copies_and_broken_files_do_not_fill_a_class() -> None:
     manifest = rows("a.jpg x crab", "b.jpg x crab", "c.jpg y crab", "d.jpg z crab")
-    looks: dict[str, Look] = {**unlike(manifest), "d.jpg": Blindness("truncated", "")}
+    looks: dict[str, Look] = {**unlike(manifest), "d.jpg": Undecodable("truncated", "")}
     assert ["crab has 2 usable" in line for line in told(amounts(manifest, looks))] == [True]
 
 

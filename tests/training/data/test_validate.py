@@ -13,10 +13,10 @@ from typer.testing import CliRunner, Result
 from tests.training import data_sets
 from tests.training.data_sets import Fault
 from training.cli import app, main
+from training.data.decoding import Workers
 from training.data.findings import Finding
 from training.data.page import Facts, page, pictured
 from training.data.validate import Report, validate, write
-from training.data.workers import Workers
 from training.errors import DataSetError
 
 ROOT = Path(__file__).parents[3]
@@ -85,7 +85,7 @@ def die(file: str) -> None:
 
 
 def test_a_killed_process_is_told_in_a_sentence() -> None:
-    with pytest.raises(DataSetError, match="killed while it decoded pictures"):
+    with pytest.raises(DataSetError, match="that decoded pictures was killed"):
         list(Workers(1).map(die, ["a.jpg"], lambda done, total: None))
 
 
