@@ -91,8 +91,8 @@ for finding in report.findings[:5]:
 
 # %%
 from training.learn import model as network
-from training.learn import run as runs
-from training.learn import loop as train
+from training.learn import runs
+from training.learn.loop import train
 from training.demo import weights
 from training.learn.options import moment, options
 
@@ -110,7 +110,7 @@ chosen = options(
     rates=(2e-2,),
     batch=10,
 )
-run = train.run(chosen, RUNS / f"walk-{moment()}", notify=print)
+run = train(chosen, RUNS / f"walk-{moment()}", notify=print)
 record = runs.load(run)
 print(f"accuracy: {record.training_accuracy:.3f} in training, {record.validation_accuracy:.3f} in validation")
 

@@ -12,7 +12,7 @@ from gateway.imaging import ALL_FORMATS, Pixels, preprocess
 from training.console import Progress
 from training.data import manifest
 from training.errors import JudgementError
-from training.learn import run as runs
+from training.learn import runs
 
 BATCH = 16
 """Pictures held in memory at once: as files and as pixels, 0.2 MB each and their files."""

@@ -13,7 +13,7 @@ from training.console import Notify, silent
 from training.errors import ExportError, JudgementError
 from training.evaluation.record import Evaluation
 from training.gate import Verdict
-from training.learn import run as runs
+from training.learn import runs
 from training.provenance import GateState
 from training.sources import Foreign
 

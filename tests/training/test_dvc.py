@@ -15,7 +15,7 @@ import yaml
 
 from tests.training import data_sets
 from training.cli import app
-from training.learn import run as runs
+from training.learn import runs
 
 ROOT = Path(__file__).parents[2]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())

@@ -17,7 +17,7 @@ from tests.training import data_sets, run_folders
 from training import examples, gate, provenance, releases, versions
 from training.cli import app
 from training.errors import ExportError, JudgementError, TrainingError
-from training.learn import run as runs
+from training.learn import runs
 
 pytestmark = [
     pytest.mark.slow,

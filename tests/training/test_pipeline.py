@@ -19,7 +19,7 @@ from tests import pictures as drawn
 from tests.line.conftest import client_of
 from tests.training import data_sets
 from training import drawings, releases
-from training.learn import run as runs
+from training.learn import runs
 
 pytestmark = [
     pytest.mark.slow,

@@ -67,7 +67,7 @@ def evaluate(
     """
     from training import evaluation, examples
     from training.errors import JudgementError
-    from training.learn import run as runs
+    from training.learn import runs
     from training.reports.files import check_place
     from training.sources import Foreign, opened
 

@@ -79,7 +79,7 @@ def train(data_set: DataSet, run: Run = None, **chosen: Any) -> None:
 def train_into(folder: Path, data_set: Path, chosen: dict[str, Any]) -> None:
     """Train with the options of the command line, or resume the run in `folder`."""
     given = options(data=data_set, **chosen)
-    from training.learn import loop as training
+    from training.learn.loop import train
 
     with progress_bars() as bar:
-        training.run(given, folder, notify=notify, bar=bar)
+        train(given, folder, notify=notify, bar=bar)

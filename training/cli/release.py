@@ -153,7 +153,7 @@ def pipeline(
     used.
     """
     from training.gate import DEFAULT, thresholds
-    from training.learn import run as runs
+    from training.learn import runs
     from training.pipeline import release_run
     from training.sources import Foreign
 

@@ -22,6 +22,7 @@ from gateway.imaging.formats import Format, format_of
 from training.console import Progress
 from training.errors import DataSetError
 
+Part = Literal["train", "val", "test"]
 Split = Literal["train", "val", "test", ""]
 """Empty where the data set is not split yet."""
 
@@ -63,6 +64,17 @@ class Entry(NamedTuple):
     split: Split
     digest: str
     """`sha256:` of the file's bytes; empty where it could not be read."""
+
+
+class Picture(NamedTuple):
+    """One picture of a run: a line of its pictures.csv."""
+
+    file: str
+    """Relative to the data set's folder."""
+    label: str
+    split: Part
+    sha256: str
+    """`sha256:` and the hex digest."""
 
 
 @dataclass(frozen=True)

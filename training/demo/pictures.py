@@ -10,7 +10,7 @@ from typing import NamedTuple
 from training import drawings
 from training.console import Progress
 from training.data.decoding import Workers
-from training.learn.run import Part
+from training.data.manifest import Part
 
 
 class Seeds(NamedTuple):

@@ -8,14 +8,14 @@ import numpy as np
 
 from training import metrics
 from training.console import NewBar, Notify, no_bar
-from training.data.manifest import digest_of_bytes
+from training.data.manifest import Part, digest_of_bytes
 from training.demo import record as records
 from training.demo import weights
 from training.demo.pictures import Seeds, write
-from training.learn import loop as train
-from training.learn import run as runs
+from training.learn import runs
+from training.learn.loop import logits, train
 from training.learn.options import Options, options
-from training.learn.run import Part, RunRecord
+from training.learn.runs import RunRecord
 
 
 class Recipe(NamedTuple):
@@ -68,7 +68,7 @@ def retrain(
         write(photos, part, seeds, progress=bar(f"Drawing the {name} set"))
     chosen = _options(recipe, photos, folder / "cache")
     if not _finished(run):
-        train.run(chosen, run, notify=notify, bar=bar)
+        train(chosen, run, notify=notify, bar=bar)
     model, ran = runs.model(run), runs.load(run)
     weights.rounded(model)
     notify("Calibrating and measuring what was rounded")
@@ -123,7 +123,7 @@ def _finished(run: Path) -> bool:
 
 
 def _answers(model: Any, run: Path, part: Part) -> tuple[Any, Any]:
-    found = [(train.logits(model, pixels), truth) for pixels, truth in runs.batches(run, part)]
+    found = [(logits(model, pixels), truth) for pixels, truth in runs.batches(run, part)]
     return np.concatenate([rows for rows, _ in found]), np.concatenate([truth for _, truth in found])
 
 

@@ -14,7 +14,7 @@ from training.learn import model as network
 def build(classes: int, *, alpha: float = 0.35, seed: int = 0) -> Any:
     """Random weights, activations kept in range, so that different pictures get different answers."""
     model = network.build(classes, alpha=alpha, seed=seed)
-    network.settle(model, [network.unit(noise(8, seed))])
+    network.reestimate_norms(model, [network.unit(noise(8, seed))])
     kernel, bias = model.get_layer("logits").get_weights()
     model.get_layer("logits").set_weights([kernel * 2, bias])
     return model

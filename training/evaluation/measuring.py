@@ -28,7 +28,7 @@ from training.evaluation.record import (
     Training,
 )
 from training.examples import Example, Picture
-from training.learn import run as runs
+from training.learn import runs
 from training.metrics import Classes, Rows
 from training.reports.files import thumbnail
 from training.sources import Source, opened

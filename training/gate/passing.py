@@ -10,7 +10,7 @@ from training.evaluation.record import Evaluation
 from training.evaluation.record import load as load_evaluation
 from training.gate.thresholds import Thresholds
 from training.gate.verdict import Verdict, judge, write
-from training.learn import run as runs
+from training.learn import runs
 from training.sources import Foreign, opened
 
 

@@ -67,7 +67,7 @@ def build(
         return keras.Model(image, logits, name="specimen")
 
 
-def teach(model: Any, *, frozen: bool, norms_learn: bool) -> None:
+def set_trainable(model: Any, *, frozen: bool, norms_learn: bool) -> None:
     """Say what a phase may change: with `frozen` the head alone; batch norm only with `norms_learn`.
 
     A batch norm that may not learn computes as at inference, also while the layers around it learn.
@@ -92,7 +92,7 @@ def unit(pixels: Any) -> Any:
     return tf.cast(pixels, tf.float32) / np.float32(255)
 
 
-def asker(model: Any) -> Any:
+def inference(model: Any) -> Any:
     """The model in inference mode, traced once: uint8 pixels [N,side,side,3] to float32 logits [N,classes]."""
     return tf.function(lambda pixels: model(unit(pixels), training=False), reduce_retracing=True)
 
@@ -103,7 +103,7 @@ def calibrated(model: Any, temperature: float) -> Any:
     return keras.Model(model.input, keras.layers.Softmax(name="probabilities")(cooled), name="calibrated")
 
 
-def settle(model: Any, batches: Iterable[Any]) -> None:
+def reestimate_norms(model: Any, batches: Iterable[Any]) -> None:
     """Set the batch norms' running statistics to the mean over `batches` (float32 [N,side,side,3] in 0..1).
 
     After a change of picture size, or with random weights, the running ones are far off.

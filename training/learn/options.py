@@ -1,5 +1,6 @@
-"""What may be chosen for a training run, and the phases that follow from it. No TensorFlow here."""
+"""The options of a training run, and the phases that follow from them. No TensorFlow here."""
 
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -9,31 +10,51 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from training.errors import DataSetError
 
 PRETRAINED_PHASES = {"sizes": (224, 224), "epochs": (10.0, 20.0), "rates": (1e-3, 1e-4)}
-"""Only the head, then the whole network at a tenth of the rate, batch norm as it came."""
+"""Only the head, then the whole network at a tenth of the rate; batch norm keeps its statistics."""
 SCRATCH_PHASES = {"sizes": (56, 112, 224), "epochs": (20.0, 6.0, 2.0), "rates": (3e-3, 1.5e-3, 5e-4)}
 """From small pictures to the served size: a step at 56 px costs a tenth of one at 224."""
 SIZES_PX = (32, 56, 112, 224)
-"""Whole fractions of the served size, not too small for the network."""
+"""Whole fractions of the served size that are large enough for the network."""
 
+WARM_UP = 0.1
+"""Share of a phase's steps over which the rate rises."""
+FINAL_RATE = 0.01
+"""Rate at the end of a phase, as a share of the highest."""
+
+Augment = Literal["none", "mirror", "standard"]
 Distribution = Literal["none", "mirrored", "workers"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 
 
 class Phase(BaseModel):
-    """Some epochs that teach the same weights at one picture size."""
+    """Epochs of training at one picture size."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     side_px: int
     epochs: float
-    """May be a part: 0.5 sees every second picture."""
+    """May have a fraction: 0.5 trains on every second picture."""
     rate: float
-    """Highest learning rate, of Adam: it rises over the first tenth of the steps, then falls as a cosine."""
+    """Highest learning rate, of Adam."""
     frozen: bool = False
-    """True: only the head learns."""
+    """True: only the head is trained."""
     norms_learn: bool = False
     """False: batch norm keeps its statistics, as at inference."""
+
+    def rate_at(self, step: int, steps: int) -> float:
+        """The learning rate of a step, counted from 0: a linear rise, then half a cosine down."""
+        warm = max(int(steps * WARM_UP), 1)
+        if step < warm:
+            return self.rate * (step + 1) / warm
+        done = (step - warm) / max(steps - warm, 1)
+        return self.rate * (FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def out_of_patience(losses: list[float], patience: int) -> bool:
+    """Whether none of the last `patience` epochs had a lower loss than the best before them."""
+    best = losses.index(min(losses))
+    return len(losses) - 1 - best >= patience
 
 
 def _numbers(value: Any) -> Any:
@@ -76,7 +97,7 @@ class Options(BaseModel):
     batch: int = Field(32, ge=2, description="Pictures per step, over all devices together.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Share of the features dropped while training.")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="Share of the target spread evenly over all classes.")
-    augment: Literal["none", "mirror", "standard"] = Field(
+    augment: Augment = Field(
         "standard", description="Augmentation; standard mirrors, turns, shifts, scales and changes the light."
     )
     class_weights: Literal["balanced", "none"] = Field(
@@ -106,7 +127,7 @@ class Options(BaseModel):
     @model_validator(mode="after")
     def _phases_fit(self) -> Self:
         if len({len(self.sizes), len(self.epochs), len(self.rates)} - {0}) > 1:
-            raise ValueError("sizes, epochs and rates must have a value for each phase: as many of each")
+            raise ValueError("sizes, epochs and rates must have one value per phase: give as many of each")
         if any(side not in SIZES_PX for side in self.sizes):
             raise ValueError(f"sizes must be among {', '.join(map(str, SIZES_PX))} pixels")
         if any(epochs <= 0 for epochs in self.epochs) or any(rate <= 0 for rate in self.rates):
@@ -115,12 +136,12 @@ class Options(BaseModel):
 
     @property
     def look_px(self) -> int:
-        """Size at which the served network looks at pictures: that of the last phase."""
+        """The picture size inside the served network: that of the last phase."""
         return self.phases[-1].side_px
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """In their order. With weights of the body at hand: its head first, then all of it."""
+        """In order. With weights for the body: the head first, then the whole network."""
         pretrained = self.weights != "none"
         usual = PRETRAINED_PHASES if pretrained else SCRATCH_PHASES
         given = {"sizes": self.sizes, "epochs": self.epochs, "rates": self.rates}
@@ -154,12 +175,12 @@ def options(**given: Any) -> Options:
 
 
 def moment() -> str:
-    """A name for a run: when it begins, UTC."""
+    """A name for a run: the current time, UTC."""
     return datetime.now(UTC).strftime("%Y-%m-%d-%H%M%S")
 
 
 def _usual(values: tuple[float, ...], count: int) -> tuple[float, ...]:
-    """The last `count` of the usual ones; the first is repeated where they are too few."""
+    """The last `count` of `values`; the first one is repeated where there are too few."""
     return (values[:1] * (count - len(values)) + values)[-count:] if count > len(values) else values[-count:]
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from training import versions
 from training.data.label_map import read_label_map
 from training.errors import JudgementError
-from training.learn import run as runs
+from training.learn import runs
 from training.sources.source import Source
 
 

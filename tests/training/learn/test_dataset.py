@@ -16,9 +16,8 @@ from tests.fakes import FakeReplica, network, pixels_sent
 from tests.training import data_sets
 from training.console import no_bar
 from training.data.manifest import digest_of_bytes
-from training.learn.augmentation import Augment
-from training.learn.options import options
-from training.learn.prepare import Prepared, prepare
+from training.data.prepare import Prepared, prepare
+from training.learn.options import Augment
 
 pytestmark = pytest.mark.slow  # TensorFlow takes four seconds to import
 
@@ -33,7 +32,17 @@ def awkward(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     files |= {"phone.jpg": pictures.phone_jpeg_12mp(), "still.gif": pictures.gif(), "small.png": pictures.png((90, 60))}
     for at, (name, data) in enumerate(sorted(files.items())):
         data_sets.put(root, f"{'one' if at % 2 else 'other'}/{name}", data)
-    return prepare(options(data=root, cache=root.parent / "cache", val_share=0.4, test_share=0.0), bar=no_bar)
+    return prepare(
+        root,
+        labels=None,
+        groups=None,
+        val_share=0.4,
+        test_share=0.0,
+        seed=0,
+        cache=root.parent / "cache",
+        workers=None,
+        bar=no_bar,
+    )
 
 
 async def sent(folder: Path, prepared: Prepared) -> dict[str, Any]:
@@ -58,13 +67,13 @@ async def test_the_network_learns_from_the_very_pixels_that_a_replica_would_be_s
     from training.learn import dataset
 
     served = await sent(awkward.manifest.root, awkward)
-    lesson = awkward.lesson("train")
+    training_set = dataset.part_of(awkward, "train")
     taught = [picture for picture in awkward.pictures if picture.split == "train"]
     assert len(taught) >= 10
-    shown = np.concatenate([pixels for pixels, *_ in dataset.plain(lesson, 224, 4)])
+    shown = np.concatenate([pixels for pixels, *_ in dataset.plain(training_set, 224, 4)])
     assert shown.dtype == np.uint8
     assert all(np.array_equal(pixels, served[p.sha256]) for pixels, p in zip(shown, taught, strict=True))
-    for pixels, light, *_ in dataset.epoch(lesson, 224, 2, augment="none", chance=np.random.default_rng(0)):
+    for pixels, light, *_ in dataset.epoch(training_set, 224, 2, augment="none", chance=np.random.default_rng(0)):
         assert all(any(np.array_equal(picture, other) for other in served.values()) for picture in pixels)
         unit = dataset.network_input(pixels, light, augment="none")
         assert np.array_equal(unit, np.asarray(pixels, np.float32) / np.float32(255))
@@ -74,8 +83,8 @@ async def test_the_network_learns_from_the_very_pixels_that_a_replica_would_be_s
 def test_smaller_pictures_are_the_means_of_blocks_rounded(awkward: Prepared, side_px: int, block: int) -> None:
     from training.learn import dataset
 
-    lesson = awkward.lesson("val")
-    whole, small = (np.concatenate([p for p, *_ in dataset.plain(lesson, side, 4)]) for side in (224, side_px))
+    training_set = dataset.part_of(awkward, "val")
+    whole, small = (np.concatenate([p for p, *_ in dataset.plain(training_set, side, 4)]) for side in (224, side_px))
     sums = whole.reshape(-1, side_px, block, side_px, block, 3).sum(axis=(2, 4), dtype=np.int64)
     assert np.array_equal(small, (sums + block * block // 2) // (block * block))
 
@@ -84,7 +93,7 @@ def epoch(prepared: Prepared, augment: Augment, *, seed: int = 0, skip: int = 0)
     from training.learn import dataset
 
     chance = np.random.default_rng(seed)
-    batches = dataset.epoch(prepared.lesson("train"), 56, 4, augment=augment, chance=chance, skip=skip)
+    batches = dataset.epoch(dataset.part_of(prepared, "train"), 56, 4, augment=augment, chance=chance, skip=skip)
     return [tuple(np.asarray(part) for part in batch) for batch in batches]
 
 
@@ -105,7 +114,7 @@ def test_the_seed_decides_the_order_and_the_changes(awkward: Prepared) -> None:
 def test_no_picture_is_shown_twice_and_each_is_mirrored_exactly_or_not_at_all(awkward: Prepared) -> None:
     from training.learn import dataset
 
-    ((plain, *_),) = dataset.plain(awkward.lesson("train"), 56, 100)
+    ((plain, *_),) = dataset.plain(dataset.part_of(awkward, "train"), 56, 100)
     shown = [picture for pixels, *_ in epoch(awkward, "mirror") for picture in pixels]
     known = {picture.tobytes() for picture in np.asarray(plain)}
     assert Counter(map(either_way, shown)) <= Counter(map(either_way, np.asarray(plain)))
@@ -123,3 +132,40 @@ def test_standard_changes_stay_close_to_the_picture(awkward: Prepared) -> None:
         assert not np.array_equal(before, after)
         assert np.abs(before.mean(axis=(1, 2)) - after.mean(axis=(1, 2))).max() < 40
         assert np.abs(light - [1, 0]).max() <= 0.2
+
+
+# --- Augmentation -----------------------------------------------------------------------------------------------
+
+
+def chance() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_none_changes_nothing() -> None:
+    from training.learn.dataset import draw_changes
+
+    changes = draw_changes(3, 56, "none", chance())
+    assert np.allclose(changes.transforms, [1, 0, 0, 0, 1, 0, 0, 0])
+    assert np.array_equal(changes.light, [[1, 0]] * 3)
+
+
+def test_mirror_only_mirrors_about_half_of_the_pictures() -> None:
+    from training.learn.dataset import draw_changes
+
+    transforms = draw_changes(1000, 56, "mirror", chance()).transforms
+    mirrored = transforms[:, 0] == -1
+    assert 400 < mirrored.sum() < 600
+    assert np.allclose(transforms[mirrored], [-1, 0, 55, 0, 1, 0, 0, 0])
+    assert np.allclose(transforms[~mirrored], [1, 0, 0, 0, 1, 0, 0, 0])
+
+
+def test_standard_keeps_the_middle_within_a_tenth_of_the_side() -> None:
+    from training.learn.dataset import draw_changes
+
+    a, b, x, c, d, y, *_ = draw_changes(1000, 56, "standard", chance()).transforms.T
+    middle = 27.5
+    assert np.abs(a * middle + b * middle + x - middle).max() <= 5.6 + 1e-3
+    assert np.abs(c * middle + d * middle + y - middle).max() <= 5.6 + 1e-3
+    scale = np.sqrt(np.abs(a * d - b * c))
+    assert scale.min() >= 0.85 - 1e-6
+    assert scale.max() <= 1.15 + 1e-6

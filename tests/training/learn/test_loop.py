@@ -17,10 +17,9 @@ from tests.training import data_sets
 from training.cli import app
 from training.data import manifest
 from training.errors import RunError, TrainingError
-from training.learn import checkpoints
-from training.learn import run as runs
+from training.learn import runs
 from training.learn.options import options
-from training.learn.run import RunRecord
+from training.learn.runs import RunRecord
 
 pytestmark = [
     pytest.mark.slow,  # TensorFlow takes four seconds to import, a network as long to be traced
@@ -98,13 +97,13 @@ def test_accuracies_of_training_and_validation_stand_side_by_side(record: RunRec
 
 def test_the_model_takes_served_pictures_and_its_accuracy_is_the_recorded_one(run: Path, record: RunRecord) -> None:
     from training import metrics
-    from training.learn import loop as train
+    from training.learn import loop
 
     model = runs.model(run)
     assert model.input_shape == (None, 224, 224, 3)
     rows, truth = [], []
     for pixels, classes in runs.batches(run, "val", size=4):
-        rows.append(train.logits(model, pixels))
+        rows.append(loop.logits(model, pixels))
         truth.append(classes)
     share = metrics.top_k_share(metrics.softmax(np.concatenate(rows)), np.concatenate(truth), 1)
     assert share == pytest.approx(record.validation_accuracy, abs=1e-3)
@@ -136,7 +135,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_and_ends_like_an_unbroke
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert not runs.load(folder).finished
-    assert f"Going on where {folder} was left" in " ".join(shell(*typed).split())
+    assert f"Resuming {folder} from its last checkpoint" in " ".join(shell(*typed).split())
     ended = runs.load(folder)
     assert ended.finished
     assert ended.splits == record.splits
@@ -148,7 +147,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_and_ends_like_an_unbroke
 
 def in_mid_epoch(folder: Path) -> bool:
     """Is there a checkpoint of a step that ends no epoch?"""
-    kept = checkpoints.load(folder / runs.CHECKPOINTS)
+    kept = runs.load_checkpoint(folder)
     return kept is not None and kept.state["place"][1] > 0
 
 
@@ -195,7 +194,7 @@ def test_a_run_is_not_gone_on_with_otherwise_than_it_began(photos: Path, cache: 
 
 def test_a_damaged_checkpoint_is_refused_and_left_as_it_is(photos: Path, cache: Path, unfinished: Path) -> None:
     (unfinished / runs.CHECKPOINTS).mkdir()
-    (unfinished / runs.CHECKPOINTS / checkpoints.NAME).write_bytes(b"damaged")
+    (unfinished / runs.CHECKPOINT).write_bytes(b"damaged")
     before = data_sets.digest(unfinished)
     assert "is damaged: delete" in refused(*words(photos, unfinished, cache))
     assert data_sets.digest(unfinished) == before
@@ -209,20 +208,16 @@ def test_a_run_is_not_gone_on_with_on_other_data(cache: Path, unfinished: Path, 
 
 
 def test_two_processes_do_not_train_one_run(photos: Path, cache: Path, unfinished: Path) -> None:
-    from training.learn import begin as ground
-
-    with ground.locked(unfinished):
+    with runs.locked(unfinished):
         assert "is being trained by another process" in refused(*words(photos, unfinished, cache))
 
 
 def test_a_process_that_opened_the_lock_of_a_run_before_its_release_still_excludes_others(tmp_path: Path) -> None:
-    from training.learn import begin as ground
-
-    with ground.locked(tmp_path):
-        waiting = (tmp_path / ground.LOCK).open("w")
+    with runs.locked(tmp_path):
+        waiting = (tmp_path / runs.LOCK).open("w")
     with waiting:
         fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with pytest.raises(RunError, match="is being trained by another process"), ground.locked(tmp_path):
+        with pytest.raises(RunError, match="is being trained by another process"), runs.locked(tmp_path):
             pass
 
 
@@ -268,7 +263,7 @@ def only(photos: Path, label: str) -> Path:
 def test_a_folder_that_will_not_do_is_said_before_anything_is_read(photos: Path, cache: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("precious")
-    assert "holds something else than a run" in refused(*words(photos, tmp_path / "full", cache))
+    assert "is not empty and not a run" in refused(*words(photos, tmp_path / "full", cache))
     (tmp_path / "file").write_text("in the way")
     assert "cannot be written" in refused(*words(photos, tmp_path / "file" / "run", cache))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "full"]
@@ -276,17 +271,15 @@ def test_a_folder_that_will_not_do_is_said_before_anything_is_read(photos: Path,
 
 def test_what_a_run_without_its_record_has_left_is_cleared_away(photos: Path, cache: Path, tmp_path: Path) -> None:
     """As DVC leaves it, which removes what a stage made before it makes it again."""
-    from training.console import no_bar
-    from training.learn import begin as ground
-    from training.learn.prepare import prepare
-    from training.learn.run import Weights
+    from training.learn.runs import Data, Weights
 
     run = tmp_path / "run"
     for name in ("checkpoints/last.npz", "evaluation.json", "gate.json", ".gitignore"):
         data_sets.put(run, name, b"of another model")
     chosen = options(data=photos, cache=cache, weights="none")
-    ground.check(run, chosen)
-    ground.begun(run, chosen, prepare(chosen, bar=no_bar), Weights(source="none"))
+    runs.check(run, chosen)
+    data = Data(source=str(photos), digest="sha256:data", pictures=0, classes=3)
+    runs.begin(run, chosen, data=data, pictures=[], labels=("a", "b", "c"), weights=Weights(source="none"))
     assert sorted(path.name for path in run.iterdir()) == [".gitignore", "pictures.csv", "run.json"]
 
 

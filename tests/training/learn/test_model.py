@@ -79,7 +79,7 @@ def test_a_phase_says_what_may_learn(frozen: bool, norms_learn: bool, body: int,
     from training.learn import model
 
     network = model.build(3, alpha=0.1)
-    model.teach(network, frozen=frozen, norms_learn=norms_learn)
+    model.set_trainable(network, frozen=frozen, norms_learn=norms_learn)
     learning = [weight.path for weight in network.get_layer("body").trainable_variables]
     assert len(learning) == body
     assert sum("gamma" in path or "beta" in path for path in learning) == norms
@@ -91,7 +91,7 @@ def test_batch_norm_computes_as_at_inference_while_the_layers_around_it_learn() 
     from training.learn import model
 
     network = untrained.build(3, alpha=0.1)
-    model.teach(network, frozen=False, norms_learn=False)
+    model.set_trainable(network, frozen=False, norms_learn=False)
     pixels = model.unit(untrained.noise(2, seed=1))
     assert np.allclose(network(pixels, training=True), network(pixels, training=False), atol=1e-5)
 

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from training.errors import DataSetError
-from training.learn.options import options
+from training.learn.options import Phase, options, out_of_patience
 
 DATA = Path("photos")
 
@@ -50,3 +50,30 @@ def test_what_does_not_fit_is_said_in_a_sentence(given: dict[str, Any], sentence
 def test_the_size_of_the_last_phase_stays() -> None:
     assert options(data=DATA).look_px == 224
     assert options(data=DATA, sizes=(32, 56), weights="none").look_px == 56
+
+
+# --- Rates and patience -----------------------------------------------------------------------------------------
+
+
+def phase(rate: float) -> Phase:
+    return Phase(name="1", side_px=224, epochs=1, rate=rate)
+
+
+def test_the_rate_rises_then_falls_to_a_hundredth() -> None:
+    rates = [phase(1.0).rate_at(step, 100) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == rates[10] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[100] == pytest.approx(0.01)
+
+
+def test_one_step_is_learnt_at_the_full_rate() -> None:
+    assert phase(0.5).rate_at(0, 1) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("losses", "ended"),
+    [([1.0], False), ([1.0, 2.0, 3.0], True), ([1.0, 2.0, 0.5], False), ([3.0, 1.0, 1.0, 1.0], True)],
+)
+def test_patience_ends_after_so_many_epochs_without_a_better_one(losses: list[float], ended: bool) -> None:
+    assert out_of_patience(losses, 2) is ended

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.manifest import Entry, Manifest, Split, read
-from training.data.split import Group, named_groups, split
+from training.data.manifest import Entry, Manifest, Part, Split, read
+from training.data.prepare import Group, named_groups, split
 from training.errors import DataSetError
-from training.learn.run import Part
 
 
 def entries(**counts: int) -> list[Entry]:
@@ -58,7 +57,7 @@ def test_no_group_is_ever_divided_and_every_class_can_be_learnt(rows: list[tuple
     try:
         chosen = parts(pictures, groups, seed=seed)
     except DataSetError as error:
-        assert "No picture is left to choose" in str(error)  # noqa: PT017 - the other outcome is checked below
+        assert "No picture is left for validation" in str(error)  # noqa: PT017 - the other outcome is checked below
         return
     assert all(len({chosen[at] for at in group}) == 1 for group in groups)
     assert {e.label for e, part in zip(pictures, chosen, strict=True) if part == "train"} == {e.label for e in pictures}
@@ -119,7 +118,7 @@ def test_a_pattern_names_the_group() -> None:
     assert named_groups(found, r"haul\d+") == [[0, 1], [2]]
 
 
-@pytest.mark.parametrize(("pattern", "sentence"), [("(", "is no regular expression"), ("dive", "fits no picture")])
+@pytest.mark.parametrize(("pattern", "sentence"), [("(", "is not a regular expression"), ("dive", "fits no picture")])
 def test_a_pattern_that_does_not_fit_is_said(pattern: str, sentence: str) -> None:
     with pytest.raises(DataSetError, match=sentence):
         named_groups(manifest("crab/1.jpg"), pattern)

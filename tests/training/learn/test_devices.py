@@ -11,7 +11,7 @@ import pytest
 
 from tests.training import data_sets
 from training.errors import RunError
-from training.learn import run as runs
+from training.learn import runs
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +66,7 @@ def config(addresses: list[str], index: int) -> str:
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"cluster": {}, "task": {"index": 0}}'])
 def test_workers_without_a_cluster_are_told_what_is_missing(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    from training.learn.distribution import strategy  # here: with TensorFlow, which the fast tests do without
+    from training.learn.phase import strategy  # here: with TensorFlow, which the fast tests do without
 
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(RunError, match="needs TF_CONFIG"):

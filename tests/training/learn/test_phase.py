@@ -12,19 +12,18 @@ pytestmark = pytest.mark.slow  # TensorFlow takes four seconds to import
 
 
 def fitting(folder: Path, *, precision: str = "float32", phase: Any = None, **more: Any) -> Any:
-    from training.learn.distribution import strategy
-    from training.learn.phase import Fitting
+    from training.learn.phase import PhaseTraining, strategy
 
     options = toys.chosen(precision=precision, **more)
-    lesson = toys.blobs(folder, 48)
-    return Fitting(toys.network(precision), phase or toys.phase(), options, strategy("none"), lesson)
+    pictures = toys.blobs(folder, 48)
+    return PhaseTraining(toys.network(precision), phase or toys.phase(), options, strategy("none"), pictures)
 
 
 def learn(phase: Any, epoch: int = 0, kept: list[Any] | None = None, step: int = 0) -> tuple[float, float]:
-    from training.learn.phase import Place
+    from training.learn.phase import TrainingPosition
 
     keep = (lambda due: None) if kept is None else kept.append
-    found: tuple[float, float] = phase.learn(Place(epoch, step), [0], keep, lambda done, total: None)
+    found: tuple[float, float] = phase.train_epoch(TrainingPosition(epoch, step), [0], keep, lambda done, total: None)
     return found
 
 
@@ -34,7 +33,7 @@ def test_a_tiny_phase_learns(tmp_path: Path, precision: str) -> None:
     for epoch in range(phase.epochs):
         learn(phase, epoch)
     phase.finish(phase.pictures)
-    _, accuracy = phase.judged(toys.blobs(tmp_path, 30, seed=1))
+    _, accuracy = phase.evaluate(toys.blobs(tmp_path, 30, seed=1))
     assert accuracy > 0.9
 
 
@@ -56,12 +55,12 @@ def test_statistics_of_batch_norm_are_measured_on_all_classes_and_kept_only_wher
     for epoch in range(phase.epochs):
         learn(phase, epoch)
     unseen = toys.blobs(tmp_path, 30, seed=1)
-    before, _ = phase.judged(unseen)
+    before, _ = phase.evaluate(unseen)
     phase.finish(unseen)
-    after, _ = phase.judged(unseen)
+    after, _ = phase.evaluate(unseen)
     assert after <= before
     weights = phase.model.get_weights()
-    phase._settle()
+    phase._reestimate_norms()
     settled = dict(zip((w.path for w in phase.model.weights), phase.model.get_weights(), strict=True))
     (variance,) = [values for path, values in settled.items() if path.endswith("moving_variance")]
     assert variance.mean() > 0.5 * whole_variance(phase, weights)
@@ -97,12 +96,14 @@ def test_what_is_restored_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> 
     def keep(place: Any) -> None:
         kept.append((place, broken.checkpoint({})))
 
-    from training.learn.phase import Place
+    from training.learn.phase import TrainingPosition
 
-    broken.learn(Place(), [0], keep, lambda done, total: None)
+    broken.train_epoch(TrainingPosition(), [0], keep, lambda done, total: None)
     ((place, checkpoint),) = kept
     resumed.restore(checkpoint)
-    assert resumed.learn(place, [0], lambda due: None, lambda done, total: None) == pytest.approx(wanted, rel=1e-3)
+    assert resumed.train_epoch(place, [0], lambda due: None, lambda done, total: None) == pytest.approx(
+        wanted, rel=1e-3
+    )
     for one, other in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
         assert np.allclose(one, other, atol=1e-3)
 
@@ -111,7 +112,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_sentence(tmp_path: Path) -
     phase = fitting(tmp_path, phase=toys.phase(norms_learn=False))
     kernel, bias = phase.model.get_layer("logits").get_weights()
     phase.model.get_layer("logits").set_weights([kernel * np.nan, bias])
-    with pytest.raises(TrainingError, match="The loss is no number any more in phase 1: lower its rate"):
+    with pytest.raises(TrainingError, match="The loss became NaN or infinite in phase 1: lower its rate"):
         learn(phase)
 
 
@@ -127,9 +128,9 @@ def test_heavy_pictures_have_more_say(tmp_path: Path) -> None:
     """Twice the weight is twice the loss."""
     phase, heavier = fitting(tmp_path), fitting(tmp_path)
     heavier.pictures = replace(heavier.pictures, weights=heavier.pictures.weights * 2)
-    from training.learn.phase import Place
+    from training.learn.phase import TrainingPosition
 
-    first = [next(iter(phase_losses(found, Place()))) for found in (phase, heavier)]
+    first = [next(iter(phase_losses(found, TrainingPosition()))) for found in (phase, heavier)]
     assert first[1] == pytest.approx(2 * first[0], rel=1e-5)
 
 
@@ -137,5 +138,5 @@ def phase_losses(phase: Any, place: Any) -> list[float]:
     """Sums of the losses after each step of an epoch but the last."""
     found: list[float] = []
     phase.options = phase.options.model_copy(update={"checkpoint_steps": 1})
-    phase.learn(place, [0], lambda due: found.append(due.loss), lambda done, total: None)
+    phase.train_epoch(place, [0], lambda due: found.append(due.loss), lambda done, total: None)
     return found

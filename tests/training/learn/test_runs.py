@@ -1,15 +1,17 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gateway.imaging import fingerprint, preprocess
 from tests.training import data_sets
 from training.data import manifest
+from training.data.manifest import Part, Picture
 from training.errors import DataSetError, RunError
-from training.learn import run as runs
+from training.learn import runs
 from training.learn.options import options
-from training.learn.run import Data, Picture, RunRecord, Splits, Weights
+from training.learn.runs import Checkpoint, Data, RunRecord, Splits, Weights
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
     """A run that has not begun to train, on the drawn pictures of three classes."""
     photos = data_sets.clean(tmp_path / "photos", per_class=3)
     data = manifest.read(photos)
-    parts: tuple[runs.Part, ...] = ("train", "val", "test")
+    parts: tuple[Part, ...] = ("train", "val", "test")
     chosen = [Picture(e.file, e.label, parts[at % 3], e.digest) for at, e in enumerate(data.entries)]
     run = tmp_path / "runs" / "one"
     run.mkdir(parents=True)
@@ -86,3 +88,46 @@ def test_what_is_no_run_is_said_in_a_sentence(folder: Path, tmp_path: Path) -> N
 
 def test_the_commit_is_told() -> None:
     assert runs.commit()
+
+
+# --- Checkpoints ------------------------------------------------------------------------------------------------
+
+KEPT = Checkpoint(
+    {"phase": 1, "place": [2, 30, 0.5, 12.0]},
+    [np.arange(6, dtype=np.float32).reshape(2, 3), np.array([7], np.uint32)],
+    [np.array(3, np.int64)] * 11,
+    [],
+)
+
+
+def test_a_checkpoint_reads_back_as_it_was_kept(tmp_path: Path) -> None:
+    runs.save_checkpoint(tmp_path, KEPT)
+    read = runs.load_checkpoint(tmp_path)
+    assert read is not None
+    assert read.state == KEPT.state
+    for kind in runs.KINDS:
+        wanted, found = getattr(KEPT, kind), getattr(read, kind)
+        assert [array.dtype for array in found] == [array.dtype for array in wanted]
+        assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
+
+
+def test_there_is_none_before_the_first(tmp_path: Path) -> None:
+    assert runs.load_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "garbled", "empty", "other"])
+def test_a_damaged_one_is_said_in_a_sentence_and_left_alone(tmp_path: Path, damage: str) -> None:
+    runs.save_checkpoint(tmp_path, KEPT)
+    file = tmp_path / runs.CHECKPOINT
+    data = file.read_bytes()
+    middle = data.index(b"\x93NUMPY") + 130  # within the first array's values
+    damaged = {
+        "cut": data[: len(data) // 2],
+        "garbled": data[:middle] + bytes(255 - byte for byte in data[middle : middle + 4]) + data[middle + 4 :],
+        "empty": b"",
+        "other": b"not a checkpoint",
+    }
+    file.write_bytes(damaged[damage])
+    with pytest.raises(RunError, match=r"last\.npz is damaged: delete"):
+        runs.load_checkpoint(tmp_path)
+    assert file.read_bytes() == damaged[damage]
