@@ -123,11 +123,11 @@ print(f"accuracy: {record.training_accuracy:.3f} in training, {record.validation
 # %%
 from IPython.display import SVG, display
 
-from training import evaluation
-from training.evaluation import plots
+from training.judge.evaluate import evaluate_run, write_evaluation
+from training.judge import plots
 
-result = evaluation.evaluate_run(run, robustness_pictures=10)
-evaluation.write(result, run)
+result = evaluate_run(run, robustness_pictures=10)
+write_evaluation(result, run)
 found = result.evaluation
 low, high = found.top1_interval
 print(f"top-1 {found.metrics['top1']:.3f} (95 %: {low:.3f} to {high:.3f}) on {found.data.pictures} pictures")
@@ -141,13 +141,13 @@ display(SVG(plots.confusion(found)))
 # matched by name.
 
 # %%
-from training import examples
-from training.comparison import compare
-from training.sources import opened
+from training.judge import examples
+from training.judge.compare import compare_models
+from training.judge.sources import opened
 
 pictures = examples.of(run)
 with opened(GATEWAY_URL) as serving, opened(run) as new:
-    comparison = compare(serving, new, pictures)
+    comparison = compare_models(serving, new, pictures)
 print(f"top-1 {comparison.old_top1:.3f} -> {comparison.new_top1:.3f}. {comparison.verdict}")
 for flip in comparison.flips[:5]:
     print(f"{flip.file}: {flip.old} -> {flip.new}, {flip.kind}")
@@ -155,12 +155,12 @@ for flip in comparison.flips[:5]:
 # %% [markdown]
 # ## gate: may it serve?
 #
-# Thresholds of your own go into a TOML file; `training/gate/default.toml` has the usual ones. These are modest, and
+# Thresholds of your own go into a TOML file; `training/judge/default.toml` has the usual ones. These are modest, and
 # the model is held against what serves from `BASE`, if anything does.
 
 # %%
-from training.gate import Thresholds
-from training.gate.passing import pass_gate
+from training.judge.gate import pass_gate
+from training.judge.thresholds import Thresholds
 
 thresholds = Thresholds.model_validate(
     {"absolute": {"min_top1": 0.6, "min_pictures": 5}, "relative": {"max_top1_loss": 0.05}}
@@ -180,7 +180,7 @@ print(*verdict.notes)
 # %%
 from training import releases
 from training.exporting import export_model
-from training.sources.served import await_version
+from training.judge.sources.served import await_version
 
 if verdict.passed:
     version = export_model(run, BASE, notify=print)

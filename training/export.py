@@ -53,7 +53,7 @@ def export(
 
     Args:
         model: float32 [N,224,224,3] in 0..1 to logits [N,classes]: what `learn.model.build` makes, or a model of
-            others as `training.sources.keras_file.as_network` adopts it.
+            others as `training.judge.sources.keras_file.as_network` adopts it.
         description: goes into the graph as it is; its temperature divides the logits.
         base: `models/NAME`, the folder that a replica watches.
         pictures: on which the version must answer as Keras does; noise where None.

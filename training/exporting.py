@@ -8,14 +8,15 @@ import numpy as np
 
 from gateway.imaging import Pixels, fingerprint
 from gateway.labels import Description, Preprocessing
-from training import drawings, evaluation, examples, gate, releases
+from training import drawings, releases
 from training.console import Notify, silent
 from training.errors import ExportError, JudgementError
-from training.evaluation.record import Evaluation
-from training.gate import Verdict
+from training.judge import examples
+from training.judge.evaluation import Evaluation, load_evaluation
+from training.judge.gate import Verdict, load_verdict
+from training.judge.sources import Foreign
 from training.learn import runs
 from training.provenance import GateState
-from training.sources import Foreign
 
 VERIFIED = 8
 """Pictures on which the version must answer as Keras does."""
@@ -108,7 +109,7 @@ def describe(named: Path, candidate: Candidate) -> Description:
 
 
 def _candidate(named: Path, foreign: Foreign, judged: Path | None) -> Candidate:
-    from training.sources import opened
+    from training.judge.sources import opened
 
     run = (named / runs.RECORD).is_file()
     record = runs.load(named) if run else None
@@ -117,7 +118,7 @@ def _candidate(named: Path, foreign: Foreign, judged: Path | None) -> Candidate:
     if not run and named.is_dir():
         raise JudgementError(f"{named} is no run: name a run's folder, a .keras or an .h5 file.")
     with opened(named, foreign) as source:
-        from training.sources.keras_file import KerasFile
+        from training.judge.sources.keras_file import KerasFile
 
         assert isinstance(source, KerasFile)
         facts = source.facts
@@ -127,13 +128,13 @@ def _candidate(named: Path, foreign: Foreign, judged: Path | None) -> Candidate:
 
 def _verdict(candidate: Candidate) -> Verdict | None:
     """The verdict on this very model."""
-    verdict = gate.load(candidate.judged)
+    verdict = load_verdict(candidate.judged)
     return verdict if verdict and verdict.model_digest == candidate.digest else None
 
 
 def _evaluation(candidate: Candidate) -> Evaluation | None:
     try:
-        found = evaluation.load(candidate.judged)
+        found = load_evaluation(candidate.judged)
     except JudgementError:
         return None
     return found if found.model.digest == candidate.digest else None

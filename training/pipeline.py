@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from training import evaluation, releases
+from training import releases
 from training.console import NewBar, Notify, no_bar, silent
 from training.exporting import export_model
-from training.gate import Thresholds, Verdict
-from training.gate.passing import pass_gate
+from training.judge.evaluate import ROBUSTNESS_PICTURES, evaluate_run, write_evaluation
+from training.judge.gate import Verdict, pass_gate
+from training.judge.sources import Foreign
+from training.judge.thresholds import Thresholds
 from training.releases import Release
 from training.reports.files import check_place
-from training.sources import Foreign
 
 
 class Outcome(NamedTuple):
@@ -29,7 +30,7 @@ def release_run(
     *,
     force: bool = False,
     foreign: Foreign = Foreign(),  # noqa: B008 - immutable
-    robustness_pictures: int = evaluation.ROBUSTNESS_PICTURES,
+    robustness_pictures: int = ROBUSTNESS_PICTURES,
     notify: Notify = silent,
     bar: NewBar = no_bar,
 ) -> Outcome:
@@ -48,7 +49,7 @@ def release_run(
     check_place(run)
     releases.check_place(base)
     notify("Evaluating the run on the pictures that it kept for testing")
-    evaluation.write(evaluation.evaluate_run(run, robustness_pictures=robustness_pictures, bar=bar), run)
+    write_evaluation(evaluate_run(run, robustness_pictures=robustness_pictures, bar=bar), run)
     notify(f"Comparing it with what serves from {base}, and judging it")
     verdict = pass_gate(run, thresholds, str(base), foreign=foreign, bar=bar)
     if not verdict.passed and not force:

@@ -14,9 +14,11 @@ from typer.testing import CliRunner, Result
 
 from tests.serving.servers import wait_until
 from tests.training import data_sets, run_folders
-from training import examples, gate, provenance, releases, versions
+from training import provenance, releases, versions
 from training.cli import app
 from training.errors import ExportError, JudgementError, TrainingError
+from training.judge import examples
+from training.judge.gate import load_verdict
 from training.learn import runs
 
 pytestmark = [
@@ -87,7 +89,7 @@ def test_a_run_that_passed_its_gate_becomes_a_version_that_tells_where_it_comes_
 
 
 def test_the_version_says_the_same_of_itself_and_answers_as_the_run_does(run: Path, tmp_path: Path) -> None:
-    from training.sources import opened
+    from training.judge.sources import opened
 
     assert shell("export", run, "--models", tmp_path, "--name", "shells", "--force").exit_code == 0
     (number,) = versions.present(tmp_path / "shells.versions")
@@ -105,7 +107,7 @@ def test_an_overfitted_run_fails_its_gate_and_is_not_exported_unless_forced(
         tmp_path / "runs/learnt", photos, network, training_accuracy=0.999, validation_accuracy=0.82
     )
     assert judged(run, "[absolute]\nmax_overfitting = 0.15", tmp_path / "shells") == 1
-    verdict = gate.load(run)
+    verdict = load_verdict(run)
     assert verdict is not None
     assert "is 0.179, more than 0.15" in verdict.reasons[0]
     words = ("export", run, "--models", tmp_path, "--name", "shells")
@@ -134,7 +136,7 @@ def test_the_gate_compares_with_the_model_that_serves(run: Path, tmp_path: Path)
     assert shell("export", run, "--models", models, "--name", "shells", "--force").exit_code == 0
     assert shell("promote", "--models", models, "--name", "shells").exit_code == 0
     assert judged(run, "[relative]\nmax_top1_loss = 0.0\nmin_agreement = 1.0", models / "shells") == 0
-    verdict = gate.load(run)
+    verdict = load_verdict(run)
     assert verdict is not None
     number = releases.serving(models / "shells")
     assert verdict.serving == f"{models / 'shells'} {number}"

@@ -9,8 +9,8 @@ import typer
 from training.console import progress_bars, show
 
 if TYPE_CHECKING:  # these imports would slow --help down
-    from training.comparison import Comparison
-    from training.gate import Verdict
+    from training.judge.comparison import Comparison
+    from training.judge.gate import Verdict
 
 app = typer.Typer()
 
@@ -32,7 +32,7 @@ Split = Annotated[
     str,
     typer.Option(help="train, val or test; by default test where there is one, else all pictures.", show_default=False),
 ]
-Gates = Annotated[Path | None, typer.Option(help="TOML file of thresholds; training/gate/default.toml by default.")]
+Gates = Annotated[Path | None, typer.Option(help="TOML file of thresholds; training/judge/default.toml by default.")]
 
 LINES_SHOWN = 10
 
@@ -65,11 +65,12 @@ def evaluate(
     It writes evaluation.json, evaluation.html and model_card.md into the folder
     of the run, or into --report, which is required for a model that is not a run.
     """
-    from training import evaluation, examples
     from training.errors import JudgementError
+    from training.judge import examples
+    from training.judge.evaluate import Subject, evaluate_model, of_run, write_evaluation
+    from training.judge.sources import Foreign, opened
     from training.learn import runs
     from training.reports.files import check_place
-    from training.sources import Foreign, opened
 
     run = (Path(model) / runs.RECORD).is_file()
     folder = report or (Path(model) if run else None)
@@ -80,10 +81,10 @@ def evaluate(
         )
     check_place(folder)
     chosen = examples.of(source_of_pictures, split)
-    subject = evaluation.Subject(str(source_of_pictures), split, evaluation.of_run(Path(model)) if run else None)
+    subject = Subject(str(source_of_pictures), split, of_run(Path(model)) if run else None)
     with opened(model, Foreign(labels, input_range.value)) as source, progress_bars() as bar:
-        result = evaluation.evaluate(source, chosen, subject, robustness_pictures=robustness, bar=bar)
-    page = evaluation.write(result, folder)
+        result = evaluate_model(source, chosen, subject, robustness_pictures=robustness, bar=bar)
+    page = write_evaluation(result, folder)
     figures = result.evaluation.metrics
     low, high = result.evaluation.top1_interval
     show(f"top-1 {figures['top1']:.3f} (95 %: {low:.3f} to {high:.3f}) on {len(chosen):,} pictures")
@@ -107,18 +108,18 @@ def gate(
 
     Some thresholds are absolute; others are relative to the model that serves
     now, which is asked about the same pictures. To use your own, copy
-    training/gate/default.toml and change it:
+    training/judge/default.toml and change it:
 
         python -m training gate runs/shells --gates gates.toml
 
     Exit status: 0 if every threshold is met, 1 if not, 2 if there is no verdict.
     A threshold on an unknown figure is not met.
     """
-    from training.gate import DEFAULT, thresholds
-    from training.gate.passing import pass_gate
-    from training.sources import Foreign
+    from training.judge.gate import pass_gate
+    from training.judge.sources import Foreign
+    from training.judge.thresholds import DEFAULT, read_thresholds
 
-    asked = thresholds(gates or DEFAULT)
+    asked = read_thresholds(gates or DEFAULT)
     with progress_bars() as bar:
         foreign = Foreign(labels, input_range.value)
         verdict = pass_gate(folder, asked, None if serving == "none" else serving, foreign=foreign, bar=bar)
@@ -161,21 +162,20 @@ def compare(
 
         python -m training compare models/my_model runs/shells runs/shells
     """
-    from training import examples
-    from training.comparison import compare as run
-    from training.comparison import comparing
+    from training.judge import examples
+    from training.judge.compare import compare_models, write_comparison
+    from training.judge.sources import Foreign, opened
     from training.reports.files import check_place
-    from training.sources import Foreign, opened
 
     if report:
         check_place(report)
     foreign = Foreign(labels, input_range.value)
     chosen = examples.of(pictures, split)
     with opened(old, foreign) as before, opened(new, foreign) as after, progress_bars() as bar:
-        comparison = run(before, after, chosen, bar=bar)
+        comparison = compare_models(before, after, chosen, bar=bar)
     _show_comparison(comparison)
     if report:
-        show(f"Look at {comparing.write(comparison, chosen, report)[1]}")
+        show(f"Look at {write_comparison(comparison, chosen, report)[1]}")
 
 
 def _show_comparison(comparison: "Comparison") -> None:

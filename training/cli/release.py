@@ -53,7 +53,7 @@ def export(
         python -m training export old.h5 --labels labels.txt --input-range=-1..1 --force
     """
     from training.exporting import export_model
-    from training.sources import Foreign
+    from training.judge.sources import Foreign
 
     path = export_model(
         model,
@@ -152,15 +152,15 @@ def pipeline(
     (clients then see no change), 2 if the data, the options or a folder cannot be
     used.
     """
-    from training.gate import DEFAULT, thresholds
+    from training.judge.sources import Foreign
+    from training.judge.thresholds import DEFAULT, read_thresholds
     from training.learn import runs
     from training.pipeline import release_run
-    from training.sources import Foreign
 
-    asked = thresholds(gates or DEFAULT)
+    asked = read_thresholds(gates or DEFAULT)
     releases.check_place(models / name)
     if gateway:
-        from training.sources.served import check_gateway
+        from training.judge.sources.served import check_gateway
 
         check_gateway(gateway)
     folder = run or Path("runs") / moment()
@@ -221,7 +221,7 @@ def _show_release(release: releases.Release, gateway: str | None, within_s: floa
     before = f"; before: {release.before}" if release.before else ""
     show(f"Version {release.version} is the one to serve{before}.")
     if gateway:
-        from training.sources.served import await_version
+        from training.judge.sources.served import await_version
 
         await_version(gateway, release.version, within_s=within_s)
         show(f"All replicas behind {gateway} serve it.")

@@ -12,11 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training import examples, metrics
+from training import metrics
 from training.console import NewBar, no_bar
 from training.errors import JudgementError
-from training.evaluation import robustness
-from training.evaluation.record import (
+from training.judge import examples, robustness
+from training.judge.card import as_card
+from training.judge.evaluation import (
+    FILE,
     Confused,
     Data,
     Evaluation,
@@ -27,12 +29,14 @@ from training.evaluation.record import (
     Robustness,
     Training,
 )
-from training.examples import Example, Picture
+from training.judge.examples import Example, Picture
+from training.judge.page import as_page
+from training.judge.sources import Source, opened
 from training.learn import runs
 from training.metrics import Classes, Rows
-from training.reports.files import thumbnail
-from training.sources import Source, opened
+from training.reports.files import thumbnail, write_files
 
+PAGE_NAME, CARD_NAME = "evaluation.html", "model_card.md"
 MISTAKES = 24
 LATENCY_PICTURES, LATENCY_WARM_UP = 30, 3
 ROBUSTNESS_PICTURES = 200
@@ -55,7 +59,7 @@ class Result(NamedTuple):
     """JPEG by file."""
 
 
-def evaluate(
+def evaluate_model(
     source: Source,
     pictures: Sequence[Example],
     subject: Subject,
@@ -110,7 +114,7 @@ def evaluate_run(folder: Path, *, robustness_pictures: int = ROBUSTNESS_PICTURES
     pictures = examples.of(folder)
     with opened(folder) as source:
         subject = Subject(str(folder), training=of_run(folder))
-        return evaluate(source, pictures, subject, robustness_pictures=robustness_pictures, bar=bar)
+        return evaluate_model(source, pictures, subject, robustness_pictures=robustness_pictures, bar=bar)
 
 
 def of_run(folder: Path) -> Training:
@@ -127,6 +131,21 @@ def of_run(folder: Path) -> Training:
         pictures={"train": record.splits.train, "val": record.splits.val, "test": record.splits.test},
         history=[(epoch.accuracy, epoch.val_accuracy) for epoch in record.history],
     )
+
+
+def write_evaluation(result: Result, folder: Path) -> Path:
+    """Write evaluation.json, evaluation.html and model_card.md; the page's path.
+
+    Raises:
+        DataSetError: the folder cannot be written; older files stay as they were.
+    """
+    files = {
+        FILE: result.evaluation.model_dump_json(indent=1) + "\n",
+        PAGE_NAME: as_page(result.evaluation, result.thumbnails),
+        CARD_NAME: as_card(result.evaluation),
+    }
+    write_files(folder, files)
+    return folder / PAGE_NAME
 
 
 def _truth(source: Source, pictures: Sequence[Example]) -> Classes:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from training.evaluation import plots
-from training.evaluation.record import Evaluation
+from training.judge import plots
+from training.judge.evaluation import Evaluation
 from training.reports import html
 
 PAIRS_SHOWN = 20

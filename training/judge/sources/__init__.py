@@ -1,11 +1,11 @@
 """Whatever can name a picture, asked in one way: a Keras file, a SavedModel, a replica, a gateway.
 
-from training import sources
+from training.judge import sources
 with sources.opened("runs/shells") as model:
     rows = model.ask(pictures)
 """
 
-from training.sources.opening import Foreign, opened
-from training.sources.source import Source
+from training.judge.sources.opening import Foreign, opened
+from training.judge.sources.source import Source
 
 __all__ = ["Foreign", "Source", "opened"]

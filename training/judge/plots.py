@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.evaluation.record import Evaluation
+from training.judge.evaluation import Evaluation
 from training.metrics import Bin
 
 BLUE, RED, GREY = "#3f7cac", "#b3261e", "#5a6670"

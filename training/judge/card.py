@@ -5,8 +5,8 @@ Source: Mitchell et al. 2019, "Model cards for model reporting".
 
 from collections.abc import Iterator
 
-from training.evaluation.page import model_title
-from training.evaluation.record import Evaluation
+from training.judge.evaluation import Evaluation
+from training.judge.page import model_title
 
 WORST = 10
 FEW_PICTURES = 5

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from tests.training import data_sets
-from training import examples
-from training.comparison import compare, comparing, measured
-from training.comparison.measures import Answers, difference_interval, mcnemar
 from training.errors import DataSetError, JudgementError
-from training.examples import Picture
+from training.judge import examples
+from training.judge.compare import compare_models, write_comparison
+from training.judge.comparison import Answers, difference_interval, mcnemar, measured
+from training.judge.examples import Picture
+from training.judge.sources.source import Facts
 from training.metrics import Rows
-from training.sources.source import Facts
 
 FILES = ("1.jpg", "2.jpg", "3.jpg", "4.jpg")
 TRUTH = ("crab", "pen", "crab", "pen")
@@ -129,14 +129,14 @@ def test_both_models_see_every_picture_and_the_report_shows_what_flipped(photos:
     labels = tuple(data_sets.CLASSES)
     pictures = examples.of(photos)
     seen: list[tuple[int, int]] = []
-    comparison = compare(
+    comparison = compare_models(
         Brightness(labels, 0),
         Brightness(labels, 1),
         pictures,
         bar=lambda name: lambda done, all_: seen.append((done, all_)),
     )
     assert (comparison.pictures, comparison.agreement, seen[-1]) == (15, 0.0, (15, 15))
-    json, page = comparing.write(comparison, pictures, tmp_path / "report")
+    json, page = write_comparison(comparison, pictures, tmp_path / "report")
     assert type(comparison).model_validate_json(json.read_text()) == comparison
     html = page.read_text()
     assert html.count("data:image/jpeg;base64,") == 15
@@ -145,7 +145,7 @@ def test_both_models_see_every_picture_and_the_report_shows_what_flipped(photos:
 
 def test_models_that_know_none_of_the_labels_are_refused(photos: Path) -> None:
     with pytest.raises(JudgementError, match="Neither model knows a single label"):
-        compare(Brightness(("a", "b"), 0), Brightness(("c", "d"), 0), examples.of(photos))
+        compare_models(Brightness(("a", "b"), 0), Brightness(("c", "d"), 0), examples.of(photos))
 
 
 def test_a_picture_that_changed_since_is_refused(tmp_path: Path) -> None:
@@ -171,5 +171,5 @@ def test_a_report_that_cannot_be_written_leaves_no_trace(tmp_path: Path) -> None
     comparison = measured(OLD, NEW, FILES, TRUTH)
     comparison.flips.clear()
     with pytest.raises(DataSetError, match="could not be written"):
-        comparing.write(comparison, [], tmp_path / "file/report")
+        write_comparison(comparison, [], tmp_path / "file/report")
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]

@@ -137,7 +137,7 @@ class Evaluation(BaseModel):
         return max(self.robustness_top1 - changed.top1 for changed in self.robustness)
 
 
-def load(folder: Path) -> Evaluation:
+def load_evaluation(folder: Path) -> Evaluation:
     """The evaluation that `write` left in a folder.
 
     Raises:

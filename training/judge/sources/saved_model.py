@@ -14,9 +14,9 @@ from gateway.errors import ContractError
 from gateway.imaging import fingerprint
 from gateway.labels import Description
 from training.errors import JudgementError
-from training.examples import Picture
+from training.judge.examples import Picture
+from training.judge.sources.source import Facts, checked
 from training.metrics import Rows
-from training.sources.source import Facts, checked
 
 
 class SavedModel:

@@ -6,21 +6,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training import examples
-from training.comparison.measures import Answers, Comparison, Flip, measured
 from training.console import NewBar, no_bar
 from training.errors import JudgementError
-from training.examples import Example
+from training.judge import examples
+from training.judge.comparison import Answers, Comparison, Flip, measured
+from training.judge.examples import Example
+from training.judge.sources import Source
 from training.reports import html
 from training.reports.files import thumbnail, write_files
-from training.sources import Source
 
 JSON_NAME, PAGE_NAME = "comparison.json", "comparison.html"
 FLIPS_SHOWN = 48
 CLASSES_SHOWN = 40
 
 
-def compare(old: Source, new: Source, pictures: Sequence[Example], *, bar: NewBar = no_bar) -> Comparison:
+def compare_models(old: Source, new: Source, pictures: Sequence[Example], *, bar: NewBar = no_bar) -> Comparison:
     """Ask both about every picture, batch by batch: each is decoded once and both see the same pixels.
 
     Raises:
@@ -40,7 +40,7 @@ def compare(old: Source, new: Source, pictures: Sequence[Example], *, bar: NewBa
     return measured(before, after, [example.file for example in pictures], [example.label for example in pictures])
 
 
-def write(comparison: Comparison, pictures: Sequence[Example], folder: Path) -> tuple[Path, Path]:
+def write_comparison(comparison: Comparison, pictures: Sequence[Example], folder: Path) -> tuple[Path, Path]:
     """The JSON file and the page, in this order.
 
     Raises:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from training import versions
 from training.data.label_map import read_label_map
 from training.errors import JudgementError
+from training.judge.sources.source import Source
 from training.learn import runs
-from training.sources.source import Source
 
 
 class Foreign(NamedTuple):
@@ -43,7 +43,7 @@ def opened(named: str | Path, foreign: Foreign = Foreign()) -> Iterator[Source]:
 def _opened(named: str, foreign: Foreign) -> Source:
     labels = read_label_map(foreign.labels) if foreign.labels else ()
     if "://" in named:
-        from training.sources import served
+        from training.judge.sources import served
 
         return served.opened(named, labels, input_range=foreign.input_range)
     path = Path(named)
@@ -53,14 +53,14 @@ def _opened(named: str, foreign: Foreign) -> Source:
         raise JudgementError(f"{named} is no model: name a .keras or .h5 file, a folder or an http:// address.")
     if not labels:
         raise JudgementError(f"{named} does not tell its labels: name a file of them with --labels, a name a line.")
-    from training.sources import keras_file
+    from training.judge.sources import keras_file
 
     return keras_file.opened(path, labels, temperature=foreign.temperature, input_range=foreign.input_range)
 
 
 def _folder(path: Path, labels: tuple[str, ...], foreign: Foreign) -> Source:
     if (path / runs.RECORD).is_file():
-        from training.sources import keras_file
+        from training.judge.sources import keras_file
 
         record = runs.load(path)
         if not record.finished:
@@ -70,6 +70,6 @@ def _folder(path: Path, labels: tuple[str, ...], foreign: Foreign) -> Source:
     directory = path if newest is None else path / str(newest)
     if not (directory / "saved_model.pb").is_file():
         raise JudgementError(f"{path} holds neither a run nor a SavedModel nor versions of one.")
-    from training.sources import saved_model
+    from training.judge.sources import saved_model
 
     return saved_model.opened(directory, labels, input_range=foreign.input_range, name=str(path))

@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 from gateway.imaging import preprocess
 from tests import pictures as drawn
 from tests.training import data_sets
-from training import evaluation, examples
 from training.cli import app
 from training.errors import DataSetError, JudgementError
-from training.evaluation import Evaluation, Result, Subject, card, page, robustness
-from training.evaluation.record import Training
-from training.examples import Picture
+from training.judge import card, examples, page, robustness
+from training.judge.evaluate import Result, Subject, evaluate_model, write_evaluation
+from training.judge.evaluation import Evaluation, Training, load_evaluation
+from training.judge.examples import Picture
+from training.judge.sources.source import Facts
 from training.metrics import Rows
-from training.sources.source import Facts
 
 LABELS = ("Anemone", "Jelly", "Sea_star")
 TRAINING = Training(
@@ -69,7 +69,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def result(photos: Path) -> Result:
     source = Scripted(photos, wrong=("Anemone/0.jpg", "Anemone/1.jpg", "Jelly/2.jpg"))
     subject = Subject(str(photos), training=TRAINING)
-    return evaluation.evaluate(source, examples.of(photos), subject, robustness_pictures=6)
+    return evaluate_model(source, examples.of(photos), subject, robustness_pictures=6)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_mistakes_are_told_with_their_pictures(result: Result) -> None:
 
 def test_cpu_time_is_reported_only_for_a_model_in_this_process(photos: Path, found: Evaluation) -> None:
     def with_cpu(source: Scripted) -> tuple[bool, bool, bool]:
-        told = evaluation.evaluate(source, examples.of(photos), Subject("photos"), robustness_pictures=0).evaluation
+        told = evaluate_model(source, examples.of(photos), Subject("photos"), robustness_pictures=0).evaluation
         assert told.latency
         assert told.latency.median_ms > 0
         return told.latency.cpu_ms is not None, "CPU" in card.as_card(told), "CPU" in page.as_page(told, {})
@@ -137,7 +137,7 @@ def test_labels_that_the_model_does_not_have_are_told(photos: Path, tmp_path: Pa
     data_sets.put(tmp_path, "Crab/1.jpg", drawn.jpeg())
     data_sets.put(tmp_path, "Jelly/1.jpg", drawn.jpeg((300, 200)))
     with pytest.raises(JudgementError, match="does not fit these pictures: it lacks Crab"):
-        evaluation.evaluate(Scripted(photos), examples.of(tmp_path), Subject("other"))
+        evaluate_model(Scripted(photos), examples.of(tmp_path), Subject("other"))
 
 
 # --- Robustness -------------------------------------------------------------------------------------------------
@@ -190,9 +190,9 @@ class Tags(HTMLParser):
 
 
 def test_three_files_are_written_and_the_page_needs_nothing_else(result: Result, tmp_path: Path) -> None:
-    page = evaluation.write(result, tmp_path)
+    page = write_evaluation(result, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evaluation.html", "evaluation.json", "model_card.md"]
-    assert evaluation.load(tmp_path) == result.evaluation
+    assert load_evaluation(tmp_path) == result.evaluation
     tags = Tags(page.read_text())
     assert tags.open == []
     assert all(source.startswith(("data:image/jpeg", "data:image/svg+xml")) for source in tags.sources)
@@ -201,7 +201,7 @@ def test_three_files_are_written_and_the_page_needs_nothing_else(result: Result,
 
 
 def test_the_same_evaluation_gives_the_same_page(result: Result, tmp_path: Path) -> None:
-    first, second = (evaluation.write(result, tmp_path / name).read_bytes() for name in "ab")
+    first, second = (write_evaluation(result, tmp_path / name).read_bytes() for name in "ab")
     assert first == second
 
 
@@ -217,15 +217,15 @@ def test_the_card_tells_what_the_evaluation_found(found: Evaluation) -> None:
 def test_many_classes_have_a_page_too(photos: Path, found: Evaluation, tmp_path: Path) -> None:
     labels = tuple(f"${n}" for n in range(137))
     many = found.model_copy(update={"model": found.model.model_copy(update={"labels": (*LABELS, *labels)})})
-    assert evaluation.write(Result(many, {}), tmp_path).stat().st_size < 1_000_000
+    assert write_evaluation(Result(many, {}), tmp_path).stat().st_size < 1_000_000
 
 
 def test_no_evaluation_is_told_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(JudgementError, match="run `python -m training evaluate` first"):
-        evaluation.load(tmp_path)
+        load_evaluation(tmp_path)
     (tmp_path / "evaluation.json").write_text("{}")
     with pytest.raises(JudgementError, match="is damaged"):
-        evaluation.load(tmp_path)
+        load_evaluation(tmp_path)
 
 
 def test_a_place_that_cannot_be_written_is_told_before_the_work(photos: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from training.errors import JudgementError
-from training.examples import Picture
+from training.judge.examples import Picture
 from training.metrics import Rows
 
 

@@ -19,9 +19,9 @@ from gateway.errors import ContractError, ReplicaError
 from gateway.imaging import fingerprint
 from gateway.tfserving.rest import RestClient
 from training.errors import JudgementError
-from training.examples import Picture
+from training.judge.examples import Picture
+from training.judge.sources.source import Facts, checked
 from training.metrics import Rows
-from training.sources.source import Facts, checked
 
 AT_ONCE = 4
 """Requests on their way together."""

@@ -48,7 +48,7 @@ class Thresholds(_Strict):
     relative: Relative = Relative()
 
 
-def read(file: Path = DEFAULT) -> Thresholds:
+def read_thresholds(file: Path = DEFAULT) -> Thresholds:
     """The thresholds in a TOML file.
 
     Raises:

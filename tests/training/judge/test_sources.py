@@ -17,10 +17,11 @@ from tests import pictures as drawn
 from tests.line.conftest import client_of
 from tests.training import data_sets
 from tests.training.conftest import LABELS, Exported
-from training import drawings, examples
+from training import drawings
 from training.errors import JudgementError
-from training.examples import Picture
-from training.sources import Foreign, opened
+from training.judge import examples
+from training.judge.examples import Picture
+from training.judge.sources import Foreign, opened
 
 pytestmark = [
     pytest.mark.slow,
@@ -166,7 +167,7 @@ def test_a_saved_model_that_no_gateway_would_serve_is_refused_in_one_line(
 
 
 def test_a_gateway_that_changes_its_version_meanwhile_is_noticed(uploads: list[Picture]) -> None:
-    from training.sources.served import Gateway
+    from training.judge.sources.served import Gateway
 
     def wire(request: httpx.Request) -> httpx.Response:
         version = "1" if request.url.path == "/v1/labels" else "2"
@@ -179,7 +180,7 @@ def test_a_gateway_that_changes_its_version_meanwhile_is_noticed(uploads: list[P
 
 
 def test_a_gateway_with_keys_gets_the_one_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    from training.sources.served import Gateway, check_gateway
+    from training.judge.sources.served import Gateway, check_gateway
 
     def wire(request: httpx.Request) -> httpx.Response:
         if request.headers.get("X-API-Key") != "secret":
@@ -194,7 +195,7 @@ def test_a_gateway_with_keys_gets_the_one_of_the_environment(monkeypatch: pytest
 
 
 def test_a_gateway_that_is_full_is_asked_again() -> None:
-    from training.sources.served import Gateway
+    from training.judge.sources.served import Gateway
 
     full = [httpx.Response(503, headers={"Retry-After": "0"}), httpx.Response(503, headers={"Retry-After": "0"})]
 
@@ -206,7 +207,7 @@ def test_a_gateway_that_is_full_is_asked_again() -> None:
 
 
 def test_waiting_for_a_version_ends_when_every_replica_serves_it() -> None:
-    from training.sources.served import await_version
+    from training.judge.sources.served import await_version
 
     looks = iter((["1", "1"], ["2", "1"], ["2", "2"]))
 
@@ -219,7 +220,7 @@ def test_waiting_for_a_version_ends_when_every_replica_serves_it() -> None:
 
 
 def test_a_version_that_the_gateway_refuses_is_told_with_its_reason() -> None:
-    from training.sources.served import await_version
+    from training.judge.sources.served import await_version
 
     refusal = [{"address": "a:1", "serving": "1", "reason": "version 2 is refused: it has 3 labels for 4 outputs"}]
     transport = httpx.MockTransport(lambda request: httpx.Response(200, json={"replicas": refusal}))
@@ -234,13 +235,13 @@ def test_a_version_that_the_gateway_refuses_is_told_with_its_reason() -> None:
 def old_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("old")
     (folder / "labels.txt").write_text("crab\npen\nstar")
-    script = Path(__file__).with_name("old_keras.py")
+    script = Path(__file__).parents[1] / "old_keras.py"
     subprocess.run([sys.executable, script, folder], check=True, capture_output=True, timeout=300)
     return folder
 
 
 def test_a_model_saved_by_keras_2_answers_as_it_did(old_files: Path) -> None:
-    from training.sources.keras_file import load
+    from training.judge.sources.keras_file import load
 
     ramp = np.linspace(0, 1, 2 * 224 * 224 * 3, dtype=np.float32).reshape(2, 224, 224, 3)
     told = json.loads((old_files / "old.json").read_text())
@@ -252,7 +253,7 @@ def test_its_probabilities_are_kept_and_its_range_is_what_one_says(
     old_files: Path, uploads: list[Picture], input_range: str
 ) -> None:
     from gateway.contract import INPUT_RANGES
-    from training.sources.keras_file import load
+    from training.judge.sources.keras_file import load
 
     low, high = INPUT_RANGES[input_range]
     pixels = np.stack([picture.pixels for picture in uploads]).astype(np.float32)

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from training import gate
 from training.cli import app
-from training.comparison import Comparison, measured
-from training.comparison.measures import Answers
 from training.errors import JudgementError
-from training.evaluation.record import Data, Evaluation, Latency, Model, OfClass, Robustness, Training
-from training.gate import DEFAULT, Thresholds, judge, thresholds
+from training.judge.comparison import Answers, Comparison, measured
+from training.judge.evaluation import Data, Evaluation, Latency, Model, OfClass, Robustness, Training
+from training.judge.gate import judge, load_verdict, write_verdict
+from training.judge.thresholds import DEFAULT, Thresholds, read_thresholds
 
 
 def evaluated(**metrics: float) -> Evaluation:
@@ -135,19 +134,19 @@ def test_where_nothing_serves_the_relative_thresholds_are_noted_and_do_not_fail(
 
 def test_a_verdict_reads_back_as_it_was_written(tmp_path: Path) -> None:
     verdict = judge(evaluated(), asking(absolute={"min_top1": 0.95}))
-    gate.write(verdict, tmp_path)
-    assert gate.load(tmp_path) == verdict
-    assert gate.load(tmp_path / "elsewhere") is None
+    write_verdict(verdict, tmp_path)
+    assert load_verdict(tmp_path) == verdict
+    assert load_verdict(tmp_path / "elsewhere") is None
     (tmp_path / "gate.json").write_text("{")
     with pytest.raises(JudgementError, match="cannot be read"):
-        gate.load(tmp_path)
+        load_verdict(tmp_path)
 
 
 # --- Thresholds -------------------------------------------------------------------------------------------------
 
 
 def test_the_usual_thresholds_ask_for_what_spoils_a_model() -> None:
-    usual = thresholds(DEFAULT)
+    usual = read_thresholds(DEFAULT)
     assert usual.absolute.max_overfitting == 0.15
     assert usual.relative.max_top1_loss == 0.01
 
@@ -165,12 +164,12 @@ def test_the_usual_thresholds_ask_for_what_spoils_a_model() -> None:
 def test_what_is_no_gate_is_told_in_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "gates.toml").write_text(text)
     with pytest.raises(JudgementError, match=sentence):
-        thresholds(tmp_path / "gates.toml")
+        read_thresholds(tmp_path / "gates.toml")
 
 
 def test_a_file_of_thresholds_that_is_missing_is_told(tmp_path: Path) -> None:
     with pytest.raises(JudgementError, match="cannot be read: No such file"):
-        thresholds(tmp_path / "gates.toml")
+        read_thresholds(tmp_path / "gates.toml")
 
 
 # --- The verb ---------------------------------------------------------------------------------------------------

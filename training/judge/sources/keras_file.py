@@ -10,10 +10,10 @@ import numpy as np
 
 from gateway.contract import INPUT_RANGES
 from training.errors import JudgementError
-from training.examples import Picture
+from training.judge.examples import Picture
+from training.judge.sources.source import Facts, checked
 from training.learn import model as network
 from training.metrics import Rows
-from training.sources.source import Facts, checked
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 TINY = 1e-30
