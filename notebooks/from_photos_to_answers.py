@@ -178,13 +178,13 @@ print(*verdict.notes)
 # request fails.
 
 # %%
-from training import releases
-from training.exporting import export_model
+from training.release import promotion
+from training.release.export import export_model
 from training.judge.sources.served import await_version
 
 if verdict.passed:
     version = export_model(run, BASE, notify=print)
-    release = releases.promote(BASE, int(version.name))
+    release = promotion.promote(BASE, int(version.name))
     print(f"Version {release.version} is the one to serve from {BASE}")
     if SERVES:
         await_version(GATEWAY_URL, release.version, within_s=300)
@@ -210,10 +210,10 @@ for prediction in answer.json()["predictions"]:
     print(f"{prediction['confidence']:.3f}  {prediction['label']}")
 
 # %% [markdown]
-# Which versions there are, newest first, and what they were made of. `releases.rollback(BASE)` makes the version serve
+# Which versions there are, newest first, and what they were made of. `promotion.rollback(BASE)` makes the version serve
 # that served before.
 
 # %%
-for known in releases.history(BASE):
+for known in promotion.history(BASE):
     origin = known.provenance
     print(known.version, known.state, origin.made_from if origin else "", origin.description.metrics if origin else "")

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from training import releases
 from training.cli.judge import Gates, InputRange, Labels, Range, show_verdict
 from training.cli.learn import DataSet, Run, train_into, with_training_options
 from training.console import notify, progress_bars, show, table
 from training.learn.options import moment
+from training.release import promotion
 
 app = typer.Typer()
 
@@ -52,8 +52,8 @@ def export(
         python -m training export runs/shells
         python -m training export old.h5 --labels labels.txt --input-range=-1..1 --force
     """
-    from training.exporting import export_model
     from training.judge.sources import Foreign
+    from training.release.export import export_model
 
     path = export_model(
         model,
@@ -83,7 +83,7 @@ def promote(
 
         python -m training promote 1760000000 --gateway http://localhost:8080
     """
-    _show_release(releases.promote(models / name, version), gateway, within)
+    _show_release(promotion.promote(models / name, version), gateway, within)
 
 
 @app.command()
@@ -99,7 +99,7 @@ def rollback(
     The newer version leaves models/NAME, and replicas return to the older one.
     models/NAME.versions keeps the newer one; `promote` brings it back.
     """
-    _show_release(releases.rollback(models / name, version), gateway, within)
+    _show_release(promotion.rollback(models / name, version), gateway, within)
 
 
 @app.command()
@@ -109,7 +109,7 @@ def history(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list, newest first.")] = False,
 ) -> None:
     """List the versions, newest first: origin, quality, and when each served."""
-    known = releases.history(models / name)
+    known = promotion.history(models / name)
     if as_json:
         typer.echo(json.dumps([_as_json(version) for version in known], indent=1))
     elif not known:
@@ -155,10 +155,10 @@ def pipeline(
     from training.judge.sources import Foreign
     from training.judge.thresholds import DEFAULT, read_thresholds
     from training.learn import runs
-    from training.pipeline import release_run
+    from training.release.pipeline import release_run
 
     asked = read_thresholds(gates or DEFAULT)
-    releases.check_place(models / name)
+    promotion.check_place(models / name)
     if gateway:
         from training.judge.sources.served import check_gateway
 
@@ -188,7 +188,7 @@ def pipeline(
 HEAD = ("version", "state", "top-1", "gate", "data", "code", "seed", "from", "served since")
 
 
-def _row(known: releases.Known) -> tuple[str, ...]:
+def _row(known: promotion.Known) -> tuple[str, ...]:
     origin = known.provenance
     since = known.releases[-1].at if known.releases else "-"
     if origin is None:
@@ -208,7 +208,7 @@ def _row(known: releases.Known) -> tuple[str, ...]:
     )
 
 
-def _as_json(known: releases.Known) -> dict[str, Any]:
+def _as_json(known: promotion.Known) -> dict[str, Any]:
     return {
         "version": known.version,
         "state": known.state,
@@ -217,7 +217,7 @@ def _as_json(known: releases.Known) -> dict[str, Any]:
     }
 
 
-def _show_release(release: releases.Release, gateway: str | None, within_s: float) -> None:
+def _show_release(release: promotion.Release, gateway: str | None, within_s: float) -> None:
     before = f"; before: {release.before}" if release.before else ""
     show(f"Version {release.version} is the one to serve{before}.")
     if gateway:

@@ -22,8 +22,8 @@ def provide(base: Path, *, force: bool = False, notify: Notify) -> Path | None:
         return None
     notify("Starting TensorFlow")
     from training.demo import weights
-    from training.export import export
     from training.learn import model as network
+    from training.release.graph import write_version
 
     record = records.load()
     notify("Loading the committed weights")
@@ -32,7 +32,7 @@ def provide(base: Path, *, force: bool = False, notify: Notify) -> Path | None:
     model = network.build(len(drawings.specimens()), alpha=record.alpha)
     weights.load(model)
     notify("Writing the version, then comparing its answers with Keras on drawn pictures")
-    path = export(model, description(record), base, pictures=_examples())
+    path = write_version(model, description(record), base, pictures=_examples())
     notify(f"{path} is ready: top-1 {record.metrics['top1']:.3f} on drawings it has never seen. {WARNING}")
     return path
 

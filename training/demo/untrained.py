@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gateway.labels import Description, Preprocessing
-from training.export import Pictures, export
 from training.learn import model as network
+from training.release.graph import Pictures, write_version
 
 
 def build(classes: int, *, alpha: float = 0.35, seed: int = 0) -> Any:
@@ -36,7 +36,7 @@ def description(labels: Sequence[str], **more: Any) -> Description:
 
 def export_untrained(base: Path, labels: Sequence[str], *, alpha: float = 0.35, seed: int = 0) -> Path:
     """Write a version with one output a label under `base` (`models/NAME`)."""
-    return export(build(len(labels), alpha=alpha, seed=seed), description(labels), base)
+    return write_version(build(len(labels), alpha=alpha, seed=seed), description(labels), base)
 
 
 def noise(count: int, seed: int) -> Pictures:

@@ -75,7 +75,7 @@ def test_a_model_with_a_version_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command_exports_one_version_that_describes_itself(base: Path) -> None:
-    from training.export import load
+    from training.release.graph import load
 
     (number,) = versions.present(base)
     answer = load(base / str(number))("describe", {"ignored": [b""]})["description"]
@@ -92,7 +92,7 @@ def test_force_adds_a_newer_version(base: Path) -> None:
 
 @pytest.mark.slow
 def test_the_exported_version_names_unseen_drawings(base: Path) -> None:
-    from training.export import load
+    from training.release.graph import load
 
     pixels, truth = fresh(first=5_000_000, per_class=3)
     ask = load(base / str(versions.present(base)[-1]))

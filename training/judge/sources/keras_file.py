@@ -79,7 +79,7 @@ def load(file: Path) -> Any:
 
 
 def as_network(model: Any, name: str, input_range: str = "0..1") -> Any:
-    """The model as `training.export` takes it: float32 [N,224,224,3] in 0..1 to logits.
+    """The model as `training.release.graph` takes it: float32 [N,224,224,3] in 0..1 to logits.
 
     Where it ends in a softmax, the logarithm of its probabilities stands for the logits: their softmax is the same.
 

@@ -1,7 +1,7 @@
-"""Where a version comes from, told inside it: a JSON file in its `assets.extra/`, readable without TensorFlow.
+"""The origin of a version, in a JSON file inside it, `assets.extra/provenance.json`; read without TensorFlow.
 
-Replicas ignore the file; clients read the same facts through `describe`, which is inside the graph. What only the
-people who release a model ask (was its gate passed, was it forced, which run) stands here alone.
+Replicas ignore the file. Clients read most of the same facts through the signature `describe`, which is in the graph.
+What matters only for a release is here alone: was the gate passed, was the export forced, which run was it.
 """
 
 from pathlib import Path
@@ -24,7 +24,7 @@ class Provenance(BaseModel):
     exported_at: str
     """ISO 8601, UTC."""
     made_from: str = ""
-    """The run's folder or the model file, by its name."""
+    """Name of the run's folder or of the model file."""
     model_digest: str = ""
     """`sha256:` of the Keras file."""
     gate: GateState = "none"
@@ -41,7 +41,7 @@ def write(version: Path, provenance: Provenance) -> None:
 
 
 def read(version: Path) -> Provenance | None:
-    """None for a version that does not tell: somebody else's, or one of an older export."""
+    """None for a version without a readable file: one of another project, or of an older export."""
     try:
         return Provenance.model_validate_json((version / FILE).read_text(encoding="utf-8"))
     except (OSError, ValidationError):

@@ -18,14 +18,15 @@ from benchmarks.line import Line, running
 from tests import pictures as drawn
 from tests.line.conftest import client_of
 from tests.training import data_sets
-from training import drawings, releases
+from training import drawings
 from training.learn import runs
+from training.release import promotion
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras"),  # when it saves
 ]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LABELS = tuple(data_sets.CLASSES)
 PER_CLASS = 30
 
@@ -102,7 +103,7 @@ def asked_without_a_pause(line: Line) -> Iterator["Counter[tuple[int, str]]"]:
 def test_one_command_replaces_what_a_running_gateway_serves_and_rollback_brings_it_back(
     photos: Path, models: Path, body: Path, tmp_path: Path
 ) -> None:
-    before = releases.serving(models / "shells")
+    before = promotion.serving(models / "shells")
     (tmp_path / "gates.toml").write_text("[absolute]\nmin_top1 = 0.6\n[relative]\nmax_top1_loss = 0.05\n")
     head = ("--weights", body, "--width", "0.35", "--sizes", "112", "--epochs", "4", "--rates", "2e-2", "--batch", "10")
     with patient_gateway(models) as line:
@@ -120,7 +121,7 @@ def test_one_command_replaces_what_a_running_gateway_serves_and_rollback_brings_
         with asked_without_a_pause(line) as answers:
             ended = shell(tmp_path, "pipeline", photos, "--run", "runs/shells", *served, *judged, *head)
         assert ended.returncode == 0, ended.stdout + ended.stderr
-        after = releases.serving(models / "shells")
+        after = promotion.serving(models / "shells")
         assert after is not None
         assert {status for status, _ in answers} == {200}, answers
         with client_of(line) as client:

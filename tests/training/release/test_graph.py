@@ -21,7 +21,7 @@ def loaded(exported: Exported) -> Any:
 
 @pytest.fixture(scope="module")
 def ask(exported: Exported) -> Any:
-    from training.export import load
+    from training.release.graph import load
 
     return load(exported.path)
 
@@ -132,7 +132,7 @@ def test_warm_up_requests_are_ones_that_the_version_answers(ask: Any, exported: 
     import tensorflow as tf
 
     from tests.training.prediction_log import parse
-    from training import warmup
+    from training.release import warmup
 
     records = list(tf.compat.v1.io.tf_record_iterator(str(exported.path / warmup.FILE)))
     asked = [parse(record) for record in records]
@@ -144,23 +144,23 @@ def test_warm_up_requests_are_ones_that_the_version_answers(ask: Any, exported: 
 def test_labels_must_be_as_many_as_outputs(exported: Exported, tmp_path: Path) -> None:
     from training.demo import untrained
     from training.errors import ExportError
-    from training.export import export
+    from training.release.graph import write_version
 
-    with pytest.raises(ExportError, match="4 labels for 5 outputs"):
-        export(exported.model, untrained.description(LABELS[:4]), tmp_path)
+    with pytest.raises(ExportError, match="5 outputs for 4 labels"):
+        write_version(exported.model, untrained.description(LABELS[:4]), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_version_that_answers_otherwise_than_keras_never_appears(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training import export
     from training.demo import untrained
     from training.errors import ExportError
+    from training.release import graph
 
-    monkeypatch.setattr(export, "TOLERANCE", -1.0)
-    with pytest.raises(ExportError, match="nothing exported"):
-        export.export(exported.model, untrained.description(LABELS), tmp_path)
+    monkeypatch.setattr(graph, "TOLERANCE", -1.0)
+    with pytest.raises(ExportError, match="nothing was exported"):
+        graph.write_version(exported.model, untrained.description(LABELS), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -179,8 +179,8 @@ def test_descriptions_keep_what_newer_code_adds(ask: Any) -> None:
 def test_a_network_that_looks_at_small_pictures_is_exported_whole(tmp_path: Path) -> None:
     """Export compares with Keras by itself."""
     from training.demo import untrained
-    from training.export import export
     from training.learn import model
+    from training.release.graph import write_version
 
     small = model.build(5, alpha=0.1, look_px=56)
-    assert export(small, untrained.description(LABELS), tmp_path).is_dir()
+    assert write_version(small, untrained.description(LABELS), tmp_path).is_dir()

@@ -8,9 +8,10 @@ from typer.testing import CliRunner
 
 from gateway.imaging import fingerprint
 from gateway.labels import Description, Preprocessing
-from training import provenance, releases, versions
+from training import versions
 from training.cli import app
 from training.errors import ReleaseError
+from training.release import promotion, provenance
 
 
 def put(folder: Path, *numbers: int) -> None:
@@ -23,7 +24,7 @@ def put(folder: Path, *numbers: int) -> None:
 def base(tmp_path: Path) -> Path:
     """Versions 1 to 3 exported, none served."""
     base = tmp_path / "models/shells"
-    put(releases.store_of(base), 1, 2, 3)
+    put(promotion.store_of(base), 1, 2, 3)
     return base
 
 
@@ -32,12 +33,12 @@ def served(base: Path) -> list[int]:
 
 
 def kept(base: Path) -> list[int]:
-    return versions.present(releases.store_of(base))
+    return versions.present(promotion.store_of(base))
 
 
 def test_the_newest_export_is_promoted_unless_one_is_named(base: Path) -> None:
-    assert releases.promote(base, 1).before is None
-    release = releases.promote(base)
+    assert promotion.promote(base, 1).before is None
+    release = promotion.promote(base)
     assert (release.action, release.version, release.before) == ("promote", 3, 1)
     assert served(base) == [1, 3]
     assert (base / "3/saved_model.pb").read_text() == "graph of 3"
@@ -45,58 +46,58 @@ def test_the_newest_export_is_promoted_unless_one_is_named(base: Path) -> None:
 
 
 def test_promoting_an_older_version_takes_the_newer_ones_out_of_the_served_folder(base: Path) -> None:
-    releases.promote(base, 3)
-    releases.promote(base, 2)
+    promotion.promote(base, 3)
+    promotion.promote(base, 2)
     assert served(base) == [2]
     assert kept(base) == [1, 2, 3]
 
 
 def test_rollback_returns_to_the_version_before_and_further_back_each_time(base: Path) -> None:
     for number in (1, 2, 3):
-        releases.promote(base, number)
-    assert releases.rollback(base).version == 2
-    assert releases.rollback(base).version == 1
+        promotion.promote(base, number)
+    assert promotion.rollback(base).version == 2
+    assert promotion.rollback(base).version == 1
     assert served(base) == [1]
     with pytest.raises(ReleaseError, match="no older version to return to"):
-        releases.rollback(base)
+        promotion.rollback(base)
 
 
 def test_a_rollback_with_nothing_to_return_to_advises_a_command_that_works(base: Path) -> None:
-    releases.promote(base, 2)
+    promotion.promote(base, 2)
     rollback = ["rollback", "--models", str(base.parent), "--name", base.name]
     refused = CliRunner().invoke(app, rollback).exception
     assert isinstance(refused, ReleaseError)
     assert "give one that `history` lists, as in `rollback 1`" in str(refused)
     assert CliRunner().invoke(app, [*rollback, "1"]).exit_code == 0
-    assert releases.serving(base) == 1
+    assert promotion.serving(base) == 1
 
 
 def test_a_rollback_where_nothing_serves_advises_to_promote(base: Path) -> None:
     with pytest.raises(ReleaseError, match="holds no version that serves: promote one first"):
-        releases.rollback(base, 1)
+        promotion.rollback(base, 1)
 
 
 def test_a_version_rolled_back_can_be_promoted_again(base: Path) -> None:
-    releases.promote(base, 1)
-    releases.promote(base, 2)
-    releases.rollback(base)
-    assert releases.promote(base, 2).version == releases.serving(base) == 2
+    promotion.promote(base, 1)
+    promotion.promote(base, 2)
+    promotion.rollback(base)
+    assert promotion.promote(base, 2).version == promotion.serving(base) == 2
 
 
 def test_what_never_was_in_the_store_is_kept_there_when_it_leaves(base: Path) -> None:
     put(base, 5, 9)
-    releases.rollback(base)
+    promotion.rollback(base)
     assert (served(base), kept(base)) == ([5], [1, 2, 3, 9])
 
 
 def test_rollback_may_name_a_version_of_the_store(base: Path) -> None:
-    releases.promote(base, 3)
-    assert releases.rollback(base, 1).before == 3
+    promotion.promote(base, 3)
+    assert promotion.rollback(base, 1).before == 3
     assert served(base) == [1]
 
 
 def test_the_served_folder_is_never_without_a_version(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    releases.promote(base, 3)
+    promotion.promote(base, 3)
     seen: list[list[int]] = []
     real = versions.remove
 
@@ -106,39 +107,39 @@ def test_the_served_folder_is_never_without_a_version(base: Path, monkeypatch: p
         seen.append(served(base))
 
     monkeypatch.setattr(versions, "remove", watched)
-    releases.promote(base, 1)
+    promotion.promote(base, 1)
     assert seen == [[1, 3], [1]]
 
 
 @pytest.mark.parametrize(
     ("action", "version", "sentence"),
     [
-        (releases.promote, 2, "serves already"),
-        (releases.promote, 7, "no version 7 of shells"),
-        (releases.rollback, 7, "not older than 2"),
-        (releases.rollback, 0, "no version 0 of shells"),
+        (promotion.promote, 2, "serves already"),
+        (promotion.promote, 7, "no version 7 of shells"),
+        (promotion.rollback, 7, "not older than 2"),
+        (promotion.rollback, 0, "no version 0 of shells"),
     ],
 )
 def test_what_cannot_be_released_is_told_and_nothing_changes(
     base: Path, action: object, version: int, sentence: str
 ) -> None:
-    releases.promote(base, 2)
-    before = (served(base), kept(base), releases.releases(base))
+    promotion.promote(base, 2)
+    before = (served(base), kept(base), promotion.releases(base))
     assert callable(action)
     with pytest.raises(ReleaseError, match=sentence):
         action(base, version)
-    assert (served(base), kept(base), releases.releases(base)) == before
+    assert (served(base), kept(base), promotion.releases(base)) == before
 
 
 def test_without_an_export_there_is_nothing_to_promote(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="export one first"):
-        releases.promote(tmp_path / "models/shells")
+        promotion.promote(tmp_path / "models/shells")
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ReleaseError, match="cannot be written: give another folder with --models"):
-        releases.promote(tmp_path / "file/shells")
+        promotion.promote(tmp_path / "file/shells")
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
@@ -151,9 +152,9 @@ def test_the_shell_tells_what_serves_and_what_there_is(base: Path) -> None:
     assert said("promote", "2") == ["Version 2 is the one to serve."]
     assert said("promote") == ["Version 3 is the one to serve; before: 2."]
     assert said("rollback") == ["Version 2 is the one to serve; before: 3."]
-    since = releases.releases(base)[-1].at
+    since = promotion.releases(base)[-1].at
     assert said("history")[1:3] == [
-        f"3 exported - - - - - - {releases.releases(base)[1].at}",
+        f"3 exported - - - - - - {promotion.releases(base)[1].at}",
         f"2 serving - - - - - - {since}",
     ]
     assert CliRunner().invoke(app, ["history", "--models", str(base)]).stdout.endswith("has no versions yet.\n")
@@ -164,14 +165,14 @@ def test_a_version_on_another_file_system_is_copied(base: Path, monkeypatch: pyt
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", refuse)
-    releases.promote(base, 3)
+    promotion.promote(base, 3)
     assert (base / "3/saved_model.pb").stat().st_nlink == 1
 
 
 def test_a_new_version_takes_no_number_that_any_version_has(base: Path) -> None:
     put(base, 4)
-    assert releases.free_number(base, 2) == 5
-    assert releases.free_number(base, 17) == 17
+    assert promotion.free_number(base, 2) == 5
+    assert promotion.free_number(base, 17) == 17
 
 
 def test_history_tells_every_version_with_where_it_comes_from_and_when_it_served(base: Path) -> None:
@@ -181,11 +182,11 @@ def test_history_tells_every_version_with_where_it_comes_from_and_when_it_served
     origin = provenance.Provenance(
         exported_at="2026-11-23T06:00:00+00:00", seed=7, gate="passed", description=described
     )
-    provenance.write(releases.store_of(base) / "3", origin)
-    releases.promote(base, 2)
-    releases.promote(base, 3)
-    releases.rollback(base)
-    told = releases.history(base)
+    provenance.write(promotion.store_of(base) / "3", origin)
+    promotion.promote(base, 2)
+    promotion.promote(base, 3)
+    promotion.rollback(base)
+    told = promotion.history(base)
     assert [(known.version, known.state) for known in told] == [(3, "exported"), (2, "serving"), (1, "exported")]
     assert told[0].provenance == origin
     assert [release.action for release in told[1].releases] == ["promote", "rollback"]
@@ -193,6 +194,6 @@ def test_history_tells_every_version_with_where_it_comes_from_and_when_it_served
 
 
 def test_a_damaged_log_is_told_in_a_sentence(base: Path) -> None:
-    (releases.store_of(base) / releases.LOG).write_text("{")
+    (promotion.store_of(base) / promotion.LOG).write_text("{")
     with pytest.raises(ReleaseError, match="is damaged: move it away"):
-        releases.history(base)
+        promotion.history(base)

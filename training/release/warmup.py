@@ -1,7 +1,7 @@
-"""Warm-up requests: what a model server asks a version of itself before it calls it AVAILABLE.
+"""Warm-up requests: a model server runs them on a version before that becomes AVAILABLE.
 
-A TFRecord of `tensorflow.serving.PredictionLog`. Those protos live in tensorflow-serving-api, which would
-bring gRPC and its own TensorFlow pin for four nested messages; so they are encoded here, by field number.
+They are a TFRecord of `tensorflow.serving.PredictionLog`. The package with these protos, tensorflow-serving-api, would
+add gRPC and a pinned TensorFlow for four nested messages, so they are encoded here, by field number.
 Source: tensorflow_serving/apis/{prediction_log,predict,model}.proto.
 """
 
@@ -13,15 +13,14 @@ import tensorflow as tf
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
 FILE = "assets.extra/tf_serving_warmup_requests"
-"""Where TensorFlow Serving looks, inside the version's directory."""
-
+"""Where TensorFlow Serving looks for them, inside the version's folder."""
 
 Request = tuple[str, Mapping[str, TensorProto]]
 """Signature name, inputs by name."""
 
 
 def write(version: Path, requests: Sequence[Request]) -> None:
-    """Store the requests that a server is to ask, in this order."""
+    """Store the requests, in this order."""
     file = version / FILE
     file.parent.mkdir()
     with tf.io.TFRecordWriter(str(file)) as records:
@@ -30,7 +29,7 @@ def write(version: Path, requests: Sequence[Request]) -> None:
 
 
 def prediction_log(signature: str, inputs: Mapping[str, TensorProto]) -> bytes:
-    """One serialized PredictionLog. The model's name is left out: the server ignores it."""
+    """One serialized PredictionLog, without the model's name, which the server ignores."""
     model_spec = _field(3, signature.encode())
     entries = [
         _field(2, _field(1, name.encode()) + _field(2, tensor.SerializeToString())) for name, tensor in inputs.items()
@@ -40,7 +39,7 @@ def prediction_log(signature: str, inputs: Mapping[str, TensorProto]) -> bytes:
 
 
 def tensor(value: float | bytes, shape: list[int]) -> TensorProto:
-    """`value` in every element; stored once, as TensorProto allows."""
+    """A tensor of `value` in every element; TensorProto stores it once."""
     dtype = tf.string if isinstance(value, bytes) else np.float32
     return tf.make_tensor_proto(value, dtype=dtype, shape=shape)
 

@@ -1,4 +1,4 @@
-"""From a run or a Keras file to a version in the store: what it says of itself, its gate, its pictures to verify on."""
+"""Export a run or a Keras file as a version in the store: its description, its gate, the pictures that verify it."""
 
 import time
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 
 from gateway.imaging import Pixels, fingerprint
 from gateway.labels import Description, Preprocessing
-from training import drawings, releases
+from training import drawings
 from training.console import Notify, silent
 from training.errors import ExportError, JudgementError
 from training.judge import examples
@@ -16,7 +16,8 @@ from training.judge.evaluation import Evaluation, load_evaluation
 from training.judge.gate import Verdict, load_verdict
 from training.judge.sources import Foreign
 from training.learn import runs
-from training.provenance import GateState
+from training.release import promotion
+from training.release.provenance import GateState
 
 VERIFIED = 8
 """Pictures on which the version must answer as Keras does."""
@@ -25,7 +26,7 @@ REASONS = 3
 
 
 class Candidate(NamedTuple):
-    """A model that might become a version."""
+    """A model to export."""
 
     network: Any
     """float32 [N,224,224,3] in 0..1 to logits."""
@@ -34,7 +35,7 @@ class Candidate(NamedTuple):
     temperature: float
     record: runs.RunRecord | None
     judged: Path
-    """Folder of its evaluation and its gate."""
+    """Folder of its evaluation.json and gate.json."""
 
 
 def export_model(
@@ -47,22 +48,22 @@ def export_model(
     force: bool = False,
     notify: Notify = silent,
 ) -> Path:
-    """Write a version into `models/NAME.versions`, verified; it serves once it is promoted.
+    """Write a verified version into `models/NAME.versions`; it serves once it is promoted.
 
     Args:
-        named: the folder of a run, or a `.keras` or `.h5` file.
+        named: the folder of a run, a `.keras` or an `.h5` file.
         base: `models/NAME`.
         foreign: labels and input range of a file.
-        judged: where gate.json of a file lies; that of a run lies in the run.
+        judged: folder with the gate.json of a file; a run has its own.
         pictures: labelled pictures to verify on; the run's own where None, drawn ones for a file.
-        force: export although the gate was not passed; the version says so for ever.
+        force: export although the gate was not passed; the version records this.
 
     Raises:
         ReleaseError: the folder of versions cannot be written.
         ExportError: the gate was not passed, or the version does not answer as Keras does: nothing is written.
-        JudgementError, RunError: there is no such model.
+        JudgementError, RunError: the model cannot be read.
     """
-    releases.check_place(base)
+    promotion.check_place(base)
     candidate = _candidate(named, foreign, judged)
     verdict = _verdict(candidate)
     state = _state(candidate, verdict)
@@ -70,7 +71,7 @@ def export_model(
         raise ExportError(_refusal(named, state, verdict))
     shown = _pictures(named, candidate, pictures)
     notify(f"Writing the version, then comparing its answers with Keras on {len(shown)} pictures")
-    from training.export import export
+    from training.release.graph import write_version
 
     origin = {
         "made_from": candidate.record.name if candidate.record else named.name,
@@ -79,13 +80,13 @@ def export_model(
         "forced": state != "passed",
         "seed": candidate.record.seed if candidate.record else None,
     }
-    store, number = releases.store_of(base), releases.free_number(base, int(time.time()))
+    store, number = promotion.store_of(base), promotion.free_number(base, int(time.time()))
     described = describe(named, candidate)
-    return export(candidate.network, described, store, pictures=shown, version=number, origin=origin)
+    return write_version(candidate.network, described, store, pictures=shown, version=number, origin=origin)
 
 
 def describe(named: Path, candidate: Candidate) -> Description:
-    """What the version will say of itself."""
+    """The document that the version returns from `describe`."""
     found = _evaluation(candidate)
     record = candidate.record
     facts: dict[str, str | int] = {}
@@ -114,9 +115,9 @@ def _candidate(named: Path, foreign: Foreign, judged: Path | None) -> Candidate:
     run = (named / runs.RECORD).is_file()
     record = runs.load(named) if run else None
     if record and record.fingerprint != fingerprint():
-        raise ExportError(f"{named} was trained on otherwise preprocessed pictures: train anew with this code.")
+        raise ExportError(f"{named} was trained with another preprocessing: train again with this code.")
     if not run and named.is_dir():
-        raise JudgementError(f"{named} is no run: name a run's folder, a .keras or an .h5 file.")
+        raise JudgementError(f"{named} is not a run: give the folder of a run, a .keras or an .h5 file.")
     with opened(named, foreign) as source:
         from training.judge.sources.keras_file import KerasFile
 
@@ -127,7 +128,7 @@ def _candidate(named: Path, foreign: Foreign, judged: Path | None) -> Candidate:
 
 
 def _verdict(candidate: Candidate) -> Verdict | None:
-    """The verdict on this very model."""
+    """The verdict on this file, by its digest."""
     verdict = load_verdict(candidate.judged)
     return verdict if verdict and verdict.model_digest == candidate.digest else None
 
@@ -150,11 +151,11 @@ def _refusal(named: Path, state: GateState, verdict: Verdict | None) -> str:
     if verdict is None:
         return f"{named} has not passed a gate: run `evaluate` and `gate` on it first, or export with --force."
     reasons = "; ".join(verdict.reasons[:REASONS])
-    return f"{named} has not passed its gate ({reasons}): make it better, or export with --force."
+    return f"{named} has not passed its gate ({reasons}): improve it, or export with --force."
 
 
 def _pictures(named: Path, candidate: Candidate, given: Path | None) -> Pixels:
-    """uint8 [N,224,224,3]: from all over those given, of the run's, or drawn where there are no others."""
+    """uint8 [N,224,224,3]: spread over the given pictures or the run's; drawn ones where there are none."""
     source = given or (named if candidate.record else None)
     if source is None:
         drawn = [examples.decoded(drawings.encoded(k, 3_000_000), "a drawing") for k in (0, 45, 90, 135)]
@@ -165,8 +166,8 @@ def _pictures(named: Path, candidate: Candidate, given: Path | None) -> Pixels:
 
 
 def _summary(candidate: Candidate, found: Evaluation | None) -> str:
-    knows = f"It tells {len(candidate.labels):,} classes apart"
+    knows = f"It distinguishes {len(candidate.labels):,} classes"
     if found is None:
-        return f"{knows}; how well has not been measured."
+        return f"{knows}; its accuracy has not been measured."
     share, pictures = found.metrics["top1"], found.data.pictures
-    return f"{knows} and names {share:.1%} of {pictures:,} unseen pictures rightly."
+    return f"{knows} and classifies {share:.1%} of {pictures:,} unseen pictures correctly."

@@ -14,18 +14,19 @@ from typer.testing import CliRunner, Result
 
 from tests.serving.servers import wait_until
 from tests.training import data_sets, run_folders
-from training import provenance, releases, versions
+from training import versions
 from training.cli import app
 from training.errors import ExportError, JudgementError, TrainingError
 from training.judge import examples
 from training.judge.gate import load_verdict
 from training.learn import runs
+from training.release import promotion, provenance
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning:keras"),  # when it saves
 ]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_a_run_that_passed_its_gate_becomes_a_version_that_tells_where_it_comes_
     assert answer.exit_code == 0, answer.output
     base = models / "shells"
     assert not base.exists()  # it does not serve until it is promoted
-    (known,) = releases.history(base)
+    (known,) = promotion.history(base)
     assert known.state == "exported"
     origin = known.provenance
     assert origin is not None
@@ -116,7 +117,7 @@ def test_an_overfitted_run_fails_its_gate_and_is_not_exported_unless_forced(
     assert "Overfitting" in str(refused)
     assert not (tmp_path / "shells.versions").exists()
     assert shell(*words, "--force").exit_code == 0
-    origin = releases.history(tmp_path / "shells")[0].provenance
+    origin = promotion.history(tmp_path / "shells")[0].provenance
     assert origin is not None
     assert (origin.gate, origin.forced) == ("failed", True)
 
@@ -138,7 +139,7 @@ def test_the_gate_compares_with_the_model_that_serves(run: Path, tmp_path: Path)
     assert judged(run, "[relative]\nmax_top1_loss = 0.0\nmin_agreement = 1.0", models / "shells") == 0
     verdict = load_verdict(run)
     assert verdict is not None
-    number = releases.serving(models / "shells")
+    number = promotion.serving(models / "shells")
     assert verdict.serving == f"{models / 'shells'} {number}"
 
 
@@ -146,7 +147,7 @@ def test_the_gate_compares_with_the_model_that_serves(run: Path, tmp_path: Path)
 
 
 def test_a_file_of_keras_2_becomes_a_version(photos: Path, tmp_path: Path) -> None:
-    script = Path(__file__).with_name("old_keras.py")
+    script = Path(__file__).parents[1] / "old_keras.py"
     subprocess.run([sys.executable, script, tmp_path], check=True, capture_output=True, timeout=300)
     (tmp_path / "labels.txt").write_text("Anemone\nJelly\nSea_star")
     labels, signed = ("--labels", tmp_path / "labels.txt"), "--input-range=-1..1"
@@ -197,7 +198,7 @@ def test_what_cannot_be_exported_is_told_in_a_sentence_and_nothing_appears(run: 
     assert "cannot be read as a Keras model" in refused(run)
     record = runs.load(run)
     runs.save(run, record.model_copy(update={"fingerprint": "sha256:other"}))
-    assert "otherwise preprocessed pictures" in refused(run)
+    assert "with another preprocessing" in refused(run)
     runs.save(run, record.model_copy(update={"finished": False}))
     assert "is not finished" in refused(run)
 
@@ -223,7 +224,7 @@ def test_pictures_whose_labels_the_model_does_not_have_are_refused(run: Path, tm
 EXPORT_FOR_EVER = """
     import sys
     from pathlib import Path
-    from training.exporting import export_model
+    from training.release.export import export_model
     while True:
         export_model(Path(sys.argv[1]), Path(sys.argv[2]), force=True)
 """
@@ -250,4 +251,4 @@ def test_an_export_that_is_killed_leaves_no_half_version(run: Path, tmp_path: Pa
         version = store / str(number)
         assert wanted <= {path.relative_to(version).as_posix() for path in version.rglob("*") if path.is_file()}
     assert shell("promote", "--models", tmp_path / "models", "--name", "shells").exit_code == 0
-    assert releases.serving(base) == whole[-1]
+    assert promotion.serving(base) == whole[-1]

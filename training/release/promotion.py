@@ -1,9 +1,9 @@
-"""Which version serves. `models/NAME/` is what replicas watch; `models/NAME.versions/` keeps every version.
+"""Which version serves. Replicas watch `models/NAME/`; `models/NAME.versions/`, the store, keeps every version.
 
-The rule: TensorFlow Serving serves the largest number in the folder that it watches, and loads it before it drops
-the one before. So to promote a version is to put it there, then to take every larger number away; to roll back is
-to take the largest away. A number means one model for ever. What leaves the served folder is kept in the store
-first, and the served folder is never without a version. See docs/decisions/0034-promote-by-number.md.
+The rule: TensorFlow Serving serves the version with the largest number in the watched folder, and loads it before it
+unloads the one before. To promote a version is to put it there and then to remove every larger number; to roll back is
+to remove the largest number. A number means the same model for ever. A version that leaves the served folder is first
+kept in the store, and the served folder is never empty. See docs/decisions/0034-promote-by-number.md.
 """
 
 import fcntl
@@ -16,9 +16,10 @@ from itertools import count
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from training import provenance, versions
+from training import versions
 from training.errors import ReleaseError
-from training.provenance import Provenance
+from training.release import provenance
+from training.release.provenance import Provenance
 from training.reports.files import writable
 
 Action = Literal["promote", "rollback"]
@@ -26,49 +27,49 @@ LOG = "releases.jsonl"
 
 
 class Release(NamedTuple):
-    """One change of the version that serves."""
+    """One change of the serving version."""
 
     at: str
     """ISO 8601, UTC."""
     action: Action
     version: int
-    """The one that serves from then on."""
+    """The serving version from then on."""
     before: int | None
-    """The one that served until then."""
+    """The serving version until then."""
 
 
 class Known(NamedTuple):
-    """One version, wherever it lies."""
+    """One version, in the served folder or the store."""
 
     version: int
     state: Literal["serving", "served", "exported"]
-    """Served: it lies below the serving one, and a rollback may return to it."""
+    """Served: its number is below the serving one's, and a rollback may return to it."""
     provenance: Provenance | None
     releases: tuple[Release, ...]
     """When it began to serve, oldest first."""
 
 
 def store_of(base: Path) -> Path:
-    """Where the versions of `models/NAME` are kept, served or not: `models/NAME.versions`."""
+    """The store of `models/NAME`: `models/NAME.versions`."""
     return base.with_name(f"{base.name}.versions")
 
 
 def serving(base: Path) -> int | None:
-    """The number that replicas serve, or None where there is nothing to serve."""
+    """The number of the serving version; None where nothing serves."""
     return max(versions.present(base), default=None)
 
 
 def free_number(base: Path, wanted: int) -> int:
-    """The first number from `wanted` on that no version has, served or kept."""
+    """The first number from `wanted` on that no version has, served or stored."""
     taken = {*versions.present(base), *versions.present(store_of(base))}
     return next(number for number in count(wanted) if number not in taken)
 
 
 def check_place(base: Path) -> None:
-    """Can versions be kept and served there? Asked before long work; touches nothing.
+    """Check before long work that versions can be stored and served; changes nothing.
 
     Raises:
-        ReleaseError: no.
+        ReleaseError: a folder cannot be written.
     """
     if not all(map(writable, (base, store_of(base)))):
         raise ReleaseError(f"{base} or {store_of(base)} cannot be written: give another folder with --models.")
@@ -82,7 +83,7 @@ def promote(base: Path, version: int | None = None) -> Release:
         version: the newest in the store where None.
 
     Raises:
-        ReleaseError: there is no such version, it serves already, or the folders cannot be written.
+        ReleaseError: the version does not exist or already serves, or the folders cannot be written.
     """
     with _locked(base):
         kept = versions.present(store_of(base))
@@ -99,10 +100,10 @@ def rollback(base: Path, version: int | None = None) -> Release:
 
     Args:
         base: `models/NAME`.
-        version: the one that the serving one replaced where None.
+        version: the one that the serving version replaced where None.
 
     Raises:
-        ReleaseError: there is none to return to.
+        ReleaseError: there is no version to return to.
     """
     with _locked(base):
         now = serving(base)
@@ -118,7 +119,7 @@ def rollback(base: Path, version: int | None = None) -> Release:
 
 
 def history(base: Path) -> list[Known]:
-    """Every version that is known of, newest first."""
+    """All known versions, newest first."""
     served, now, log = versions.present(base), serving(base), releases(base)
     return [
         Known(
@@ -132,7 +133,11 @@ def history(base: Path) -> list[Known]:
 
 
 def releases(base: Path) -> list[Release]:
-    """Every change of the serving version that was made here, oldest first."""
+    """All changes of the serving version that were made by this command, oldest first.
+
+    Raises:
+        ReleaseError: their log is damaged.
+    """
     try:
         lines = (store_of(base) / LOG).read_text(encoding="utf-8").splitlines()
         return [Release(**json.loads(line)) for line in lines]
@@ -143,7 +148,7 @@ def releases(base: Path) -> list[Release]:
 
 
 def _other_than(base: Path, now: int) -> str:
-    """What to do where the served folder has no version below `now`."""
+    """Advice where the served folder has no version below `now`."""
     kept = [number for number in versions.present(store_of(base)) if number < now]
     return f"give one that `history` lists, as in `rollback {max(kept)}`" if kept else "promote another one"
 
@@ -153,23 +158,23 @@ def _serve(base: Path, wanted: int, action: Action) -> Release:
     if not (base / str(wanted)).is_dir():
         source = store_of(base) / str(wanted)
         if not source.is_dir():
-            raise ReleaseError(f"There is no version {wanted} of {base.name}: see `history` for those there are.")
+            raise ReleaseError(f"There is no version {wanted} of {base.name}: `history` lists the versions.")
         versions.copy(source, base)
     for newer in [number for number in versions.present(base) if number > wanted]:
         _retire(base, newer)
     release = Release(datetime.now(UTC).isoformat(timespec="seconds"), action, wanted, before)
-    _note(base, release)
+    _log(base, release)
     return release
 
 
 def _retire(base: Path, number: int) -> None:
-    """Out of the served folder, into the store unless it is there."""
+    """Remove a version from the served folder; it is in the store, or put there first."""
     if not (store_of(base) / str(number)).is_dir():
         versions.copy(base / str(number), store_of(base))
     versions.remove(base / str(number))
 
 
-def _note(base: Path, release: Release) -> None:
+def _log(base: Path, release: Release) -> None:
     with (store_of(base) / LOG).open("a", encoding="utf-8") as log:
         log.write(json.dumps(release._asdict()) + "\n")
         log.flush()
@@ -178,7 +183,7 @@ def _note(base: Path, release: Release) -> None:
 
 @contextmanager
 def _locked(base: Path) -> Iterator[None]:
-    """One release at a time; the second one waits."""
+    """One release at a time; others wait."""
     check_place(base)
     store = store_of(base)
     store.mkdir(parents=True, exist_ok=True)
