@@ -1,4 +1,4 @@
-"""How good and how honest a model is, from arrays alone: logits and true classes in, figures out."""
+"""Figures of a classifier, from arrays alone: logits or probabilities and true classes in, figures out."""
 
 from typing import NamedTuple
 
@@ -11,11 +11,11 @@ Classes = NDArray[np.int64]
 """int64, shape (pictures,): the true class of each picture."""
 
 BINS = 15
-"""Of confidence, equally wide, for the calibration error."""
+"""Number of equally wide confidence bins of the calibration error."""
 
 
 def report(logits: ArrayLike, truth: Classes, temperature: float) -> dict[str, float]:
-    """The figures that go into a model's description: shares 0..1 and the mean negative log likelihood."""
+    """The figures of a model's description: shares 0..1, and the mean negative log likelihood."""
     rows = softmax(logits, temperature)
     return {
         "top1": top_k_share(rows, truth, 1),
@@ -41,7 +41,7 @@ def top_k_share(rows: Rows, truth: Classes, k: int) -> float:
 
 
 def calibration_error(rows: Rows, truth: Classes) -> float:
-    """Expected calibration error of the top class: mean gap of confidence and hits over `BINS`, by pictures."""
+    """Expected calibration error (ECE) of the top class: mean gap between confidence and accuracy over `BINS`."""
     confidence, hit = rows.max(axis=1), rows.argmax(axis=1) == truth
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.bincount(bins, weights=hit - confidence, minlength=BINS)
@@ -54,9 +54,9 @@ def negative_log_likelihood(rows: Rows, truth: Classes) -> float:
 
 
 def fit_temperature(logits: ArrayLike, truth: Classes) -> float:
-    """The temperature, 0.1..10, of least negative log likelihood: by golden section over its logarithm.
+    """The temperature, 0.1..10, with the lowest negative log likelihood, by golden section over its logarithm.
 
-    Use pictures that neither training nor the report sees. The loss is convex in 1/temperature, so there is one.
+    Use pictures that neither training nor the report sees. The loss is convex in 1/temperature, so it has one minimum.
     """
     low, high, golden = np.log(0.1), np.log(10.0), (np.sqrt(5) - 1) / 2
 
@@ -73,18 +73,18 @@ def fit_temperature(logits: ArrayLike, truth: Classes) -> float:
 
 
 class Figures(NamedTuple):
-    """Of each class, float64, shape (classes,); NaN where there is nothing to divide by."""
+    """Per class, float64, shape (classes,); NaN where the denominator is 0."""
 
     precision: Rows
-    """Of the pictures that got this name, the share that deserved it."""
+    """Share of the answers with this class that are right."""
     recall: Rows
-    """Of the pictures of this class, the share that got its name."""
+    """Share of the pictures of this class that are classified correctly."""
     f1: Rows
-    """Their harmonic mean; 0 where the class was never named rightly, NaN where it has no pictures."""
+    """Their harmonic mean; 0 where no answer is right, NaN where the class has no pictures."""
 
 
 class Bin(NamedTuple):
-    """Pictures whose best answer is about equally confident."""
+    """Pictures whose best answers have similar confidence."""
 
     low: float
     high: float
@@ -92,11 +92,11 @@ class Bin(NamedTuple):
     confidence: float
     """Their mean."""
     hits: float
-    """The share of them that is right."""
+    """Share of right answers."""
 
 
 def confusion(answers: Classes, truth: Classes, classes: int) -> Classes:
-    """Counts, int64 (classes, classes): a row a true class, a column an answer."""
+    """Counts, int64 (classes, classes): rows are true classes, columns are answers."""
     counts = np.bincount(truth * classes + answers, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)
 
@@ -110,9 +110,9 @@ def by_class(counts: Classes) -> Figures:
 
 
 def macro(figures: Figures) -> dict[str, float]:
-    """Means over the classes that have pictures, small ones counting as much as large ones.
+    """Means over the classes that have pictures; all classes count equally.
 
-    A class that is never named has no precision of its own; here it counts as 0, so that silence does not pay.
+    The precision of a class without answers counts as 0, so that a model does not gain by never answering a class.
     """
     tested = ~np.isnan(figures.recall)
     return {
@@ -123,7 +123,7 @@ def macro(figures: Figures) -> dict[str, float]:
 
 
 def reliability(rows: Rows, truth: Classes) -> list[Bin]:
-    """How often the best answer is right where it says so: what `calibration_error` sums, no empty bins."""
+    """The non-empty bins that `calibration_error` sums over."""
     confidence, hit = rows.max(axis=1), rows.argmax(axis=1) == truth
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     return [
@@ -134,7 +134,7 @@ def reliability(rows: Rows, truth: Classes) -> list[Bin]:
 
 
 def at_temperature(rows: Rows, temperature: float) -> Rows:
-    """Probabilities p as they would be had the logits been divided by `temperature` once more."""
+    """Probabilities as they would be after dividing the logits by `temperature` once more."""
     return softmax(np.log(np.maximum(rows, 1e-30)), temperature)
 
 

@@ -1,4 +1,4 @@
-"""From a manifest and a look at each picture to findings. Pure: no file is opened here."""
+"""From a manifest and the content of each picture to findings. Pure: no file is opened here."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,15 +13,15 @@ from training.data.looks import Decoded, Look, Undecodable
 from training.data.manifest import SUFFIXES, Entry, Manifest
 
 MIN_PER_CLASS = 10
-"""Default of the number of pictures below which a class is called small."""
+"""Default number of pictures below which a class counts as small."""
 SPLITTABLE = 3
-"""A picture each for learning, validation and test."""
+"""One picture each for training, validation and test."""
 IMBALANCE = 10
-"""The largest class may have as many times the pictures of the smallest."""
+"""Largest allowed ratio between the pictures of the largest and the smallest class."""
 TINY_PX = 112
-"""Shorter side below which a picture is enlarged more than twice."""
+"""Shorter side below which a picture would be enlarged more than twofold."""
 STRETCHED = 3.0
-"""Longer side over shorter."""
+"""Largest allowed ratio of the longer to the shorter side."""
 
 Looks = Mapping[str, Look]
 """By file."""
@@ -30,13 +30,13 @@ Looks = Mapping[str, Look]
 def check(
     manifest: Manifest, looks: Looks, *, labels: Sequence[str] | None = None, min_per_class: int = MIN_PER_CLASS
 ) -> list[Finding]:
-    """All that is wrong with a data set, the gravest first.
+    """All findings in a data set, the most severe first.
 
     Args:
         manifest: the data set.
-        looks: what each of its files holds; without a file, as in a notebook, what could be said of it is left out.
-        labels: the label map that it must fit.
-        min_per_class: smaller classes are found.
+        looks: the content of each file; files without one, as in a notebook, are not checked.
+        labels: the label map that the data set must match.
+        min_per_class: smaller classes are reported.
     """
     found = [
         *undecodable(looks),
@@ -57,47 +57,47 @@ def check(
 REMEDY = {
     "missing-file": "put it there or delete its row",
     "too-large": "scale it down",
-    "empty-file": "fetch it again from where it came, or delete it",
+    "empty-file": "fetch it again from its source, or delete it",
 }
 
 
 def undecodable(looks: Looks) -> Iterator[Finding]:
-    """Files that no training could read."""
+    """Files that cannot be decoded."""
     for file, look in looks.items():
         if isinstance(look, Undecodable):
-            remedy = REMEDY.get(look.kind, "fetch it again from where it came, or take it out")
+            remedy = REMEDY.get(look.kind, "fetch it again from its source, or remove it")
             yield Finding(look.kind, (file,), f"{look.reason}: {remedy}.")
 
 
 def left_out(manifest: Manifest) -> Iterator[Finding]:
-    """What lies in the folder and yet is not part of the data set, or only seems to be."""
+    """Files and folders that do not contribute to the data set."""
     for file in manifest.others:
-        yield Finding("not-a-picture", (file,), "This is no picture: move it elsewhere.")
+        yield Finding("not-a-picture", (file,), "This is not a picture: move it elsewhere.")
     where = "list it in the CSV" if manifest.layout == "csv" else "move it into the folder of its class"
     for file in manifest.unlabelled:
-        yield Finding("unlabelled", (file,), f"This picture has no class: {where}, or away.")
+        yield Finding("unlabelled", (file,), f"This picture has no class: {where}, or remove it.")
     for folder in manifest.empty:
         yield Finding("empty-class", (folder,), f"{folder} holds no picture: fill the folder or delete it.")
     for entry in manifest.entries:
         if not entry.label:
-            yield Finding("no-label", (entry.file,), "Its row names no label: write one or delete the row.")
+            yield Finding("no-label", (entry.file,), "Its row has no label: add one or delete the row.")
 
 
 def shapes(looks: Looks) -> Iterator[Finding]:
-    """Pictures that can be decoded, but are odd."""
+    """Unusual pictures among those that can be decoded."""
     for file, look in looks.items():
         if isinstance(look, Decoded):
             yield from _wrong_extension(file, look)
             yield from _odd_size(file, look)
             if look.contrast < BLANK_LEVELS:
-                yield Finding("blank", (file,), "There is nothing to be seen on it: look at it and take it out.")
+                yield Finding("blank", (file,), "It shows nothing: look at it and remove it.")
 
 
 def _wrong_extension(file: str, look: Decoded) -> Iterator[Finding]:
     suffix = PurePosixPath(file).suffix
     if SUFFIXES.get(suffix.lower()) != look.format:
         right = next(usual for usual, kind in SUFFIXES.items() if kind == look.format)
-        called = f"is called {suffix}" if suffix else "has no extension"
+        called = f"has the extension {suffix}" if suffix else "has no extension"
         yield Finding(
             "wrong-extension", (file,), f"It holds {spelling(look.format)} and {called}: rename it to {right}."
         )
@@ -107,16 +107,16 @@ def _odd_size(file: str, look: Decoded) -> Iterator[Finding]:
     shorter, longer = sorted((look.width, look.height))
     size = f"{look.width} x {look.height} pixels"
     if shorter < TINY_PX:
-        yield Finding("tiny", (file,), f"It has {size}: find a larger one ({TINY_PX} or more a side) or take it out.")
+        yield Finding("tiny", (file,), f"It has {size}: find a larger one ({TINY_PX} or more per side) or remove it.")
     if longer > STRETCHED * shorter:
-        yield Finding("stretched", (file,), f"It has {size}: cut it to what matters, to {STRETCHED:g}:1 or less.")
+        yield Finding("stretched", (file,), f"It has {size}: crop it to {STRETCHED:g}:1 or less.")
 
 
-# --- The same picture again -----------------------------------------------------------------------------------
+# --- Duplicates -----------------------------------------------------------------------------------------------
 
 
 def repeated(manifest: Manifest, looks: Looks) -> Iterator[Finding]:
-    """The same picture again: in the same place, or worse, under another label or in another split."""
+    """Pictures that occur more than once, above all under two labels or in two splits."""
     rows: dict[str, list[Entry]] = {}
     for entry in manifest.entries:
         if isinstance(looks.get(entry.file), Decoded):
@@ -135,34 +135,34 @@ def repeated(manifest: Manifest, looks: Looks) -> Iterator[Finding]:
         yield from _repetition(how, files, [entry for file in files for entry in rows[file]])
 
 
-class _Way(NamedTuple):
-    """In which way a picture is there again, and which kinds of finding that makes."""
+class _Duplication(NamedTuple):
+    """How pictures repeat each other, and the findings that follow from it."""
 
     says: str
     alone: str
     advice: str
     across_labels: str = "conflicting-labels"
     across_splits: str = "leakage"
-    settle_label: str = "decide on one label and delete the others"
-    settle_split: str = "leave it in one split and take it out of the others"
+    keep_label: str = "keep one label and delete the others"
+    keep_split: str = "keep it in one split and remove it from the others"
 
 
-LISTED = _Way("is listed more than once", "listed-twice", "keep one row")
-COPIED = _Way("are one file", "duplicate", "keep one")
-RESAVED = _Way("are the same picture, saved anew", "near-duplicate", "keep the better one")
-ALIKE = _Way(
+LISTED = _Duplication("is listed more than once", "listed-twice", "keep one row")
+COPIED = _Duplication("are one file", "duplicate", "keep one")
+RESAVED = _Duplication("are the same picture, saved again", "near-duplicate", "keep the better one")
+ALIKE = _Duplication(
     "look nearly the same",
     "near-duplicate",
-    "look whether all are worth keeping",
+    "check whether all are worth keeping",
     "possible-conflict",
     "possible-leakage",
-    "look whether the labels are right",
-    "look whether it is one subject, and if so leave it in one split",
+    "check whether the labels are right",
+    "check whether they show one subject, and if so keep it in one split",
 )
 
 
-def _near(same: Mapping[str, list[str]], looks: Looks) -> Iterator[tuple[_Way, list[str]]]:
-    """Groups of digests whose pictures show the same. Blank ones are all alike, and told elsewhere."""
+def _near(same: Mapping[str, list[str]], looks: Looks) -> Iterator[tuple[_Duplication, list[str]]]:
+    """Groups of digests whose pictures show the same, without blank ones, which all look alike."""
     firsts = {digest: looks[files[0]] for digest, files in same.items()}
     seen = {
         digest: look for digest, look in firsts.items() if isinstance(look, Decoded) and look.contrast >= BLANK_LEVELS
@@ -176,16 +176,16 @@ def _near(same: Mapping[str, list[str]], looks: Looks) -> Iterator[tuple[_Way, l
             yield way, [digests[at] for at in group]
 
 
-def _repetition(way: _Way, files: Sequence[str], entries: Sequence[Entry]) -> Iterator[Finding]:
-    """One finding, or two where the picture has both two labels and two splits."""
+def _repetition(way: _Duplication, files: Sequence[str], entries: Sequence[Entry]) -> Iterator[Finding]:
+    """One finding, or two for a picture with two labels and two splits."""
     what = f"{in_words(files)} {way.says}"
     labels = sorted({entry.label for entry in entries if entry.label})
     splits = sorted({entry.split for entry in entries if entry.split})
     if len(labels) > 1:
-        sentence = f"{what}, labelled {in_words(labels)}: {way.settle_label}."
+        sentence = f"{what}, labelled {in_words(labels)}: {way.keep_label}."
         yield Finding(way.across_labels, tuple(files), sentence)
     if len(splits) > 1:
-        sentence = f"{what}, in {in_words(splits)}: {way.settle_split}."
+        sentence = f"{what}, in {in_words(splits)}: {way.keep_split}."
         yield Finding(way.across_splits, tuple(files), sentence)
     if len(labels) <= 1 and len(splits) <= 1:
         yield Finding(way.alone, tuple(files), f"{what}: {way.advice}.")
@@ -195,22 +195,22 @@ def _repetition(way: _Way, files: Sequence[str], entries: Sequence[Entry]) -> It
 
 
 def pictures_by_class(manifest: Manifest, looks: Looks) -> dict[str, int]:
-    """Different files that can be decoded, by label, labels sorted."""
+    """Number of different decodable files by label, sorted by label."""
     unlike = {(e.label, e.digest) for e in manifest.entries if isinstance(looks.get(e.file), Decoded)}
     counts = Counter(label for label, _ in unlike)
     return {label: counts[label] for label in manifest.labels}
 
 
 def amounts(manifest: Manifest, looks: Looks, min_per_class: int = MIN_PER_CLASS) -> Iterator[Finding]:
-    """Classes with too few pictures, alone or beside others. A repeated file counts once."""
+    """Classes with too few pictures, absolutely or relative to others. A repeated file counts once."""
     counts = pictures_by_class(manifest, looks)
     for label, count in counts.items():
         has = f"{label} has {count} usable {'picture' if count == 1 else 'pictures'}"
         if count < SPLITTABLE:
-            sentence = f"{has}: add some to make it {SPLITTABLE} at the very least, or leave the class out."
+            sentence = f"{has}: add some until it has at least {SPLITTABLE}, or remove the class."
             yield Finding("too-few-pictures", (), sentence)
         elif count < min_per_class:
-            sentence = f"{has}, fewer than {min_per_class}: add some, or merge it with a class like it."
+            sentence = f"{has}, fewer than {min_per_class}: add some, or merge it with a similar class."
             yield Finding("few-pictures", (), sentence)
     yield from _imbalance({label: count for label, count in counts.items() if count})
 
@@ -229,13 +229,13 @@ def _imbalance(counts: Mapping[str, int]) -> Iterator[Finding]:
 
 
 def splits(manifest: Manifest) -> Iterator[Finding]:
-    """Classes that a given split has in one part only."""
+    """Classes that are missing in a part of a stated split."""
     labels = {split: {e.label for e in manifest.entries if e.split == split and e.label} for split in manifest.splits}
     learnt = labels.get("train", set())
     if not learnt:
         return
     for label in sorted(set().union(*(labels[split] for split in labels if split not in ("train", ""))) - learnt):
-        yield Finding("not-in-train", (), f"{label} is tested but not in train: add pictures there, or take it out.")
+        yield Finding("not-in-train", (), f"{label} is tested but not in train: add pictures there, or remove it.")
     for label in sorted(learnt - labels["test"]) if "test" in labels else ():
         yield Finding("not-in-test", (), f"{label} is in train but not in test: put some of its pictures there.")
 

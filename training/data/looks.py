@@ -1,4 +1,4 @@
-"""Looking at every picture once: what its bytes hold, kept small."""
+"""Decode every picture of a data set once, and keep a summary of each."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,18 +17,18 @@ from training.data.likeness import Copy, contrast, copy_of, hash_of, means
 from training.data.manifest import Manifest
 
 THUMBNAIL_PX = 192
-"""Longer side; the page shows it at 144, which suits screens with finer pixels too."""
+"""Longer side; the page shows it at 144, which leaves detail for high-resolution screens."""
 
 
 class Decoded(NamedTuple):
-    """What a picture that can be decoded holds."""
+    """The summary of a picture that can be decoded."""
 
     format: Format
     width: int
     height: int
     """In pixels, as displayed."""
     contrast: float
-    """Standard deviation of the liveliest channel from afar, in levels of 255: grain does not count."""
+    """See `likeness.contrast`; grain does not count."""
     hash: int
     copy: Copy
 
@@ -37,22 +37,22 @@ class Undecodable(NamedTuple):
     """Why a picture cannot be decoded."""
 
     kind: str
-    """Of the finding: a key of `findings.KINDS`."""
+    """A key of `findings.KINDS`."""
     reason: str
-    """A clause that begins a sentence."""
+    """Beginning of a sentence."""
 
 
 Look = Decoded | Undecodable
 
 
 def look_at_all(manifest: Manifest, workers: Workers, progress: Progress) -> dict[str, Look]:
-    """By file. About 1 KB a picture stays in memory, whatever its size."""
+    """A look at each file, by file. Keeps about 1 KB per picture in memory, whatever its size."""
     files = list(dict.fromkeys(entry.file for entry in manifest.entries))
     return dict(zip(files, workers.map(partial(look_at, manifest.root), files, progress), strict=True))
 
 
 def look_at(root: Path, file: str) -> Look:
-    """One picture. What is wrong with it is the answer, never an error."""
+    """A look at one picture; its errors are returned, not raised."""
     try:
         picture = read_picture((root / file).read_bytes(), formats=ALL_FORMATS)
     except FileNotFoundError:
@@ -66,7 +66,7 @@ def look_at(root: Path, file: str) -> Look:
 
 
 def _undecodable(error: GatewayError | ModuleNotFoundError) -> Undecodable:
-    """The gateway's reason without its advice, which is for somebody who uploads."""
+    """The gateway's reason without its advice, which is meant for uploads."""
     kinds: dict[type[Exception], str] = {
         ImageEmptyError: "empty-file",
         ImageTruncatedError: "truncated",
@@ -76,13 +76,13 @@ def _undecodable(error: GatewayError | ModuleNotFoundError) -> Undecodable:
 
 
 def thumbnails(root: Path, files: Sequence[str], workers: Workers, progress: Progress) -> dict[str, bytes]:
-    """Small JPEGs of those files that can be decoded, in the proportions they are displayed in."""
+    """Small JPEGs of the files that can be decoded, in their proportions, by file."""
     made = workers.map(partial(thumbnail, root), files, progress)
     return {file: data for file, data in zip(files, made, strict=True) if data}
 
 
 def thumbnail(root: Path, file: str) -> bytes | None:
-    """From the pixels that a model would see."""
+    """One thumbnail, from the pixels of the model's input; None where the file cannot be decoded."""
     try:
         picture = read_picture((root / file).read_bytes(), formats=ALL_FORMATS)
     except (GatewayError, ModuleNotFoundError, OSError):

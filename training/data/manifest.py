@@ -1,12 +1,12 @@
-"""Which pictures there are, their labels and splits: a data set as its folder or CSV states it.
+"""The pictures of a data set with their labels and splits, as its folder or CSV states them.
 
-The rule: read, never repair. Three layouts are understood:
+The rule: read, never repair. There are three layouts:
 
     DIR/LABEL/**/picture.jpg            a folder per class
     DIR/SPLIT/LABEL/**/picture.jpg      train, and val or test beside it, with a folder per class in each
-    DIR/*.csv or a CSV itself           columns `file` (relative to the CSV), `label` and, if you like, `split`, `group`
+    DIR/*.csv or a CSV itself           columns `file` (relative to the CSV), `label` and optionally `split`, `group`
 
-Hidden files and folders count for nothing. Whether the pictures are any good is asked in `training.validation`.
+Hidden files and folders are ignored. `data.validate` checks the pictures themselves.
 """
 
 import csv
@@ -52,7 +52,7 @@ SUFFIXES: dict[str, Format] = {
     ".bmp": "BMP",
     ".dib": "BMP",
 }
-"""What a picture of each format may be called, in lower case."""
+"""Format by file extension, in lower case."""
 
 
 class Entry(NamedTuple):
@@ -63,7 +63,7 @@ class Entry(NamedTuple):
     label: str
     split: Split
     digest: str
-    """`sha256:` of the file's bytes; empty where it could not be read."""
+    """`sha256:` of the file's bytes; empty where the file could not be read."""
 
 
 class Picture(NamedTuple):
@@ -79,23 +79,23 @@ class Picture(NamedTuple):
 
 @dataclass(frozen=True)
 class Manifest:
-    """A data set, in the order of its files (of its rows, for a CSV)."""
+    """A data set, in the order of its files, or of the rows of its CSV."""
 
     root: Path
     layout: Literal["folders", "splits", "csv"]
     entries: tuple[Entry, ...]
     others: tuple[str, ...] = ()
-    """Files that are no pictures, neither by name nor by their first bytes."""
+    """Files that are not pictures, neither by name nor by their first bytes."""
     unlabelled: tuple[str, ...] = ()
-    """Pictures that lie outside the folders of the classes, or that the CSV does not list."""
+    """Pictures outside the folders of the classes, or missing in the CSV."""
     empty: tuple[str, ...] = ()
-    """Folders of classes without a picture."""
+    """Class folders without a picture."""
     groups: Mapping[str, str] = field(default_factory=dict)
-    """File -> what its CSV says in a column `group`: pictures of one group must not be divided by a split."""
+    """File -> value of the CSV's column `group`; pictures of one group stay in one split."""
 
     @cached_property
     def digest(self) -> str:
-        """`sha256:` of what the data set teaches: files, labels, splits and bytes, whatever their order."""
+        """`sha256:` over files, labels, splits and bytes, independent of their order."""
         lines = sorted(os.fsencode("\0".join(entry)) for entry in self.entries)
         return f"sha256:{hashlib.sha256(bytes(1).join(lines)).hexdigest()}"
 
@@ -106,18 +106,18 @@ class Manifest:
 
     @property
     def splits(self) -> tuple[Split, ...]:
-        """Those that occur, in the order of their use."""
+        """Those that occur, in the order train, val, test, none."""
         present = {entry.split for entry in self.entries}
         order: tuple[Split, ...] = ("train", "val", "test", "")
         return tuple(split for split in order if split in present)
 
 
 def read(data_set: Path, *, progress: Progress = lambda done, total: None) -> Manifest:
-    """Read a data set and digest its files. About 1 s a gigabyte; writes nothing.
+    """Read a data set and digest its files. About 1 s per gigabyte; writes nothing.
 
     Raises:
-        DataSetError: there is no data set here: no such folder, no picture, one class only, or a CSV that cannot
-            be understood. The sentence says what to do.
+        DataSetError: there is no data set: no such folder, no picture, a single class, or an invalid CSV. The
+            message says what to do.
     """
     try:
         table = _table(data_set)
@@ -125,7 +125,7 @@ def read(data_set: Path, *, progress: Progress = lambda done, total: None) -> Ma
     except OSError as cause:
         raise DataSetError(f"{cause.filename or data_set} cannot be read: {cause.strerror or cause}.") from cause
     if not manifest.entries:
-        raise DataSetError(f"{data_set} holds no pictures: put a folder per class into it, or a CSV of file,label.")
+        raise DataSetError(f"{data_set} holds no pictures: put one folder per class into it, or a CSV of file,label.")
     if len(manifest.labels) < 2:
         only = "".join(manifest.labels) or "none"
         raise DataSetError(
@@ -138,8 +138,8 @@ def read(data_set: Path, *, progress: Progress = lambda done, total: None) -> Ma
 # --- Folders --------------------------------------------------------------------------------------------------
 
 
-class _Place(NamedTuple):
-    """A class folder and what lying in it means."""
+class _ClassFolder(NamedTuple):
+    """A folder and the label and split of its pictures."""
 
     folder: Path
     label: str
@@ -151,7 +151,7 @@ def _from_folders(root: Path, progress: Progress) -> Manifest:
         raise DataSetError(f"{root} is not a folder or a CSV file: give the folder of the data set.")
     tops = _folders(root)
     split = _split_by_folders(root, tops)
-    places = _split_places(tops) if split else [_Place(folder, folder.name, "") for folder in tops]
+    places = _split_places(tops) if split else [_ClassFolder(folder, folder.name, "") for folder in tops]
     found = [(place, path) for place in places for path in _files(place.folder)]
     entries, others = [], []
     for at, (place, path) in enumerate(found, start=1):
@@ -173,17 +173,17 @@ def _from_folders(root: Path, progress: Progress) -> Manifest:
 
 
 def _split_by_folders(root: Path, tops: list[Path]) -> bool:
-    """Are the top folders splits? `train` among other names is a class like any other."""
+    """Whether the top folders are splits. A folder `train` among other names is a class."""
     splits = {SPLITS[folder.name.lower()] for folder in tops if folder.name.lower() in SPLITS}
     rest = [folder.name for folder in tops if folder.name.lower() not in SPLITS]
     if rest and "train" in splits and len(splits) > 1:
         mixed = f"splits ({', '.join(sorted(splits))}) with other folders ({', '.join(rest)})"
-        raise DataSetError(f"{root} mixes {mixed}: move the others away.")
+        raise DataSetError(f"{root} mixes {mixed}: move the other folders away.")
     return "train" in splits and not rest
 
 
-def _split_places(tops: list[Path]) -> list[_Place]:
-    return [_Place(folder, folder.name, SPLITS[top.name.lower()]) for top in tops for folder in _folders(top)]
+def _split_places(tops: list[Path]) -> list[_ClassFolder]:
+    return [_ClassFolder(folder, folder.name, SPLITS[top.name.lower()]) for top in tops for folder in _folders(top)]
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -191,7 +191,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All that lie in it, however deep, in order; a link that leads nowhere too, so that it is told."""
+    """All files below it, in order, with broken links, so that they are reported."""
     for base, folders, names in os.walk(folder, onerror=_fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
@@ -205,7 +205,7 @@ def _fail(error: OSError) -> None:
 
 
 def _loose(folders: list[Path]) -> Iterator[Path]:
-    """Pictures right in these folders; what else lies there (a README, labels) is nobody's mistake."""
+    """Pictures directly in these folders; other files there (a README, labels) are no mistake."""
     for folder in folders:
         for path in sorted(folder.iterdir()):
             if path.is_file() and not path.name.startswith(".") and path.suffix.lower() in SUFFIXES:
@@ -213,7 +213,7 @@ def _loose(folders: list[Path]) -> Iterator[Path]:
 
 
 def _is_picture(path: Path) -> bool:
-    """By its name or by its first bytes: either may be wrong, and that is for `validation` to say."""
+    """By its name or by its first bytes: either may be wrong, and `validate` reports that."""
     if path.suffix.lower() in SUFFIXES:
         return True
     try:
@@ -224,7 +224,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def digest_of(path: Path) -> str:
-    """`sha256:` of a file's bytes; empty where they cannot be read."""
+    """`sha256:` of a file's bytes; empty where the file cannot be read."""
     try:
         with path.open("rb") as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
@@ -233,7 +233,7 @@ def digest_of(path: Path) -> str:
 
 
 def digest_of_bytes(data: bytes) -> str:
-    """`sha256:` of what a file holds."""
+    """`sha256:` of `data`."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
@@ -241,19 +241,19 @@ def digest_of_bytes(data: bytes) -> str:
 
 
 def _table(data_set: Path) -> Path | None:
-    """The CSV that states the data set, if one does: its first line names `file` and `label`."""
+    """The CSV of the data set, if it has one: a CSV whose first line names `file` and `label`."""
     if data_set.is_file():
         return data_set
     beside = (path for path in sorted(data_set.glob("*.csv")) if path.is_file())
     tables = [path for path in beside if {"file", "label"} <= set(_columns(path))]
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
-        raise DataSetError(f"{data_set} holds several CSV files of file,label ({names}): name the one to read.")
+        raise DataSetError(f"{data_set} holds several CSV files of file,label ({names}): give the one to read.")
     return tables[0] if tables else None
 
 
 def _columns(path: Path) -> list[str]:
-    """Of its first line; none where that is not one of a CSV."""
+    """Column names of its first line; none where that is not a line of a CSV."""
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         try:
             return [name.strip().lower() for name in next(csv.reader(file), [])]
@@ -275,7 +275,7 @@ def _from_csv(table: Path, progress: Progress) -> Manifest:
 
 
 class _Row(NamedTuple):
-    """Of a CSV."""
+    """One row of a CSV."""
 
     file: str
     label: str
@@ -284,23 +284,25 @@ class _Row(NamedTuple):
 
 
 def _rows(table: Path) -> list[_Row]:
-    """Every row that is not blank."""
+    """All rows that are not blank."""
     columns = _columns(table)
     if not {"file", "label"} <= set(columns):
-        raise DataSetError(f"{table} needs the columns file and label in its first line, separated by commas.")
+        raise DataSetError(f"{table} needs the columns file and label in its first line, separated by a comma.")
     try:
         with table.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, columns, restval="")
             next(reader, None)
             cells = [(reader.line_num, row) for row in reader]
     except (UnicodeDecodeError, csv.Error) as cause:
-        raise DataSetError(f"{table} is not a CSV in UTF-8: save it as one.") from cause
+        raise DataSetError(f"{table} is not a CSV in UTF-8: save it as UTF-8.") from cause
     return [_row(table, line, row) for line, row in cells if row["file"].strip()]
 
 
 def _row(table: Path, line: int, row: dict[str, str]) -> _Row:
     if "\0" in row["file"]:
-        raise DataSetError(f"{table}, line {line}: no file has such a name: save the table as a CSV in UTF-8.")
+        raise DataSetError(
+            f"{table}, line {line}: the file name holds a NUL character: save the table as a CSV in UTF-8."
+        )
     split = row.get("split", "").strip().lower()
     if split and split not in SPLITS:
         raise DataSetError(f"{table}, line {line}: the split {split!r} is unknown: write train, val or test.")

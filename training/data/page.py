@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no script, no network, thumbnails inside."""
+"""The report of a validation as an HTML page."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -10,13 +10,13 @@ from training.data.findings import KINDS, Finding, Kind, Severity
 from training.reports import html
 
 FINDINGS_SHOWN = 48
-"""Of each kind; the rest are in the JSON file."""
+"""Findings of each kind on the page; the JSON file has all."""
 FILES_SHOWN = 8
-"""Of each finding."""
+"""Pictures of each finding on the page."""
 
 
 class Facts(NamedTuple):
-    """What the page tells besides the findings."""
+    """What the page shows besides the findings."""
 
     data_set: str
     digest: str
@@ -27,17 +27,17 @@ class Facts(NamedTuple):
     """Pictures that can be decoded, by label."""
     splits: Mapping[str, int]
     places: Mapping[str, str]
-    """Label and split of each file, in words."""
+    """Label and split of each file, as text."""
 
 
 def pictured(findings: Iterable[Finding]) -> list[str]:
-    """The files whose thumbnails the page shows, each once."""
+    """The files with a thumbnail on the page, each once."""
     shown = (finding for _, some in _by_kind(findings) for finding in some[:FINDINGS_SHOWN])
     return list(dict.fromkeys(file for finding in shown for file in finding.files[:FILES_SHOWN]))
 
 
 def page(facts: Facts, findings: Sequence[Finding], thumbnails: Mapping[str, bytes]) -> str:
-    """The whole page. Names of files and labels are text on it, whatever they hold."""
+    """The whole page. File names and labels are escaped."""
     kinds = _by_kind(findings)
     sections = "\n".join(_section(kind, some, facts, thumbnails) for kind, some in kinds)
     digest = html.lines((facts.data_set, facts.digest))
@@ -58,9 +58,9 @@ def _by_kind(findings: Iterable[Finding]) -> list[tuple[str, list[Finding]]]:
 
 def _verdict(facts: Facts) -> str:
     if facts.errors:
-        return html.verdict("error", "Not ready to train on: there are errors to settle first.")
+        return html.verdict("error", "Not ready for training: there are errors to correct first.")
     if facts.warnings:
-        return html.verdict("warning", "Ready to train on, with warnings that deserve a look.")
+        return html.verdict("warning", "Ready for training, with warnings to look at.")
     return html.verdict("clean", "Nothing wrong was found.")
 
 
@@ -124,5 +124,5 @@ def _classes(classes: Mapping[str, int]) -> str:
     fullest_first = sorted(classes.items(), key=lambda item: (-item[1], item[0]))
     bars = html.bars({label: (count / most, f"{count:,}") for label, count in fullest_first})
     return html.section(
-        "classes", "Pictures by class", "Different files that can be decoded, fullest class first.", bars
+        "classes", "Pictures by class", "Different files that can be decoded, the largest class first.", bars
     )

@@ -1,4 +1,4 @@
-"""One validation from beginning to end: read, look, check; then the two files that say what was found."""
+"""Validate a data set: read, decode and check it; write the report as JSON and as a page. The data stay unchanged."""
 
 import json
 from collections import Counter
@@ -23,12 +23,12 @@ Verdict = Literal["errors", "warnings", "clean"]
 
 @dataclass(frozen=True)
 class Report:
-    """What a validation has found."""
+    """The findings of a validation."""
 
     manifest: Manifest
     looks: Looks
     findings: tuple[Finding, ...]
-    """The gravest first."""
+    """The most severe first."""
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity == severity for finding in self.findings)
@@ -39,7 +39,7 @@ class Report:
 
     @property
     def kinds(self) -> dict[str, int]:
-        """How many findings of each kind that occurs, the gravest first."""
+        """Number of findings by kind, the most severe first."""
         counts = Counter(finding.kind for finding in self.findings)
         return {kind: counts[kind] for kind in KINDS if counts[kind]}
 
@@ -52,17 +52,17 @@ def validate(
     workers: Workers = Workers(),  # noqa: B008 - immutable
     bar: NewBar = no_bar,
 ) -> Report:
-    """Look at every picture of a data set and say what would spoil training. Writes nothing.
+    """Check every picture of a data set for what would spoil training. Writes nothing.
 
     Args:
-        data_set: a folder or CSV that `training.data.manifest` understands.
-        labels: the label map that it must fit, a name a line.
-        min_per_class: smaller classes are found.
-        workers: who decodes.
+        data_set: a folder or CSV as `data.manifest` reads it.
+        labels: the label file that the data set must match.
+        min_per_class: smaller classes are reported.
+        workers: the processes that decode.
         bar: starts a progress bar.
 
     Raises:
-        DataSetError: there is no data set, or no label map, to check.
+        DataSetError: the data set or the label file cannot be read.
     """
     label_map = read_label_map(labels) if labels else None
     manifest = read(data_set, progress=bar("Reading files"))
@@ -75,24 +75,24 @@ def validate(
 
 
 def check_place(folder: Path, data_set: Path) -> None:
-    """Can a report be written there? Asked before the work; touches nothing.
+    """Check before the work that a report can be written to `folder`; changes nothing.
 
     Raises:
-        DataSetError: no, or it would change the data set.
+        DataSetError: it cannot, or it would change the data set.
     """
     place = folder.resolve()
     if data_set.is_dir() and place.is_relative_to(data_set.resolve()):
         raise DataSetError(
-            f"The report folder {folder} lies in the data set, which stays as it is: give another with --report."
+            f"The report folder {folder} lies in the data set, which must not change: give another with --report."
         )
     files.check_place(folder)
 
 
 def write(report: Report, folder: Path, *, workers: Workers = Workers(), bar: NewBar = no_bar) -> tuple[Path, Path]:  # noqa: B008
-    """The JSON file and the page, in this order. The same data and options give the same bytes.
+    """Write the report; returns the JSON file and the page. The same data and options give the same bytes.
 
     Raises:
-        DataSetError: the folder cannot be written; neither file is left half written.
+        DataSetError: the folder cannot be written; no file is left half written.
     """
     small = thumbnails(report.manifest.root, pictured(report.findings), workers, bar("Making thumbnails"))
     texts = {
@@ -123,7 +123,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def facts(report: Report) -> Facts:
-    """What the page tells besides the findings."""
+    """What the page shows besides the findings."""
     manifest = report.manifest
     return Facts(
         data_set=str(manifest.root),
@@ -138,6 +138,6 @@ def facts(report: Report) -> Facts:
 
 
 def pictures_by_split(manifest: Manifest) -> dict[str, int]:
-    """In the order of their use; empty where the data set is not split."""
+    """In the order train, val, test; empty where the data set is not split."""
     counts = Counter(entry.split for entry in manifest.entries)
     return {split: counts[split] for split in manifest.splits if split}

@@ -1,7 +1,7 @@
-"""The network: MobileNetV2 body, global average pooling, one dense layer of logits.
+"""The network: a MobileNetV2 body, global average pooling, one dense layer of logits.
 
-The only file that knows how pixels are scaled. Outside travel uint8 pixels 0..255 or, in the float signature,
-their 255th part; what the body wants (-1..1) is made inside the graph.
+Only this file knows how pixels are scaled. All other code has uint8 pixels 0..255 or, for the float signature, these
+divided by 255; the scaling to -1..1 that the body expects is inside the graph.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ SIDE_PX = 224
 """Side of the served model's square input, in pixels. Training may use smaller multiples of 32."""
 
 PUBLISHED = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
-"""Widths that ImageNet weights exist for."""
+"""Widths with published ImageNet weights."""
 BATCH_NORM_MOMENTUM = 0.9
-"""Keras' own 0.999 needs thousands of steps before its running statistics fit; our runs have hundreds."""
+"""Keras' default 0.999 needs thousands of steps until the running statistics fit; our runs have hundreds."""
 
 
 def build(
@@ -40,19 +40,19 @@ def build(
     """A Keras model: float32 [N,side,side,3] in 0..1 to float32 [N,classes] logits.
 
     Args:
-        classes: width of the answer.
+        classes: number of outputs.
         alpha: width of the body; 1.0 is the published network, 0.35 has 0.4 million weights, 0.1 is a toy.
         weights: of the body: None (random, from `seed`), "imagenet" (downloaded by Keras) or a local
-            file: Keras' `.h5` or `.weights.h5` of MobileNetV2 without its top, or the `model.keras` of a former run.
-        side_px: of the input; None takes any multiple of 32.
-        look_px: what the body looks at, a whole fraction of `side_px`: the graph shrinks pictures to it by the means
-            of blocks. `side_px` itself where None.
+            file: Keras' `.h5` or `.weights.h5` of MobileNetV2 without its top, or the `model.keras` of an earlier run.
+        side_px: of the input; None accepts any multiple of 32.
+        look_px: picture size for the body, a whole fraction of `side_px`; the graph shrinks pictures to it by means
+            over blocks. `side_px` itself where None.
         dropout: share of the pooled features dropped while training.
-        seed: of Keras' and NumPy's global generators, which this sets.
-        precision: what the body computes in: float32, mixed_float16 or mixed_bfloat16. Weights and logits are float32.
+        seed: of Keras' and NumPy's global generators, which this function sets.
+        precision: of the body's computation: float32, mixed_float16 or mixed_bfloat16. Weights and logits are float32.
 
     Raises:
-        TrainingError: the weights cannot be had, or are of another network.
+        TrainingError: the weights cannot be loaded, or belong to another network.
     """
     keras.utils.set_random_seed(seed)
     with _computing_in(precision):
@@ -68,9 +68,9 @@ def build(
 
 
 def set_trainable(model: Any, *, frozen: bool, norms_learn: bool) -> None:
-    """Say what a phase may change: with `frozen` the head alone; batch norm only with `norms_learn`.
+    """Choose what a phase trains: only the head with `frozen`; batch norm only with `norms_learn`.
 
-    A batch norm that may not learn computes as at inference, also while the layers around it learn.
+    A batch norm that is not trained computes as at inference, also while the layers around it are trained.
     """
     body = model.get_layer("body")
     body.trainable = not frozen
@@ -80,7 +80,7 @@ def set_trainable(model: Any, *, frozen: bool, norms_learn: bool) -> None:
 
 
 def weights_digest(model: Any) -> str:
-    """`sha256:` of the values of the body's weights."""
+    """`sha256:` of the body's weights."""
     digest = hashlib.sha256()
     for array in model.get_layer("body").get_weights():
         digest.update(np.ascontiguousarray(array, "<f4").data)
@@ -88,7 +88,7 @@ def weights_digest(model: Any) -> str:
 
 
 def unit(pixels: Any) -> Any:
-    """Pixels, uint8 0..255 of any shape, to the float32 0..1 that the model takes."""
+    """uint8 0..255 of any shape to float32 0..1, the model's input."""
     return tf.cast(pixels, tf.float32) / np.float32(255)
 
 
@@ -98,15 +98,15 @@ def inference(model: Any) -> Any:
 
 
 def calibrated(model: Any, temperature: float) -> Any:
-    """The same network with probabilities for an answer: softmax of logits / `temperature`."""
+    """The same network with probabilities as its output: softmax of logits / `temperature`."""
     cooled = keras.layers.Rescaling(1.0 / temperature, name="cooled")(model.output)
     return keras.Model(model.input, keras.layers.Softmax(name="probabilities")(cooled), name="calibrated")
 
 
 def reestimate_norms(model: Any, batches: Iterable[Any]) -> None:
-    """Set the batch norms' running statistics to the mean over `batches` (float32 [N,side,side,3] in 0..1).
+    """Set the batch norms' running statistics to the means over `batches` (float32 [N,side,side,3] in 0..1).
 
-    After a change of picture size, or with random weights, the running ones are far off.
+    After a change of picture size, or with random weights, the running statistics are far off.
     """
     norms = _norms(model.get_layer("body"))
     for norm in norms:
@@ -135,7 +135,7 @@ def _computing_in(precision: str) -> Iterator[None]:
 
 
 def _body(alpha: float, weights: str | Path | None, side_px: int | None) -> Any:
-    """Built for a size, Keras pads by whether it gets odd further down (56 does, 224 not); with None, always alike."""
+    """For a fixed size, Keras pads depending on whether deeper sizes are odd; for None, always the same way."""
     body = keras.applications.MobileNetV2(
         input_shape=(side_px, side_px, 3), alpha=alpha, include_top=False, weights=None, name="body"
     )
@@ -149,28 +149,32 @@ def _body(alpha: float, weights: str | Path | None, side_px: int | None) -> Any:
 
 
 def _imagenet(alpha: float) -> list[Any]:
-    """The published weights, downloaded once by Keras into its own cache."""
+    """The published weights; Keras downloads them once into its own cache."""
     if alpha not in PUBLISHED:
         widths = ", ".join(map(str, PUBLISHED))
-        raise TrainingError(f"ImageNet weights are published for the widths {widths}: choose one, or --weights none.")
+        raise TrainingError(
+            f"ImageNet weights are published for the widths {widths}: choose one, or give --weights none."
+        )
     try:
         published = keras.applications.MobileNetV2(
             input_shape=(SIDE_PX, SIDE_PX, 3), alpha=alpha, include_top=False, weights="imagenet"
         )
     except Exception as cause:
         raise TrainingError(
-            "The ImageNet weights cannot be downloaded here: "
-            "name a local file with --weights FILE, or begin from nothing with --weights none."
+            "The ImageNet weights cannot be downloaded: "
+            "give a local file with --weights FILE, or start from random weights with --weights none."
         ) from cause
     return list(published.get_weights())
 
 
 def _load(body: Any, file: Path) -> None:
     if not file.is_file():
-        raise TrainingError(f"no weights file at {file}: give a MobileNetV2 .h5 without its top, 'imagenet' or none")
+        raise TrainingError(
+            f"There is no weights file {file}: give a MobileNetV2 .h5 without its top, 'imagenet' or 'none'."
+        )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # Keras only warns of layers that it leaves as they were
+            warnings.simplefilter("error", UserWarning)  # Keras only warns about layers that it does not load
             if file.suffix == ".keras":
                 body.set_weights(keras.saving.load_model(file, compile=False).get_layer("body").get_weights())
             else:

@@ -1,4 +1,4 @@
-"""A report as one HTML page that needs nothing else: no script, no network, pictures and plots inside."""
+"""A report as one self-contained HTML page: no script, no network; pictures and plots are embedded."""
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ def document(title: str, header: str, body: str, *, below_header: str = "") -> s
     """The whole page.
 
     Args:
-        title: text; it is escaped here.
+        title: plain text; it is escaped here.
         header: HTML below the title.
         body: HTML of the sections.
         below_header: HTML between the two, such as a table of contents.
@@ -49,18 +49,18 @@ def verdict(kind: str, sentence: str) -> str:
 
 
 def figures(figures: Mapping[str, str | int]) -> str:
-    """Numbers with their names, side by side."""
+    """Named figures, side by side."""
     items = "".join(f"<div><dd>{_number(value)}</dd><dt>{escape(name)}</dt></div>" for name, value in figures.items())
     return f'<dl class="figures">{items}</dl>'
 
 
 def lines(texts: Iterable[str]) -> str:
-    """Digests and the like, small, a line each."""
+    """Small print, such as digests, one per line."""
     return f'<p class="digest">{"<br>".join(map(escape, texts))}</p>'
 
 
 def section(name: str, title: str, why: str, content: str) -> str:
-    """`content` is HTML; the other two are text."""
+    """`content` is HTML; `title` and `why` are plain text."""
     return f"""<section id="{name}">
 <h2>{escape(title)}</h2>
 <p class="why">{escape(why)}</p>
@@ -68,24 +68,24 @@ def section(name: str, title: str, why: str, content: str) -> str:
 </section>"""
 
 
-def picture(data: bytes | None, caption: str, place: str) -> str:
-    """A thumbnail, JPEG or None, with a file's name and what is said of it."""
+def picture(data: bytes | None, caption: str, remark: str) -> str:
+    """A thumbnail, JPEG or None, above the file's name and a remark."""
     shown = (
         f'<img alt="" src="data:image/jpeg;base64,{b64encode(data).decode()}">'
         if data
         else '<span class="none">no picture</span>'
     )
     name = escape(caption).replace("/", "/<wbr>")
-    return f"<figure>{shown}<figcaption>{name}<small>{escape(place)}</small></figcaption></figure>"
+    return f"<figure>{shown}<figcaption>{name}<small>{escape(remark)}</small></figcaption></figure>"
 
 
 def plot(svg: bytes, alternative: str) -> str:
-    """A drawing, inside an `img` so that nothing in it can act."""
+    """An SVG inside an `img` element, where scripts and links in it have no effect."""
     return f'<img class="plot" alt="{escape(alternative)}" src="data:image/svg+xml;base64,{b64encode(svg).decode()}">'
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """The first column names the row; the others are numbers or short words, right-aligned."""
+    """A table whose first column names the row; the other cells are right-aligned."""
     top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     lines = "\n".join(_row(tuple(row)) for row in rows)
     filled = f"<thead><tr>{top}</tr></thead>\n<tbody>\n{lines}\n</tbody>"
@@ -98,7 +98,7 @@ def _row(cells: tuple[str, ...]) -> str:
 
 
 def bars(shares: Mapping[str, tuple[float, str]]) -> str:
-    """A line a name: what it reaches of 1, as a bar with its number before it."""
+    """One row per name, with the number and a bar for its share of 1."""
     lines = "\n".join(
         f'<tr><th scope="row">{escape(name)}</th><td class="number">{escape(number)}</td>'
         f'<td><span class="bar" style="width:{100 * share:.1f}%"></span></td></tr>'

@@ -59,7 +59,7 @@ def test_the_same_file_under_two_labels_is_an_error() -> None:
     (finding,) = repeated(manifest, unlike(manifest))
     assert (finding.kind, finding.severity, finding.files) == ("conflicting-labels", "error", ("a.jpg", "c.jpg"))
     assert finding.sentence == (
-        "a.jpg and c.jpg are one file, labelled crab and pen: decide on one label and delete the others."
+        "a.jpg and c.jpg are one file, labelled crab and pen: keep one label and delete the others."
     )
 
 
@@ -86,7 +86,7 @@ def test_a_picture_saved_anew_is_as_grave_as_a_copy() -> None:
     looks: dict[str, Look] = {"a.jpg": sight(1), "b.jpg": sight(1), "c.jpg": sight(2)}
     (finding,) = repeated(manifest, looks)
     assert (finding.kind, finding.files) == ("leakage", ("a.jpg", "b.jpg"))
-    assert finding.sentence.startswith("a.jpg and b.jpg are the same picture, saved anew, in test and train: ")
+    assert finding.sentence.startswith("a.jpg and b.jpg are the same picture, saved again, in test and train: ")
 
 
 def test_pictures_that_are_merely_near_are_warned_of() -> None:
@@ -94,11 +94,11 @@ def test_pictures_that_are_merely_near_are_warned_of() -> None:
     bright = sight(1)._replace(hash=sight(1).hash ^ 0b11111)  # a bit more than may be called sure
     looks: dict[str, Look] = {"a.jpg": sight(1), "b.jpg": sight(1), "c.jpg": bright}
     assert told(repeated(manifest, looks)) == [
-        "near-duplicate: a.jpg and b.jpg are the same picture, saved anew: keep the better one.",
+        "near-duplicate: a.jpg and b.jpg are the same picture, saved again: keep the better one.",
         "possible-conflict: a.jpg, b.jpg and c.jpg look nearly the same, labelled crab and pen: "
-        "look whether the labels are right.",
+        "check whether the labels are right.",
         "possible-leakage: a.jpg, b.jpg and c.jpg look nearly the same, in test and train: "
-        "look whether it is one subject, and if so leave it in one split.",
+        "check whether they show one subject, and if so keep it in one split.",
     ]
 
 
@@ -177,7 +177,7 @@ def test_broken_files_are_told_with_what_to_do() -> None:
         "b.jpg": Undecodable("missing-file", "There is no such file"),
     }
     assert told(undecodable(looks)) == [
-        "truncated: This is only the beginning of a JPEG: fetch it again from where it came, or take it out.",
+        "truncated: This is only the beginning of a JPEG: fetch it again from its source, or remove it.",
         "missing-file: There is no such file: put it there or delete its row.",
     ]
 
@@ -201,8 +201,8 @@ def test_odd_pictures_are_told(look: Decoded, expected: list[str]) -> None:
     ("file", "expected"),
     [
         ("a.JPEG", []),
-        ("a.png", ["It holds JPEG and is called .png: rename it to .jpg."]),
-        ("a.v2", ["It holds JPEG and is called .v2: rename it to .jpg."]),
+        ("a.png", ["It holds JPEG and has the extension .png: rename it to .jpg."]),
+        ("a.v2", ["It holds JPEG and has the extension .v2: rename it to .jpg."]),
         ("a", ["It holds JPEG and has no extension: rename it to .jpg."]),
     ],
 )
@@ -221,8 +221,8 @@ def test_small_classes_are_told_and_smaller_ones_are_errors() -> None:
     manifest = of_sizes(crab=2, pen=4, worm=5)
     assert told(amounts(manifest, unlike(manifest), min_per_class=5)) == [
         "too-few-pictures: crab has 2 usable pictures: "
-        "add some to make it 3 at the very least, or leave the class out.",
-        "few-pictures: pen has 4 usable pictures, fewer than 5: add some, or merge it with a class like it.",
+        "add some until it has at least 3, or remove the class.",
+        "few-pictures: pen has 4 usable pictures, fewer than 5: add some, or merge it with a similar class.",
     ]
 
 
@@ -261,9 +261,9 @@ def test_classes_that_a_split_leaves_out_are_told() -> None:
         (["Crabb", "Sea_pen"], ["misspelt-label: Crabb is not in the label map: did you mean Crab? Rename it."]),
         (
             ["Crab", "Octopus", "Sea_pen"],
-            ["unknown-label: Octopus is not in the label map: add it there or take the class out."],
+            ["unknown-label: Octopus is not in the label map: add it there or remove the class."],
         ),
-        (["Crab"], ["missing-label: Sea_pen is in the label map without a picture: add some or take it out."]),
+        (["Crab"], ["missing-label: Sea_pen is in the label map without a picture: add some or remove the label."]),
     ],
 )
 def test_labels_are_held_against_the_label_map(labels: list[str], expected: list[str]) -> None:
@@ -279,7 +279,7 @@ def test_no_disagreement_goes_untold(labels: list[str], label_map: list[str]) ->
 
 def test_labels_that_differ_in_spelling_only_are_told() -> None:
     assert told(lookalikes(["Sea star", "Sea_Star", "Sea-pen"])) == [
-        "alike-labels: Sea star and Sea_Star may be one class: rename to one of them, or to something more distinct."
+        "alike-labels: Sea star and Sea_Star may be one class: give them one name, or names that differ more."
     ]
     assert list(lookalikes(["+", "-"])) == []
 

@@ -194,7 +194,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         ("name,class\na.jpg,crab\n", "needs the columns file and label"),
         ("file;label\na.jpg;crab\n", "needs the columns file and label"),
         ("file,label,split\na.jpg,crab,train\nb.jpg,pen,dev\n", "line 3: the split 'dev' is unknown"),
-        ("file,label\na\0.jpg,crab\n", "line 2: no file has such a name"),
+        ("file,label\na\0.jpg,crab\n", "line 2: the file name holds a NUL character"),
         ("x" * 200_000, "needs the columns file and label"),
         ("", "needs the columns file and label"),
         ("file,label\n", "holds no pictures"),
@@ -215,7 +215,7 @@ def test_a_table_in_another_encoding_is_told(tmp_path: Path) -> None:
 def test_two_tables_are_one_too_many(tmp_path: Path) -> None:
     table(tmp_path, "file,label\n")
     (tmp_path / "more.csv").write_text("file,label\n")
-    with pytest.raises(DataSetError, match=r"\(more.csv, photos.csv\): name the one to read"):
+    with pytest.raises(DataSetError, match=r"\(more.csv, photos.csv\): give the one to read"):
         read(tmp_path)
 
 

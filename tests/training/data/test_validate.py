@@ -163,7 +163,7 @@ def test_an_empty_folder_is_refused(
     (tmp_path / "photos").mkdir()
     line = refused(monkeypatch, capsys, tmp_path / "photos", "--report", tmp_path / "report")
     assert line == (
-        f"training: {tmp_path}/photos holds no pictures: put a folder per class into it, or a CSV of file,label."
+        f"training: {tmp_path}/photos holds no pictures: put one folder per class into it, or a CSV of file,label."
     )
     assert not (tmp_path / "report").exists()
 
@@ -191,7 +191,7 @@ def test_a_report_within_the_data_is_refused(
 ) -> None:
     before = data_sets.digest(clean)
     monkeypatch.chdir(clean)
-    assert "lies in the data set, which stays as it is" in refused(monkeypatch, capsys, ".")
+    assert "lies in the data set, which must not change" in refused(monkeypatch, capsys, ".")
     assert data_sets.digest(clean) == before
 
 
@@ -227,7 +227,7 @@ def test_the_json_file_says_what_the_report_says(report: Report, tmp_path: Path)
         "severity": "error",
         "files": ["train/Jelly/2.jpg", "train/Sea_star/elsewhere.jpg"],
         "sentence": "train/Jelly/2.jpg and train/Sea_star/elsewhere.jpg are one file, labelled Jelly and Sea_star: "
-        "decide on one label and delete the others.",
+        "keep one label and delete the others.",
     }
 
 
