@@ -1,4 +1,4 @@
-"""The model card, Markdown: what the model is for, what it was made of and how far it can be trusted.
+"""The model card, in Markdown: what the model is for, what it was made from, and its limits.
 
 Source: Mitchell et al. 2019, "Model cards for model reporting".
 """
@@ -21,10 +21,10 @@ def _lines(evaluation: Evaluation) -> Iterator[str]:
     m, (low, high) = evaluation.metrics, evaluation.top1_interval
     yield f"# {_text(model_title(evaluation))}"
     yield ""
-    yield f"An image classifier of {len(evaluation.model.labels):,} classes. It answers each 224 x 224 picture with a"
-    yield "probability for every class, and knows nothing else: a picture of something else gets one of its names, too."
+    yield f"An image classifier of {len(evaluation.model.labels):,} classes. For each 224 x 224 picture it returns one"
+    yield "probability per class. It knows only these classes: a picture of anything else gets one of them, too."
     yield from _origin(evaluation)
-    yield from ("", "## How good it is", "")
+    yield from ("", "## Quality", "")
     yield f"On {evaluation.data.pictures:,} pictures of `{evaluation.data.source}`{_split(evaluation)}:"
     yield from ("", "| figure | value |", "|---|--:|")
     yield f"| top-1 accuracy | {m['top1']:.3f} (95 %: {low:.3f} to {high:.3f}) |"
@@ -43,19 +43,19 @@ def _lines(evaluation: Evaluation) -> Iterator[str]:
 def _split(evaluation: Evaluation) -> str:
     if evaluation.data.split:
         return f", split {_text(evaluation.data.split)}"
-    return " that it has not learnt from" if evaluation.training else ""
+    return " that it was not trained on" if evaluation.training else ""
 
 
 def _origin(evaluation: Evaluation) -> Iterator[str]:
     training = evaluation.training
-    yield from ("", "## What it was made of", "")
+    yield from ("", "## Origin", "")
     yield f"- Model: `{evaluation.model.name}` {evaluation.model.digest}".rstrip()
     if training is None:
-        yield "- Its training is not known here."
+        yield "- Its training is unknown."
         return
     counts = ", ".join(f"{count:,} {split}" for split, count in training.pictures.items())
     yield f"- Data: {counts} pictures; digest `{training.data_digest}`"
-    yield f"- MobileNetV2, body's first weights: {_text(training.weights)}"
+    yield f"- MobileNetV2; initial weights of the body: {_text(training.weights)}"
     yield f"- Seed {training.seed}, code {training.code_commit}"
     if training.overfitting is not None:
         yield (
@@ -77,7 +77,7 @@ def _weak_classes(evaluation: Evaluation) -> Iterator[str]:
 def _robustness(evaluation: Evaluation) -> Iterator[str]:
     if not evaluation.robustness:
         return
-    yield from ("", "## Small changes of the upload", "")
+    yield from ("", "## Robustness to small changes of the upload", "")
     yield f"{evaluation.robustness_pictures:,} pictures; unchanged top-1 {evaluation.robustness_top1:.3f}."
     yield from ("", "| change | top-1 | same answer |", "|---|--:|--:|")
     for changed in evaluation.robustness:
@@ -87,16 +87,17 @@ def _robustness(evaluation: Evaluation) -> Iterator[str]:
 def _limits(evaluation: Evaluation) -> Iterator[str]:
     untested = sum(c.pictures == 0 for c in evaluation.classes)
     few = sum(0 < c.pictures < FEW_PICTURES for c in evaluation.classes)
-    yield from ("", "## What to be careful about", "")
-    yield "- Its figures hold for pictures like those it was tested on: same cameras, places and habits of framing."
+    yield from ("", "## Limits", "")
+    yield "- The figures hold for pictures like the test pictures: same cameras, places and framing."
     if untested:
-        yield f"- {untested} of its classes were not tested at all."
+        yield f"- {untested} classes were not tested."
     if few:
-        yield f"- {few} of its classes were tested on fewer than {FEW_PICTURES} pictures: mostly chance."
+        yield f"- {few} classes were tested on fewer than {FEW_PICTURES} pictures; their figures are mostly chance."
     for pair in evaluation.confusion[:3]:
-        yield f"- It took {pair.pictures} of {_text(pair.label)} for {_text(pair.answer)}."
+        count = f"{pair.pictures} {'picture' if pair.pictures == 1 else 'pictures'}"
+        yield f"- It classified {count} of {_text(pair.label)} as {_text(pair.answer)}."
 
 
 def _text(words: str) -> str:
-    """Words that Markdown leaves alone, on one line."""
+    """`words` on one line, with Markdown characters escaped."""
     return "".join(f"\\{letter}" if letter in r"\`*_[]<>|#" else letter for letter in " ".join(words.split()))

@@ -1,4 +1,4 @@
-"""Ask two sources about the same pictures; then the two files that say what differs."""
+"""Compare two models on the same pictures, and write the comparison as JSON and as a page."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,16 +21,18 @@ CLASSES_SHOWN = 40
 
 
 def compare_models(old: Source, new: Source, pictures: Sequence[Example], *, bar: NewBar = no_bar) -> Comparison:
-    """Ask both about every picture, batch by batch: each is decoded once and both see the same pixels.
+    """Classify every picture with both, batch by batch. Each is decoded once, so both get the same pixels.
 
     Raises:
-        JudgementError: a picture cannot be read, a source cannot be asked, or they know none of the labels.
+        JudgementError: a picture cannot be read, a model does not answer, or neither knows any of the labels.
     """
     known = {*old.facts.labels, *new.facts.labels}
     if not known & {example.label for example in pictures}:
-        raise JudgementError("Neither model knows a single label of these pictures: give others, or the right labels.")
+        raise JudgementError(
+            "Neither model knows any label of these pictures: give other pictures, or the right label file."
+        )
     rows: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
-    for _, batch in examples.read(pictures, bar("Asking both models")):
+    for _, batch in examples.read(pictures, bar("Classifying with both models")):
         for source, answers in zip((old, new), rows, strict=True):
             answers.append(source.ask(batch).astype(np.float32))
     before, after = (
@@ -41,10 +43,10 @@ def compare_models(old: Source, new: Source, pictures: Sequence[Example], *, bar
 
 
 def write_comparison(comparison: Comparison, pictures: Sequence[Example], folder: Path) -> tuple[Path, Path]:
-    """The JSON file and the page, in this order.
+    """Write the comparison; returns the JSON file and the page.
 
     Raises:
-        DataSetError: the folder cannot be written; older files stay as they were.
+        DataSetError: the folder cannot be written; older files are unchanged.
     """
     found = {example.file: example for example in pictures}
     shown = comparison.flips[:FLIPS_SHOWN]
@@ -57,7 +59,7 @@ def write_comparison(comparison: Comparison, pictures: Sequence[Example], folder
 
 
 def as_page(comparison: Comparison, thumbnails: dict[str, bytes]) -> str:
-    """The whole report, HTML."""
+    """The whole page, HTML."""
     figures: dict[str, str | int] = {
         "pictures": comparison.pictures,
         "same answer": f"{comparison.agreement:.1%}",
@@ -82,17 +84,17 @@ def _classes(comparison: Comparison) -> str:
         (change.label, str(change.pictures), str(change.old_hits), str(change.new_hits))
         for change in comparison.classes[:CLASSES_SHOWN]
     ]
-    why = "How many pictures of each class were named rightly; the greatest loss first. Equal ones are left out."
+    why = "Correctly classified pictures of each class, the largest loss first. Unchanged classes are left out."
     return html.section("classes", "Classes", why, html.table(("class", "pictures", "old", "new"), rows))
 
 
 def _flips(comparison: Comparison, thumbnails: dict[str, bytes]) -> str:
-    why = "Pictures with another answer than before, those that were right before first."
-    strip = "".join(html.picture(thumbnails.get(f.file), f.file, _said(f)) for f in comparison.flips[:FLIPS_SHOWN])
+    why = "Pictures with another answer than before; those that were right before come first."
+    strip = "".join(html.picture(thumbnails.get(f.file), f.file, _remark(f)) for f in comparison.flips[:FLIPS_SHOWN])
     return html.section(
-        "flips", f"Flipped answers: {len(comparison.flips):,}", why, f'<div class="strip">{strip}</div>'
+        "flips", f"Changed answers: {len(comparison.flips):,}", why, f'<div class="strip">{strip}</div>'
     )
 
 
-def _said(flip: Flip) -> str:
+def _remark(flip: Flip) -> str:
     return f"{flip.label}: {flip.old} {flip.old_confidence:.2f} → {flip.new} {flip.new_confidence:.2f} ({flip.kind})"

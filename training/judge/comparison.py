@@ -1,6 +1,6 @@
-"""Two models' answers to the same pictures: how far they agree and whether one is better. Pure.
+"""Two models' answers to the same pictures: how much they agree, and whether one model is better. Pure.
 
-Labels are matched by name, so the models may have them in different orders, or not all the same.
+Labels are matched by name: the models may have different labels, or the same in another order.
 """
 
 import math
@@ -13,11 +13,11 @@ from pydantic import BaseModel
 
 RESAMPLES = 10_000
 SURE_P = 0.05
-"""Below it, McNemar's test calls a difference more than chance."""
+"""A difference with a lower p value counts as more than chance."""
 
 
 class ClassChange(BaseModel):
-    """A class that the two models recognise differently often."""
+    """A class with different numbers of right answers."""
 
     label: str
     pictures: int
@@ -37,12 +37,12 @@ class Flip(BaseModel):
 
     @property
     def kind(self) -> str:
-        """mended, broken or neither: both answers are wrong."""
-        return "mended" if self.new == self.label else "broken" if self.old == self.label else "neither"
+        """fixed, broken, or neither where both answers are wrong."""
+        return "fixed" if self.new == self.label else "broken" if self.old == self.label else "neither"
 
 
 class Comparison(BaseModel):
-    """What differs between OLD and NEW; shares are 0..1."""
+    """The differences between OLD and NEW; shares are 0..1."""
 
     old: str
     new: str
@@ -59,37 +59,37 @@ class Comparison(BaseModel):
     high: float
     """95 % confidence interval of the difference: paired bootstrap over the pictures."""
     p_value: float
-    """McNemar's exact test: how often chance alone would part equally good models as far."""
+    """McNemar's exact test: probability of at least this difference between equally good models."""
     only_old_right: int
     only_new_right: int
     largest_gap: float
-    """Largest difference of one label's probability, over the labels that both models know."""
+    """Largest difference of a probability, over the labels that both models know."""
     tested_classes: int
     """Classes with a picture."""
     only_old_labels: list[str]
     only_new_labels: list[str]
     classes: list[ClassChange]
-    """Those with other hits than before, the greatest loss first."""
+    """Classes with another number of right answers than before, the largest loss first."""
     flips: list[Flip]
-    """Broken ones first, the most confident first."""
+    """Broken ones first, then by confidence."""
 
     @property
     def worse(self) -> list[ClassChange]:
-        """Classes that lost hits."""
+        """Classes with fewer right answers than before."""
         return [change for change in self.classes if change.new_hits < change.old_hits]
 
     @property
     def verdict(self) -> str:
-        """In one sentence."""
+        """One sentence."""
         if self.agreement == 1:
-            return "Both give the same answer to every picture."
+            return "Both models give the same answer to every picture."
         if self.p_value >= SURE_P:
             return "The difference in accuracy may be chance."
         return f"The {'new' if self.difference > 0 else 'old'} model is better, by more than chance."
 
 
 class Answers(NamedTuple):
-    """What one model said."""
+    """The answers of one model."""
 
     name: str
     version: str
@@ -131,7 +131,7 @@ def measured(old: Answers, new: Answers, files: Sequence[str], truth: Sequence[s
 def difference_interval(won: int, lost: int, pictures: int) -> tuple[float, float]:
     """95 % confidence interval of the accuracy's difference, by paired bootstrap.
 
-    A resample of the pictures is a draw of how many of it are won, lost and even, so only those are drawn.
+    Only the numbers of won, lost and equal pictures matter in a resample, so only these are drawn.
     """
     shares = np.array([won, lost, pictures - won - lost]) / pictures
     drawn = np.random.default_rng(0).multinomial(pictures, shares, RESAMPLES)
@@ -205,5 +205,5 @@ def _flips(
         )
         for at in np.flatnonzero(old_answers != new_answers).tolist()
     ]
-    order = {"broken": 0, "neither": 1, "mended": 2}
+    order = {"broken": 0, "neither": 1, "fixed": 2}
     return sorted(flips, key=lambda flip: (order[flip.kind], -flip.new_confidence, flip.file))

@@ -1,4 +1,4 @@
-"""Ask a model about labelled pictures and work out everything that an evaluation tells."""
+"""Evaluate a model on labelled pictures, and write the evaluation as JSON, as a page and as a model card."""
 
 import hashlib
 import os
@@ -43,16 +43,16 @@ ROBUSTNESS_PICTURES = 200
 
 
 class Subject(NamedTuple):
-    """What is evaluated besides the model itself."""
+    """What is evaluated, besides the model itself."""
 
     data: str
-    """Where the pictures come from, in words."""
+    """The source of the pictures, as text."""
     split: str = ""
     training: Training | None = None
 
 
 class Result(NamedTuple):
-    """An evaluation, and the pictures of its mistakes."""
+    """An evaluation with the pictures of its mistakes."""
 
     evaluation: Evaluation
     thumbnails: Mapping[str, bytes]
@@ -71,16 +71,16 @@ def evaluate_model(
 
     Args:
         source: the model.
-        pictures: labelled ones that training has not seen.
-        subject: to be told with the figures.
-        robustness_pictures: how many of them are changed and asked again; 0 leaves this out.
+        pictures: labelled pictures that training has not used.
+        subject: is reported with the figures.
+        robustness_pictures: number of pictures to change and classify again; 0 skips this.
         bar: starts a progress bar.
 
     Raises:
-        JudgementError: a picture or the model cannot be read, or a label is none of the model's.
+        JudgementError: a picture or the model cannot be read, or the model does not know a label.
     """
     truth = _truth(source, pictures)
-    rows = np.concatenate([source.ask(batch) for _, batch in examples.read(pictures, bar("Asking the model"))])
+    rows = np.concatenate([source.ask(batch) for _, batch in examples.read(pictures, bar("Classifying the pictures"))])
     wrong = _most_confident_mistakes(rows, truth)
     few = _spread(len(pictures), robustness_pictures)
     evaluation = Evaluation(
@@ -106,7 +106,7 @@ def evaluate_model(
 
 
 def evaluate_run(folder: Path, *, robustness_pictures: int = ROBUSTNESS_PICTURES, bar: NewBar = no_bar) -> Result:
-    """Evaluate the model of a run on the pictures that it kept for testing.
+    """Evaluate the model of a run on its test pictures.
 
     Raises:
         JudgementError, RunError: the run is not finished, or a picture or the model cannot be read.
@@ -118,7 +118,7 @@ def evaluate_run(folder: Path, *, robustness_pictures: int = ROBUSTNESS_PICTURES
 
 
 def of_run(folder: Path) -> Training:
-    """What a run's record tells of its training."""
+    """The training part of a run's record."""
     record = runs.load(folder)
     return Training(
         run=record.name,
@@ -134,10 +134,10 @@ def of_run(folder: Path) -> Training:
 
 
 def write_evaluation(result: Result, folder: Path) -> Path:
-    """Write evaluation.json, evaluation.html and model_card.md; the page's path.
+    """Write evaluation.json, evaluation.html and model_card.md; returns the page.
 
     Raises:
-        DataSetError: the folder cannot be written; older files stay as they were.
+        DataSetError: the folder cannot be written; older files are unchanged.
     """
     files = {
         FILE: result.evaluation.model_dump_json(indent=1) + "\n",
@@ -222,7 +222,7 @@ def _mistake(source: Source, example: Example, row: NDArray[np.float64]) -> Mist
 
 
 def _spread(count: int, wanted: int) -> NDArray[np.int64]:
-    """Positions from all over the pictures, which lie class by class."""
+    """Positions spread over the pictures, which lie class by class."""
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.int64))
 
 
@@ -237,7 +237,7 @@ def _robustness(
         def changed(batch: Sequence[Picture], change: robustness.Change = change) -> list[Picture]:
             return [examples.decoded(robustness.changed(one.data, change), "a changed picture") for one in batch]
 
-        asked = [source.ask(changed(batch)) for _, batch in examples.read(pictures, bar(f"Asking again: {name}"))]
+        asked = [source.ask(changed(batch)) for _, batch in examples.read(pictures, bar(f"Classifying again: {name}"))]
         answers = np.concatenate(asked).argmax(axis=1)
         found.append(
             Robustness(

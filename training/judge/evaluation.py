@@ -1,4 +1,4 @@
-"""What an evaluation found: one document, from which the page, the model card and the gate are made."""
+"""The document of an evaluation; the page, the model card and the gate are made from it."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ FILE = "evaluation.json"
 
 
 class Model(BaseModel):
-    """Which model was asked."""
+    """The evaluated model."""
 
     name: str
-    """As it was named: a file, a folder, an address."""
+    """As given: a file, a folder, an address."""
     digest: str = ""
     """`sha256:` of its Keras file."""
     version: str = ""
@@ -23,23 +23,23 @@ class Model(BaseModel):
 
 
 class Data(BaseModel):
-    """Which pictures it was asked about."""
+    """The pictures of the evaluation."""
 
     source: str
-    """Folder or CSV of the data set, or the folder of the run that keeps the split."""
+    """Folder or CSV of the data set, or the folder of a run, which has the split."""
     split: str
     pictures: int
     digest: str
-    """`sha256:` over file, label and bytes of each."""
+    """`sha256:` over file, label and bytes of each picture."""
 
 
 class Training(BaseModel):
-    """What the run said of itself; shares 0..1."""
+    """From the record of the run; shares 0..1."""
 
     run: str
     training_accuracy: float | None
     validation_accuracy: float | None
-    """Both of the kept model in inference mode."""
+    """Both of the final model in inference mode."""
     seed: int
     code_commit: str
     data_digest: str
@@ -51,14 +51,14 @@ class Training(BaseModel):
 
     @property
     def overfitting(self) -> float | None:
-        """By how much training accuracy leaves validation behind; None where the run does not tell."""
+        """Training accuracy minus validation accuracy; None where the record lacks one."""
         if self.training_accuracy is None or self.validation_accuracy is None:
             return None
         return self.training_accuracy - self.validation_accuracy
 
 
 class OfClass(BaseModel):
-    """One class; None where there is nothing to divide by."""
+    """One class; None where a denominator is 0."""
 
     label: str
     pictures: int
@@ -68,7 +68,7 @@ class OfClass(BaseModel):
 
 
 class Confused(BaseModel):
-    """How often pictures of one class got the name of another."""
+    """Number of pictures of one class that were classified as another."""
 
     label: str
     answer: str
@@ -76,7 +76,7 @@ class Confused(BaseModel):
 
 
 class Robustness(BaseModel):
-    """What a small change of the uploads does."""
+    """The effect of a small change of the uploads."""
 
     change: str
     top1: float
@@ -105,7 +105,7 @@ class Mistake(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """Everything; shares 0..1."""
+    """The whole document; shares 0..1."""
 
     created: str
     model: Model
@@ -122,7 +122,7 @@ class Evaluation(BaseModel):
     reliability_uncalibrated: list[Bin]
     robustness_pictures: int = 0
     robustness_top1: float | None = None
-    """Of those pictures without a change."""
+    """On these pictures without a change."""
     robustness: list[Robustness] = []
     latency: Latency | None = None
     mistakes: list[Mistake] = []
@@ -131,14 +131,14 @@ class Evaluation(BaseModel):
 
     @property
     def robustness_loss(self) -> float | None:
-        """The most top-1 that any of the changes costs; None where none was tried."""
+        """Largest loss of top-1 accuracy by any of the changes; None where none was tried."""
         if self.robustness_top1 is None or not self.robustness:
             return None
         return max(self.robustness_top1 - changed.top1 for changed in self.robustness)
 
 
 def load_evaluation(folder: Path) -> Evaluation:
-    """The evaluation that `write` left in a folder.
+    """The evaluation in a folder, as `write_evaluation` wrote it.
 
     Raises:
         JudgementError: there is none, or it cannot be read.
@@ -146,6 +146,6 @@ def load_evaluation(folder: Path) -> Evaluation:
     try:
         return Evaluation.model_validate_json((folder / FILE).read_bytes())
     except OSError as cause:
-        raise JudgementError(f"{folder} holds no {FILE}: run `python -m training evaluate` first.") from cause
+        raise JudgementError(f"{folder} holds no {FILE}: run `evaluate` first.") from cause
     except ValidationError as cause:
         raise JudgementError(f"{folder / FILE} is damaged or of another version: evaluate again.") from cause

@@ -1,4 +1,4 @@
-"""Labelled pictures to judge a model on: read file by file, preprocessed as the gateway would, a batch at a time."""
+"""Labelled pictures to judge a model on, read file by file and preprocessed as by the gateway, in batches."""
 
 import hashlib
 import os
@@ -15,36 +15,35 @@ from training.errors import JudgementError
 from training.learn import runs
 
 BATCH = 16
-"""Pictures held in memory at once: as files and as pixels, 0.2 MB each and their files."""
+"""Pictures in memory at once, as files and as pixels of 0.2 MB each."""
 
 
 class Example(NamedTuple):
-    """One labelled picture, not read yet."""
+    """One labelled picture that has not been read yet."""
 
     file: str
-    """As the data set calls it."""
+    """Its name in the data set."""
     label: str
     path: Path
     digest: str = ""
-    """`sha256:` that the file must have; empty: any."""
+    """`sha256:` that the file must have; empty for any."""
 
 
 class Picture(NamedTuple):
-    """One upload: what a client would send, and what the network sees of it."""
+    """One upload: the file that a client would send, and its pixels."""
 
     data: bytes
     pixels: Pixels
 
 
 def of(data_set: Path, split: str = "") -> list[Example]:
-    """The pictures of a split; without one named, those of `test`; without them all, of a run `val`.
+    """The pictures of a split; by default of `test`. Without a test split all pictures, or those of `val` for a run.
 
     Args:
-        data_set: a folder or CSV that `training.data.manifest` understands, or the folder of a run, which keeps the
-            split that it made.
+        data_set: a folder or CSV as `data.manifest` reads it, or the folder of a run, which has its own split.
 
     Raises:
-        DataSetError, RunError: there is no data set here.
+        DataSetError, RunError: there is no data set.
         JudgementError: the split has no pictures.
     """
     run = (data_set / runs.RECORD).is_file()
@@ -79,10 +78,10 @@ def _of_run(folder: Path) -> list[tuple[str, Example]]:
 def read(
     examples: Sequence[Example], progress: Progress = lambda done, total: None, *, batch: int = BATCH
 ) -> Iterator[tuple[Sequence[Example], list[Picture]]]:
-    """The pictures in their order, batch by batch, decoded on every core.
+    """The pictures in order, batch by batch, decoded on all cores.
 
     Raises:
-        JudgementError: a file is gone, has changed or cannot be decoded.
+        JudgementError: a file is missing, has changed or cannot be decoded.
     """
     done = 0
     with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -94,19 +93,19 @@ def read(
 
 
 def picture(example: Example) -> Picture:
-    """One of them, read and decoded."""
+    """Read and decode one picture."""
     try:
         data = example.path.read_bytes()
     except OSError as cause:
         raise JudgementError(f"{example.path} cannot be read: {cause.strerror or cause}.") from cause
     if example.digest and example.digest != f"sha256:{hashlib.sha256(data).hexdigest()}":
-        raise JudgementError(f"{example.path} has changed since the model's data was read: restore it or train anew.")
+        raise JudgementError(f"{example.path} has changed since the model's data was read: restore it or train again.")
     return decoded(data, str(example.path))
 
 
 def decoded(data: bytes, name: str) -> Picture:
-    """An upload from the bytes of a file."""
+    """Decode the bytes of a file; `name` is for the error."""
     try:
         return Picture(data, preprocess(data, formats=ALL_FORMATS))
     except GatewayError as cause:
-        raise JudgementError(f"{name}: {cause}. `python -m training validate` finds all such files.") from cause
+        raise JudgementError(f"{name}: {cause}. `validate` finds all such files.") from cause

@@ -1,7 +1,7 @@
-"""Figures and thresholds to a verdict with reasons. Pure, but for reading and writing the verdict.
+"""May a model serve? From an evaluation and thresholds to a verdict with reasons, gate.json.
 
-The rule: whatever a threshold asks for must be known and must reach it. An unknown figure fails; the one exception is
-the comparison with the serving model where nothing serves yet.
+The rule: a figure with a threshold must be known and must meet it. An unknown figure fails. The one exception is the
+comparison with the serving model where nothing serves yet.
 """
 
 from collections.abc import Iterator
@@ -31,14 +31,14 @@ METRICS = {
     "macro_f1": "F1, averaged over the classes,",
     "ece": "the calibration error (ECE)",
 }
-"""In words."""
+"""Names for sentences."""
 
 
 class Check(BaseModel):
-    """One threshold, and what became of it."""
+    """One threshold and whether it is met."""
 
     name: str
-    """As in the file of thresholds."""
+    """As in the TOML file."""
     threshold: float
     value: float | None
     """None: unknown."""
@@ -47,22 +47,22 @@ class Check(BaseModel):
 
 
 class Verdict(BaseModel):
-    """May it serve?"""
+    """Whether a model may serve."""
 
     passed: bool
     model: str
     model_digest: str
-    """Of the Keras file that was judged: the verdict holds for no other."""
+    """Of the judged Keras file: the verdict holds for no other."""
     serving: str
-    """What it was compared with; empty: nothing."""
+    """The model it was compared with; empty for none."""
     evaluated: str
-    """When."""
+    """Time of the evaluation."""
     checks: list[Check]
     notes: list[str] = []
 
     @property
     def reasons(self) -> list[str]:
-        """Why not."""
+        """The sentences of the failed checks."""
         return [check.sentence for check in self.checks if not check.passed]
 
 
@@ -101,12 +101,12 @@ def pass_gate(
     """Judge the model of a folder and write gate.json there.
 
     Args:
-        folder: where `evaluate` has written: a run's, or a report's.
-        serving: the model that serves, named as for `compare`; a served folder without a version, or None, is nothing.
-        foreign: of models that do not describe themselves.
+        folder: with evaluation.json: that of a run or of a report.
+        serving: the model that serves, named as for `compare`; None, or a served folder without versions, for none.
+        foreign: for models that do not describe themselves.
 
     Raises:
-        JudgementError: nothing was evaluated, or the models cannot be asked.
+        JudgementError: there is no evaluation, or a model does not answer.
     """
     evaluation = load_evaluation(folder)
     comparison = _compared(evaluation, serving, foreign, bar) if serving and _serves(serving) else None
@@ -116,7 +116,7 @@ def pass_gate(
 
 
 def _serves(named: str) -> bool:
-    """A folder that is to be served from, and is missing or has no version yet, is nothing to compare with."""
+    """Whether a model serves there: a served folder that is missing or has no version is nothing to compare with."""
     path = Path(named)
     if "://" in named or path.is_file() or (path / "saved_model.pb").exists() or (path / runs.RECORD).exists():
         return True
@@ -127,12 +127,12 @@ def _compared(evaluation: Evaluation, serving: str, foreign: Foreign, bar: NewBa
     pictures = examples.of(Path(evaluation.data.source), evaluation.data.split)
     with opened(serving, foreign) as old, opened(evaluation.model.name, foreign) as new:
         if evaluation.model.digest and evaluation.model.digest != new.facts.digest:
-            raise JudgementError(f"{evaluation.model.name} has changed since it was evaluated: evaluate it again.")
+            raise JudgementError(f"{evaluation.model.name} has changed since its evaluation: evaluate it again.")
         return compare_models(old, new, pictures, bar=bar)
 
 
 def write_verdict(verdict: Verdict, folder: Path) -> Path:
-    """gate.json.
+    """Write gate.json; returns it.
 
     Raises:
         DataSetError: the folder cannot be written.
@@ -142,7 +142,7 @@ def write_verdict(verdict: Verdict, folder: Path) -> Path:
 
 
 def load_verdict(folder: Path) -> Verdict | None:
-    """The verdict in a folder; None where none was given.
+    """The verdict in a folder; None where there is none.
 
     Raises:
         JudgementError: it cannot be read.
@@ -152,7 +152,7 @@ def load_verdict(folder: Path) -> Verdict | None:
     except FileNotFoundError:
         return None
     except (OSError, ValidationError) as cause:
-        raise JudgementError(f"{folder / FILE} cannot be read: run `python -m training gate` again.") from cause
+        raise JudgementError(f"{folder / FILE} cannot be read: run `gate` again.") from cause
 
 
 def _absolute(evaluation: Evaluation, thresholds: Thresholds) -> Iterator[Check]:

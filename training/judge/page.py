@@ -1,4 +1,4 @@
-"""The evaluation as a page that needs nothing else."""
+"""The evaluation as an HTML page."""
 
 from collections.abc import Iterator, Mapping
 
@@ -29,7 +29,7 @@ def as_page(evaluation: Evaluation, thumbnails: Mapping[str, bytes]) -> str:
 
 
 def model_title(evaluation: Evaluation) -> str:
-    """What to call the model in front of people."""
+    """The model's name for readers."""
     return evaluation.training.run if evaluation.training else evaluation.model.name.rstrip("/").rpartition("/")[2]
 
 
@@ -40,7 +40,7 @@ def _sections(evaluation: Evaluation, thumbnails: Mapping[str, bytes]) -> Iterat
     yield html.section(
         "calibration",
         "Calibration",
-        "Bars: how often answers of a confidence are right. On the dashed line, confidence means what it says.",
+        "Bars: accuracy of the answers by confidence. On the dashed line, confidence equals accuracy.",
         html.plot(plots.reliability(evaluation), "Reliability diagrams before and after calibration"),
     )
     yield _classes(evaluation)
@@ -59,16 +59,14 @@ def _learning(evaluation: Evaluation) -> str:
         for name, value in (("training", training.training_accuracy), ("validation", training.validation_accuracy))
         if value is not None
     ]
-    why = (
-        f"Of the kept model, in inference mode: {', '.join(told) or 'unknown'}. What it learns by heart parts the two."
-    )
+    why = f"Of the final model, in inference mode: {', '.join(told) or 'unknown'}. Overfitting makes them differ."
     curve = plots.learning(training.history) if training.history else None
     content = html.plot(curve, "Accuracy by epoch") if curve else ""
     return html.section("learning", "Learning", why, content)
 
 
 def _mistakes(evaluation: Evaluation, thumbnails: Mapping[str, bytes]) -> str:
-    why = "Wrong answers, the most confident first, as the network saw them. Some may be wrong labels."
+    why = "Wrong answers, the most confident first, at the network's resolution. Some may be wrong labels."
     strip = "".join(
         html.picture(thumbnails.get(m.file), m.file, f"{m.label}, taken for {m.answer} ({m.confidence:.2f})")
         for m in evaluation.mistakes
@@ -81,7 +79,7 @@ def _classes(evaluation: Evaluation) -> str:
     worst_first = sorted(seen, key=lambda c: (c.f1 is None, c.f1 or 0, c.label))
     rows = [(c.label, str(c.pictures), _share(c.precision), _share(c.recall), _share(c.f1)) for c in worst_first]
     untested = sum(c.pictures == 0 for c in evaluation.classes)
-    why = "The worst first. A dash: nothing to divide by, for want of pictures or of answers." + (
+    why = "The worst first. A dash means that there were no pictures or no answers." + (
         f" {untested:,} classes have no pictures here." if untested else ""
     )
     head = ("class", "pictures", "precision", "recall", "F1")
@@ -90,9 +88,9 @@ def _classes(evaluation: Evaluation) -> str:
 
 def _confusion(evaluation: Evaluation) -> str:
     rows = [(pair.label, pair.answer, str(pair.pictures)) for pair in evaluation.confusion[:PAIRS_SHOWN]]
-    drawn = html.plot(plots.confusion(evaluation), "Confusion matrix: a row a true class, a column an answer")
+    drawn = html.plot(plots.confusion(evaluation), "Confusion matrix: rows are true classes, columns are answers")
     content = drawn + html.table(("true class", "answer", "pictures"), rows)
-    why = "Each row is a class: where its pictures went, dark for all of them. Below, the most frequent mix-ups."
+    why = "Each row shows the answers for one class; dark means most of its pictures. Below, the most frequent errors."
     return html.section("confusion", "Confusion", why, content)
 
 
@@ -100,7 +98,7 @@ def _robustness(evaluation: Evaluation) -> str:
     assert evaluation.robustness_top1 is not None
     rows = [("unchanged", f"{evaluation.robustness_top1:.3f}", "")]
     rows += [(r.change, f"{r.top1:.3f}", f"{r.agreement:.1%}") for r in evaluation.robustness]
-    why = f"{evaluation.robustness_pictures:,} of the uploads, changed a little and asked again."
+    why = f"{evaluation.robustness_pictures:,} of the uploads, changed slightly and classified again."
     return html.section("robustness", "Robustness", why, html.table(("change", "top-1", "same answer"), rows))
 
 

@@ -1,4 +1,4 @@
-"""Plots as SVG, the same bytes for the same figures. Matplotlib without its global state: no window, no style."""
+"""Plots as SVG, with the same bytes for the same figures. Matplotlib is used without its global state."""
 
 import io
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from training.metrics import Bin
 
 BLUE, RED, GREY = "#3f7cac", "#b3261e", "#5a6670"
 NAMED_CLASSES = 30
-"""Up to so many, the confusion matrix names them."""
+"""Up to this many classes, the confusion matrix shows their names."""
 SETTINGS: Any = {"svg.hashsalt": "specimen", "svg.fonttype": "none", "font.size": 9}
 
 
@@ -25,7 +25,7 @@ def reliability(evaluation: Evaluation) -> bytes:
         before, after = figure.subplots(1, 2, sharey=True)
         _diagram(before, evaluation.reliability_uncalibrated, "as trained", evaluation.metrics["ece_uncalibrated"])
         _diagram(after, evaluation.reliability, "calibrated", evaluation.metrics["ece"])
-        before.set_ylabel("share that is right")
+        before.set_ylabel("accuracy")
         return _svg(figure)
 
 
@@ -58,7 +58,7 @@ def learning(history: Sequence[tuple[float, float]]) -> bytes:
     with rc_context(SETTINGS):
         figure = Figure(figsize=(7.6, 3), layout="constrained")
         axes = figure.subplots()
-        axes.plot(epochs, [epoch[0] for epoch in history], color=GREY, label="training, as taught")
+        axes.plot(epochs, [epoch[0] for epoch in history], color=GREY, label="training, augmented")
         axes.plot(epochs, [epoch[1] for epoch in history], color=BLUE, label="validation")
         axes.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1.02))
         axes.legend(loc="lower right", frameon=False)
@@ -74,7 +74,7 @@ def _diagram(axes: Axes, bins: Sequence[Bin], title: str, ece: float) -> None:
 
 
 def _plain(label: str) -> str:
-    """Matplotlib reads $ as the beginning of a formula."""
+    """Matplotlib reads $ as the start of a formula."""
     return label.replace("$", r"\$")
 
 

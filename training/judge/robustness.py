@@ -1,4 +1,4 @@
-"""Small changes of an upload, such as happen to photos on their way, after which the answer should stay the same."""
+"""Small changes of an upload, as they happen to photos in practice; the answer should stay the same."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -7,16 +7,16 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 LONGEST_PX = 1024
-"""Larger pictures are scaled down first: the network sees 224 pixels of them."""
+"""Larger pictures are scaled down first: the network's input has 224 pixels."""
 ORIENTATION, TURNED = 0x0112, 6
-"""EXIF tag; stored turned by 90° to the left, to be shown turned back."""
+"""EXIF tag and its value for a picture that is stored turned by 90° to the left."""
 
 Change = Callable[[Image.Image], bytes]
-"""From the picture, upright RGB, to a new file of it."""
+"""Takes the upright RGB picture; returns a file of the changed one."""
 
 
 def changed(data: bytes, change: Change) -> bytes:
-    """The file that a client would have sent had this happened to the picture. `data` has been decoded before."""
+    """The file of the changed picture. `data` must be decodable."""
     with Image.open(io.BytesIO(data)) as image:
         image.draft("RGB", (LONGEST_PX, LONGEST_PX))
         upright = ImageOps.exif_transpose(image).convert("RGB")
@@ -31,13 +31,13 @@ def _jpeg(image: Image.Image, quality: int = 95, exif: bytes = b"") -> bytes:
 
 
 def _cropped(image: Image.Image) -> bytes:
-    """5 % off each edge."""
+    """Without 5 % at each edge."""
     across, down = round(image.width * 0.05), round(image.height * 0.05)
     return _jpeg(image.crop((across, down, image.width - across, image.height - down)))
 
 
 def _bordered(image: Image.Image) -> bytes:
-    """5 % more at each edge, as if taken from a little farther: the edges go on."""
+    """With 5 % more at each edge, where the edge pixels are repeated."""
     across, down = round(image.width * 0.05), round(image.height * 0.05)
     return _jpeg(Image.fromarray(np.pad(np.asarray(image), ((down, down), (across, across), (0, 0)), mode="edge")))
 

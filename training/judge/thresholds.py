@@ -1,4 +1,4 @@
-"""What a model must reach: read from TOML, every name checked, so that a misspelt threshold is never a missing one."""
+"""The thresholds of a gate, from TOML. All names are checked, so that a misspelt threshold is an error."""
 
 import tomllib
 from pathlib import Path
@@ -18,7 +18,7 @@ class _Strict(BaseModel):
 
 
 class Absolute(_Strict):
-    """Of the model alone. None: not asked for."""
+    """For the model alone. None: no threshold."""
 
     min_pictures: int | None = Field(None, ge=1)
     min_top1: Share | None = None
@@ -34,7 +34,7 @@ class Absolute(_Strict):
 
 
 class Relative(_Strict):
-    """Against the model that serves, on the same pictures. None: not asked for."""
+    """Relative to the model that serves, on the same pictures. None: no threshold."""
 
     max_top1_loss: Share | None = None
     max_worse_share: Share | None = None
@@ -42,7 +42,7 @@ class Relative(_Strict):
 
 
 class Thresholds(_Strict):
-    """A gate."""
+    """All thresholds of a gate."""
 
     absolute: Absolute = Absolute()
     relative: Relative = Relative()
@@ -52,19 +52,19 @@ def read_thresholds(file: Path = DEFAULT) -> Thresholds:
     """The thresholds in a TOML file.
 
     Raises:
-        JudgementError: it cannot be read, or holds something else.
+        JudgementError: the file cannot be read or is invalid.
     """
     try:
         found = Thresholds.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except OSError as cause:
         raise JudgementError(f"{file} cannot be read: {cause.strerror or cause}.") from cause
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as cause:
-        raise JudgementError(f"{file} is no TOML: {cause}.") from cause
+        raise JudgementError(f"{file} is not valid TOML: {cause}.") from cause
     except ValidationError as cause:
         first = cause.errors()[0]
         where = ".".join(map(str, first["loc"]))
         names = ", ".join([*Absolute.model_fields, *Relative.model_fields])
-        raise JudgementError(f"{file}, {where}: {first['msg']}. Thresholds are {names}.") from cause
+        raise JudgementError(f"{file}, {where}: {first['msg']}. The thresholds are {names}.") from cause
     if found == Thresholds():
-        raise JudgementError(f"{file} asks for nothing: a gate needs one threshold at the least.")
+        raise JudgementError(f"{file} has no threshold: give at least one.")
     return found

@@ -220,8 +220,7 @@ def of_sizes(**sizes: int) -> Manifest:
 def test_small_classes_are_told_and_smaller_ones_are_errors() -> None:
     manifest = of_sizes(crab=2, pen=4, worm=5)
     assert told(amounts(manifest, unlike(manifest), min_per_class=5)) == [
-        "too-few-pictures: crab has 2 usable pictures: "
-        "add some until it has at least 3, or remove the class.",
+        "too-few-pictures: crab has 2 usable pictures: add some until it has at least 3, or remove the class.",
         "few-pictures: pen has 4 usable pictures, fewer than 5: add some, or merge it with a similar class.",
     ]
 

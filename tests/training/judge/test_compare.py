@@ -32,12 +32,12 @@ NEW = answers("new", ("pen", "crab"), (0.1, 0.9), (0.8, 0.2), (0.7, 0.3), (0.9, 
 def test_labels_are_matched_by_name_whatever_their_order() -> None:
     comparison = measured(OLD, answers("new", ("pen", "crab"), *(row[::-1] for row in OLD.rows.tolist())), FILES, TRUTH)
     assert (comparison.agreement, comparison.largest_gap, comparison.flips) == (1.0, 0.0, [])
-    assert comparison.verdict == "Both give the same answer to every picture."
+    assert comparison.verdict == "Both models give the same answer to every picture."
 
 
 def test_what_flipped_is_told_with_the_broken_ones_first() -> None:
     comparison = measured(OLD, NEW, FILES, TRUTH)
-    assert [(flip.file, flip.kind) for flip in comparison.flips] == [("3.jpg", "broken"), ("4.jpg", "mended")]
+    assert [(flip.file, flip.kind) for flip in comparison.flips] == [("3.jpg", "broken"), ("4.jpg", "fixed")]
     assert comparison.agreement == 0.5
     assert (comparison.old_top1, comparison.new_top1, comparison.difference) == (0.75, 0.75, 0)
     assert (comparison.only_old_right, comparison.only_new_right) == (1, 1)
@@ -144,7 +144,7 @@ def test_both_models_see_every_picture_and_the_report_shows_what_flipped(photos:
 
 
 def test_models_that_know_none_of_the_labels_are_refused(photos: Path) -> None:
-    with pytest.raises(JudgementError, match="Neither model knows a single label"):
+    with pytest.raises(JudgementError, match="Neither model knows any label"):
         compare_models(Brightness(("a", "b"), 0), Brightness(("c", "d"), 0), examples.of(photos))
 
 

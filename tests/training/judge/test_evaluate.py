@@ -210,7 +210,7 @@ def test_the_card_tells_what_the_evaluation_found(found: Evaluation) -> None:
     assert text.startswith("# shells \\| of \\*June\\*\n")
     for fact in ("0.800", "`sha256:data`", "Seed 7, code abc123", "0.990", "| Anemone | 5 | 1.00 | 0.60 | 0.75 |"):
         assert fact in text
-    assert "It took 2 of Anemone for Jelly." in text
+    assert "It classified 2 pictures of Anemone as Jelly." in text
     assert "turned, with EXIF" in text
 
 
@@ -221,7 +221,7 @@ def test_many_classes_have_a_page_too(photos: Path, found: Evaluation, tmp_path:
 
 
 def test_no_evaluation_is_told_in_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(JudgementError, match="run `python -m training evaluate` first"):
+    with pytest.raises(JudgementError, match="run `evaluate` first"):
         load_evaluation(tmp_path)
     (tmp_path / "evaluation.json").write_text("{}")
     with pytest.raises(JudgementError, match="is damaged"):

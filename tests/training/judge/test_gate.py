@@ -154,11 +154,14 @@ def test_the_usual_thresholds_ask_for_what_spoils_a_model() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[absolute]\nmin_top_1 = 0.8", r"absolute.min_top_1: Extra inputs are not permitted. Thresholds are min_pict"),
+        (
+            "[absolute]\nmin_top_1 = 0.8",
+            r"absolute.min_top_1: Extra inputs are not permitted. The thresholds are min_pict",
+        ),
         ("[absolute]\nmin_top1 = 80", "absolute.min_top1: Input should be less than or equal to 1"),
         ("[absolut]\nmin_top1 = 0.8", "absolut: Extra inputs"),
-        ("min_top1 = ", "is no TOML"),
-        ("", "asks for nothing"),
+        ("min_top1 = ", "is not valid TOML"),
+        ("", "has no threshold"),
     ],
 )
 def test_what_is_no_gate_is_told_in_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:

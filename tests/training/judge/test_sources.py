@@ -89,17 +89,17 @@ def test_nothing_there_is_told_in_a_sentence(roads: dict[str, str], tmp_path: Pa
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved/saved_model.pb").write_bytes(b"noise")
     refused(tmp_path / "gone.keras", "no model file")
-    refused(roads["file"], "does not tell its labels", None)
+    refused(roads["file"], "does not describe its labels", None)
     refused(broken, "cannot be read as a Keras model")
     refused(noise, "cannot be read as a Keras model")
     refused(tmp_path / "saved", "cannot be read as a SavedModel")
     refused(tmp_path, "holds neither a run nor a SavedModel")
-    refused("photo.jpg", "is no model")
+    refused("photo.jpg", "is not a model")
     refused("http://127.0.0.1:1", "cannot be asked")
     refused("http://127.0.0.1:1/v1/models/toy", "cannot be asked: no connection")
-    refused("ftp://somewhere", "is no address")
+    refused("ftp://somewhere", "is not an address")
     refused(roads["replica"].replace("/toy", "/other"), "cannot be asked")
-    refused(roads["replica"].split("/v1")[0], "name a gateway as http://HOST:PORT and a replica as")
+    refused(roads["replica"].split("/v1")[0], "give a gateway as http://HOST:PORT and a replica as")
     two = tmp_path / "two.txt"
     two.write_text("crab\npen")
     refused(roads["file"], "5 outputs for 2 labels", two)
@@ -187,7 +187,7 @@ def test_a_gateway_with_keys_gets_the_one_of_the_environment(monkeypatch: pytest
             return httpx.Response(401, json={"detail": "Send your API key"})
         return httpx.Response(200, json={"labels": ["crab"], "model": {"version": "1"}, "replicas": []})
 
-    with pytest.raises(JudgementError, match="wants an API key: put it into SPECIMEN_API_KEY"):
+    with pytest.raises(JudgementError, match="requires an API key: put it into SPECIMEN_API_KEY"):
         Gateway("http://gateway", transport=httpx.MockTransport(wire))
     monkeypatch.setenv("SPECIMEN_API_KEY", "secret")
     assert Gateway("http://gateway", transport=httpx.MockTransport(wire)).facts.labels == ("crab",)
@@ -263,7 +263,8 @@ def test_its_probabilities_are_kept_and_its_range_is_what_one_says(
 
 
 @pytest.mark.parametrize(
-    ("file", "sentence"), [("sigmoid.h5", "ends in sigmoid"), ("small.h5", r"takes \(None, 160, 160, 3\)")]
+    ("file", "sentence"),
+    [("sigmoid.h5", "ends in sigmoid"), ("small.h5", r"takes input of shape \(None, 160, 160, 3\)")],
 )
 def test_what_is_no_classifier_of_such_pictures_is_refused(old_files: Path, file: str, sentence: str) -> None:
     with pytest.raises(JudgementError, match=sentence), opened(old_files / file, Foreign(old_files / "labels.txt")):

@@ -1,4 +1,4 @@
-"""Whatever can name a picture, asked in one way: a Keras file, a SavedModel, a replica, a gateway.
+"""Any model behind one interface: a Keras file, a SavedModel, a replica, a gateway.
 
 from training.judge import sources
 with sources.opened("runs/shells") as model:

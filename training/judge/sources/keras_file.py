@@ -1,4 +1,4 @@
-"""Keras models from files, ours and others': `.keras`, and the `.h5` of Keras 2."""
+"""Keras models from files, of this and other projects: `.keras`, and the `.h5` of Keras 2."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from training.metrics import Rows
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 TINY = 1e-30
-"""Added to nothing, but the least probability whose logarithm is taken."""
+"""Smallest probability whose logarithm is taken."""
 
 
 class KerasFile:
-    """A model in this process, asked as training asks it."""
+    """A model in this process, called as in training."""
 
     def __init__(self, network_: Any, facts: Facts) -> None:
         import tensorflow as tf
@@ -48,21 +48,21 @@ def opened(
     Args:
         labels: in the order of its output.
         temperature: to divide its logits by.
-        input_range: what a colour channel spans where the model expects it, as in `GATEWAY_INPUT_RANGE`.
+        input_range: what a colour channel spans in the model's input, as in `GATEWAY_INPUT_RANGE`.
         name: by which it can be opened again; the file's where empty.
 
     Raises:
-        JudgementError: it cannot be loaded, or is no classifier of 224 x 224 pictures with that many classes.
+        JudgementError: it cannot be loaded, or does not classify 224 x 224 pictures into that many classes.
     """
     loaded = load(file)
     own = as_network(loaded, str(file), input_range)
     if own.output_shape[-1] != len(labels):
-        raise JudgementError(f"{file} has {own.output_shape[-1]} outputs for {len(labels)} labels: fix the label map.")
+        raise JudgementError(f"{file} has {own.output_shape[-1]} outputs for {len(labels)} labels: fix the label file.")
     return KerasFile(own, Facts(name or str(file), labels, temperature, digest=digest_of(file)))
 
 
 def load(file: Path) -> Any:
-    """The model as it was saved, ready for inference.
+    """The model as it was saved, for inference.
 
     Raises:
         JudgementError: there is no such file, or Keras cannot read it.
@@ -79,12 +79,12 @@ def load(file: Path) -> Any:
 
 
 def as_network(model: Any, name: str, input_range: str = "0..1") -> Any:
-    """The model as `training.release.graph` takes it: float32 [N,224,224,3] in 0..1 to logits.
+    """The model as `release.graph` expects it: float32 [N,224,224,3] in 0..1 to logits.
 
-    Where it ends in a softmax, the logarithm of its probabilities stands for the logits: their softmax is the same.
+    Where it ends in a softmax, the logarithms of its probabilities replace the logits: their softmax is the same.
 
     Raises:
-        JudgementError: it takes or gives something else.
+        JudgementError: its input or output has another shape, or its last activation is unsuitable.
     """
     _check_shapes(model, name)
     probabilities = _ends_in_softmax(model, name)
@@ -105,7 +105,7 @@ def digest_of(file: Path) -> str:
 
 
 class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]  # Keras has no types
-    """Keras 2 wrote an option that Keras 3 does not know, and which means nothing for this layer."""
+    """Keras 2 saved an option that Keras 3 does not know and that has no effect on this layer."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
@@ -113,7 +113,7 @@ class _DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]  # K
 
 
 def _is_plain(model: Any) -> bool:
-    """One picture in, one answer out; Keras 3 gives an older one's answer as a list."""
+    """One input and one output; Keras 3 wraps the output of an older model in a list."""
     return len(model.inputs or ()) == len(model.outputs or ()) == 1
 
 
@@ -123,9 +123,9 @@ def _check_shapes(model: Any, name: str) -> None:
     gives: Any = getattr(model, "output_shape", None)
     picture = isinstance(takes, tuple) and len(takes) == 4
     if not picture or any(size not in (None, want) for size, want in zip(takes[1:], (side, side, 3), strict=True)):
-        raise JudgementError(f"{name} takes {takes}; replicas give it pictures of [N, {side}, {side}, 3].")
+        raise JudgementError(f"{name} takes input of shape {takes}; replicas send [N, {side}, {side}, 3].")
     if not (isinstance(gives, tuple) and len(gives) == 2 and gives[1]):
-        raise JudgementError(f"{name} answers with {gives}; a classifier answers with [N, classes].")
+        raise JudgementError(f"{name} has output of shape {gives}; a classifier has [N, classes].")
 
 
 def _ends_in_softmax(model: Any, name: str) -> bool:
@@ -136,5 +136,5 @@ def _ends_in_softmax(model: Any, name: str) -> bool:
     if isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax:
         return True
     if activation not in (None, keras.activations.linear):
-        raise JudgementError(f"{name} ends in {activation.__name__}; a classifier ends in a softmax or in logits.")
+        raise JudgementError(f"{name} ends in {activation.__name__}; a classifier must end in a softmax or in logits.")
     return False

@@ -1,4 +1,4 @@
-"""From what somebody typed to a source: an address, a file, a folder of a run, of a version or of a served model."""
+"""Open a model by name: an address, a file, or the folder of a run, of a version or of a served model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,25 +13,26 @@ from training.learn import runs
 
 
 class Foreign(NamedTuple):
-    """What a model that does not describe itself needs to be told of it."""
+    """What must be given for a model that does not describe itself."""
 
     labels: Path | None = None
-    """A name a line, in the order of the output."""
+    """Label file: one class per line, in the order of the output."""
     input_range: str = "0..1"
-    """What a colour channel spans where the model expects it: 0..1, -1..1 or 0..255."""
+    """What a colour channel spans in its input: 0..1, -1..1 or 0..255."""
     temperature: float = 1.0
 
 
 @contextmanager
 def opened(named: str | Path, foreign: Foreign = Foreign()) -> Iterator[Source]:  # noqa: B008 - immutable
-    """A source, closed at the end.
+    """The model, closed at the end.
 
     Args:
         named: http://HOST:PORT of a gateway, http://HOST:PORT/v1/models/NAME of a replica, a `.keras` or `.h5` file,
-            the folder of a run, of a SavedModel, or of a served model (`models/NAME`), whose newest version counts.
+            the folder of a run, of a SavedModel, or of a served model (`models/NAME`), of which the newest version
+            is used.
 
     Raises:
-        JudgementError: nothing that could be asked.
+        JudgementError: there is no such model, or it cannot be used.
     """
     source = _opened(str(named), foreign)
     try:
@@ -50,9 +51,11 @@ def _opened(named: str, foreign: Foreign) -> Source:
     if path.is_dir():
         return _folder(path, labels, foreign)
     if path.suffix not in (".keras", ".h5", ".hdf5"):
-        raise JudgementError(f"{named} is no model: name a .keras or .h5 file, a folder or an http:// address.")
+        raise JudgementError(f"{named} is not a model: give a .keras or .h5 file, a folder or an http:// address.")
     if not labels:
-        raise JudgementError(f"{named} does not tell its labels: name a file of them with --labels, a name a line.")
+        raise JudgementError(
+            f"{named} does not describe its labels: give a file of them with --labels, one class per line."
+        )
     from training.judge.sources import keras_file
 
     return keras_file.opened(path, labels, temperature=foreign.temperature, input_range=foreign.input_range)
@@ -64,12 +67,12 @@ def _folder(path: Path, labels: tuple[str, ...], foreign: Foreign) -> Source:
 
         record = runs.load(path)
         if not record.finished:
-            raise JudgementError(f"{path} is not finished: type the same `train` again, it goes on where it was.")
+            raise JudgementError(f"{path} is not finished: repeat the same `train` command to resume it.")
         return keras_file.opened(path / runs.MODEL, record.labels, temperature=record.temperature, name=str(path))
     newest = max(versions.present(path), default=None)
     directory = path if newest is None else path / str(newest)
     if not (directory / "saved_model.pb").is_file():
-        raise JudgementError(f"{path} holds neither a run nor a SavedModel nor versions of one.")
+        raise JudgementError(f"{path} holds neither a run nor a SavedModel nor versions of a served model.")
     from training.judge.sources import saved_model
 
     return saved_model.opened(directory, labels, input_range=foreign.input_range, name=str(path))

@@ -1,6 +1,6 @@
-"""Models that run: a replica of TensorFlow Serving, asked as the gateway asks it, or a whole gateway with uploads.
+"""Models that run elsewhere: a replica of TensorFlow Serving, called as by the gateway, or a gateway, with uploads.
 
-Only this file of training speaks HTTP.
+Only this file of training uses HTTP.
 """
 
 import asyncio
@@ -24,13 +24,13 @@ from training.judge.sources.source import Facts, checked
 from training.metrics import Rows
 
 AT_ONCE = 4
-"""Requests on their way together."""
+"""Concurrent requests."""
 TIMEOUT_S = 60.0
 PROBE_S = 0.2
 BUSY_TRIES = 5
-"""How often a gateway that is full is asked, each time after the pause it names."""
+"""Attempts at a gateway that is full, each after the pause that it asked for."""
 KEY_VARIABLE = "SPECIMEN_API_KEY"
-"""Holds the key for a gateway that wants one: an environment variable, since command lines are seen by others."""
+"""Environment variable with the API key for a gateway; other users could read a command line."""
 
 Answer = TypeVar("Answer")
 
@@ -59,7 +59,7 @@ class Replica:
         return checked(np.stack(self._run(all_of_them, self.facts.name)), self.facts, len(pictures))
 
     def close(self) -> None:
-        """Each call of `ask` has its own connections."""
+        """Nothing to close: each call of `ask` has its own connections."""
 
     async def _accepted(self, client: RestClient) -> ServedModel:
         states = await client.status(self._address, self._model)
@@ -84,7 +84,7 @@ class Replica:
 
 
 class Gateway:
-    """A running gateway, sent the files as a client would: its decoding is part of what is compared."""
+    """A running gateway. It gets the files, as from a client, so its decoding is part of the comparison."""
 
     def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None) -> None:
         self._client = _client(url, TIMEOUT_S, transport)
@@ -110,7 +110,7 @@ class Gateway:
             files={"image": ("picture", picture.data)},
         )
         if told["model"]["version"] != self.facts.version:
-            raise JudgementError(f"{self.facts.name} changed its version while it was asked: start again.")
+            raise JudgementError(f"{self.facts.name} changed its version during the evaluation: start again.")
         row = np.zeros(len(self.facts.labels))
         for ranked in told["predictions"]:
             row[ranked["index"]] = ranked["confidence"]
@@ -124,47 +124,47 @@ class Gateway:
         except (httpx.HTTPError, ValueError) as cause:
             raise JudgementError(f"{self._client.base_url} cannot be asked: {cause}.") from cause
         if answer.status_code == 401:
-            raise JudgementError(f"{self._client.base_url} wants an API key: put it into {KEY_VARIABLE}.")
+            raise JudgementError(f"{self._client.base_url} requires an API key: put it into {KEY_VARIABLE}.")
         raise JudgementError(
             f"{self._client.base_url} answers {path} with {answer.status_code}, {_detail(answer)}: "
-            "name a gateway as http://HOST:PORT and a replica as http://HOST:PORT/v1/models/NAME."
+            "give a gateway as http://HOST:PORT and a replica as http://HOST:PORT/v1/models/NAME."
         )
 
 
 def opened(url: str, labels: tuple[str, ...] = (), *, input_range: str = "0..1") -> Replica | Gateway:
-    """What runs at an address.
+    """The model that runs at an address.
 
     Raises:
-        JudgementError: nothing answers there, or something else.
+        JudgementError: nothing answers there, or not as a gateway or a replica.
     """
     parts = urlsplit(url)
     if not parts.netloc or parts.scheme not in ("http", "https"):
-        raise JudgementError(f"{url} is no address: name it as http://HOST:PORT.")
+        raise JudgementError(f"{url} is not an address: give it as http://HOST:PORT.")
     if parts.path.startswith("/v1/models/"):
         return Replica(url, labels, input_range)
     return Gateway(url.rstrip("/"))
 
 
 def check_gateway(url: str, *, transport: httpx.BaseTransport | None = None) -> None:
-    """Does a gateway answer there? Asked before long work.
+    """Check before long work that a gateway answers at an address.
 
     Raises:
-        JudgementError: no.
+        JudgementError: no gateway answers.
     """
     try:
         with _client(url, TIMEOUT_S, transport) as client:
             client.get("/v1/models").raise_for_status().json()["replicas"]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as cause:
-        raise JudgementError(f"No gateway answers at {url}: start it, or name another. ({cause})") from cause
+        raise JudgementError(f"No gateway answers at {url}: start it, or give another address. ({cause})") from cause
 
 
 def await_version(url: str, version: int, *, within_s: float, transport: httpx.BaseTransport | None = None) -> None:
     """Wait until every replica behind a gateway serves a version.
 
     Raises:
-        JudgementError: they did not in time; the sentence says what the gateway holds against it.
+        JudgementError: they did not in time; the message has the gateway's reason.
     """
-    until, reason = time.monotonic() + within_s, "nothing answered"
+    until, reason = time.monotonic() + within_s, "there was no answer"
     with _client(url, 5, transport) as client:
         while time.monotonic() < until:
             try:
@@ -175,8 +175,8 @@ def await_version(url: str, version: int, *, within_s: float, transport: httpx.B
             except (httpx.HTTPError, ValueError, KeyError) as error:
                 reason = str(error)
             time.sleep(PROBE_S)
-    held = reason or "it has no replica"
-    raise JudgementError(f"{url} does not serve version {version} after {within_s:g} s: {held}.")
+    reason = reason or "it has no replica"
+    raise JudgementError(f"{url} does not serve version {version} after {within_s:g} s: {reason}.")
 
 
 def _client(url: str, timeout_s: float, transport: httpx.BaseTransport | None) -> httpx.Client:
@@ -188,7 +188,7 @@ def _client(url: str, timeout_s: float, transport: httpx.BaseTransport | None) -
 
 
 def _asked(call: Callable[[], httpx.Response]) -> httpx.Response:
-    """The answer; a gateway that is full is asked again when it says."""
+    """The answer; a gateway that is full is called again after its `Retry-After`."""
     answer = call()
     for _ in range(BUSY_TRIES - 1):
         pause = answer.headers.get("Retry-After", "")
@@ -203,4 +203,4 @@ def _detail(answer: httpx.Response) -> str:
     try:
         return str(answer.json()["detail"])
     except (ValueError, KeyError, TypeError):
-        return "which is no answer of a gateway"
+        return "which is not an answer of a gateway"

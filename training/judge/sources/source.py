@@ -1,4 +1,4 @@
-"""What every source of answers has in common."""
+"""The interface of all models, and the check of their answers."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -12,23 +12,23 @@ from training.metrics import Rows
 
 
 class Facts(NamedTuple):
-    """What is known of a model besides its answers."""
+    """What is known about a model besides its answers."""
 
     name: str
-    """As whoever named it wrote it."""
+    """As the user gave it."""
     labels: tuple[str, ...]
     """In the order of the output."""
     temperature: float = 1.0
-    """That the probabilities have been divided by already."""
+    """Already applied to the probabilities."""
     version: str = ""
     digest: str = ""
-    """`sha256:` of the file; empty for what is no single file."""
+    """`sha256:` of the file; empty for a model that is not a single file."""
     in_process: bool = True
     """False for a model that another process serves: its CPU time cannot be measured here."""
 
 
 class Source(Protocol):
-    """Something that names pictures."""
+    """A model that classifies pictures."""
 
     facts: Facts
 
@@ -36,25 +36,26 @@ class Source(Protocol):
         """Probabilities, float64 (pictures, labels).
 
         Raises:
-            JudgementError: no answer, or one that is none.
+            JudgementError: there is no answer, or an invalid one.
         """
 
     def close(self) -> None:
-        """Give back what it holds."""
+        """Release its resources."""
 
 
 def checked(rows: ArrayLike, facts: Facts, pictures: int) -> Rows:
-    """Answers that are as many and as wide as they should be, and sum to 1.
+    """The answers as float64, shape (pictures, labels); each row sums to 1.
 
     Raises:
-        JudgementError: they are not.
+        JudgementError: their shape is another, or they are not probabilities.
     """
-    told = np.asarray(rows, np.float64)
-    if told.shape != (pictures, len(facts.labels)):
+    answers = np.asarray(rows, np.float64)
+    if answers.shape != (pictures, len(facts.labels)):
         raise JudgementError(
-            f"{facts.name} answers with {list(told.shape)} for {pictures} pictures and {len(facts.labels)} labels: "
-            "the label map does not fit the model."
+            f"{facts.name} answers with shape {list(answers.shape)} "
+            f"for {pictures} pictures and {len(facts.labels)} labels: "
+            "the label file does not fit the model."
         )
-    if not (told.min() >= 0 and np.abs(told.sum(axis=1) - 1).max() < 1e-2):  # false for NaN too
+    if not (answers.min() >= 0 and np.abs(answers.sum(axis=1) - 1).max() < 1e-2):  # false for NaN too
         raise JudgementError(f"{facts.name} does not answer with probabilities: its last layer must be a softmax.")
-    return told
+    return answers
