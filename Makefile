@@ -90,7 +90,7 @@ bench: $(READY) ## Measure one upload: CPU, latency, memory, start
 	@$(PY) -m benchmarks
 
 fashion: $(READY) ## Train on Fashion-MNIST (dataset-fashion-mnist of Debian): half an hour of CPU
-	@$(PY) -m training.fashion_mnist runs/fashion-photos --train 20000 --test 10000
+	@$(PY) -m training.demo.fashion_mnist runs/fashion-photos --train 20000 --test 10000
 	@$(PY) -m training train runs/fashion-photos --run runs/fashion --weights none --width 0.35 --sizes 56 \
 	  --epochs 12 --rates 3e-3 --batch 64 --augment mirror --label-smoothing 0.05 --dropout 0.1
 

@@ -53,7 +53,7 @@ def _arguments() -> argparse.Namespace:
 def export_model(models: Path) -> Path:
     """A full-width MobileNetV2 that has learnt nothing. Made in a process of its own, whose memory ends with it."""
     code = (
-        "import sys; from pathlib import Path; from training.untrained import export_untrained; "
+        "import sys; from pathlib import Path; from training.demo.untrained import export_untrained; "
         f"print(export_untrained(Path(sys.argv[1]), ['class %d' % i for i in range({CLASSES})], alpha=1.0))"
     )
     done = subprocess.run(

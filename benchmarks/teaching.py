@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from training import dataset
-from training import model as network
-from training.cache import SHAPE
-from training.dataset import Lesson
-from training.distribution import strategy
-from training.fitting import Fitting, Place
-from training.options import options
+from training.data.decoding import SHAPE
+from training.learn import dataset
+from training.learn import model as network
+from training.learn.dataset import LabelledSet
+from training.learn.options import options
+from training.learn.phase import PhaseTraining, TrainingPosition, strategy
 
 PICTURES = 1024
 BATCH = 32
@@ -40,36 +39,36 @@ def rates(width: float, side_px: int) -> tuple[float, float]:
     return median(turn[0] for turn in turns), median(turn[1] for turn in turns)
 
 
-def _noise(folder: Path) -> Lesson:
+def _noise(folder: Path) -> LabelledSet:
     chance = np.random.default_rng(0)
     paths = [folder / f"{at}.rgb" for at in range(PICTURES)]
     for path in paths:
         path.write_bytes(chance.integers(0, 256, SHAPE, np.uint8).tobytes())
-    return dataset.lesson(paths, [at % 10 for at in range(PICTURES)])
+    return dataset.labelled_set(paths, [at % 10 for at in range(PICTURES)])
 
 
-def _fitting(width: float, side_px: int, pictures: Lesson) -> Fitting:
+def _fitting(width: float, side_px: int, pictures: LabelledSet) -> PhaseTraining:
     chosen = options(
         data=Path("photos"), weights="none", width=width, sizes=(side_px,), epochs=(1000,), rates=(1e-4,), batch=BATCH
     )
     model = network.build(10, alpha=width, side_px=None)
-    return Fitting(model, chosen.phases[0], chosen, strategy("none"), pictures)
+    return PhaseTraining(model, chosen.phases[0], chosen, strategy("none"), pictures)
 
 
-def _delivered(pictures: Lesson, side_px: int) -> float:
+def _delivered(pictures: LabelledSet, side_px: int) -> float:
     began, seen = time.perf_counter(), 0
     for pixels, *_ in dataset.epoch(pictures, side_px, BATCH, augment="standard", chance=np.random.default_rng(0)):
         seen += len(pixels)
     return seen / (time.perf_counter() - began)
 
 
-def _learnt(fitting: Fitting, steps: int) -> float:
+def _learnt(fitting: PhaseTraining, steps: int) -> float:
     """The network's own speed: the batches are at hand before the clock starts."""
     found: Any = dataset.epoch(
         fitting.pictures, fitting.phase.side_px, BATCH, augment="standard", chance=np.random.default_rng(0)
     )
     batches = list(islice(found, steps))
-    fitting.optimizer.learning_rate.assign(fitting.rate(Place()))
+    fitting.optimizer.learning_rate.assign(fitting.rate(TrainingPosition()))
     began = time.perf_counter()
     for batch in batches:
         fitting.step(batch)

@@ -13,6 +13,7 @@ from gateway.auth import KeysError
 from gateway.http.lifecycle import Lifecycle
 from gateway.http.server import Server
 from gateway.imaging import check_formats
+from gateway.labels import LabelFileError, read_label_file
 from gateway.observe import logs, telemetry, tracing
 from gateway.process import memory, scheduling
 from gateway.settings import Settings
@@ -23,6 +24,8 @@ def main() -> None:
     try:
         settings = Settings(_cli_parse_args=sys.argv[1:])
         check_formats(settings.image_formats)
+        if settings.labels_file:  # `services` reads it; here a mistake in it still ends the start in one line
+            read_label_file(settings.labels_file)
         lifecycle = Lifecycle()
         app = create_app(settings, lifecycle=lifecycle)
     except ValidationError as mistakes:
@@ -31,6 +34,8 @@ def main() -> None:
         sys.exit(f"GATEWAY_IMAGE_FORMATS: {missing}")
     except KeysError as mistake:
         sys.exit(f"GATEWAY_API_KEYS_FILE: {mistake}")
+    except LabelFileError as mistake:
+        sys.exit(f"GATEWAY_LABELS_FILE: {mistake}")
     logs.configure(settings.log_format, settings.log_level)
     tracing.record_with(telemetry.recorder(os.environ))
     memory.keep_freed_blocks()

@@ -1,11 +1,13 @@
-"""Class names of one model version, and the best few of its probabilities.
+"""The labels (class names) of one model version, and its most probable ones for a picture.
 
-The names travel inside the model: the signature `describe` answers one JSON document (docs/model-contract.md),
-which `training.export` writes and the gateway reads, both through `Description`.
+A model of this project carries its labels: its signature `describe` returns one JSON document, a `Description`, which
+training writes and the gateway reads (docs/model-contract.md). The labels of other models come from a label file.
 """
 
+import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,48 @@ class Description(BaseModel):
         default_factory=dict, description="what it was taught on: digest, counts"
     )
     code_version: str = Field("", description="version of the code that trained it")
+
+
+class LabelFileError(Exception):
+    """The label file cannot be used; the message is one sentence that says why and what to do."""
+
+
+def read_label_file(file: Path) -> tuple[str, ...]:
+    """Labels of a text file in UTF-8, one per line, in the order of the model's outputs.
+
+    Blank lines at the end are ignored. A blank line between labels is an error: to skip it would shift all labels
+    after it.
+
+    Raises:
+        LabelFileError: the file cannot be read, a line is blank or repeats a label, or there is no label at all.
+    """
+    try:
+        lines = file.read_bytes().removeprefix(codecs.BOM_UTF8).rstrip().splitlines()
+    except OSError as cause:
+        raise LabelFileError(
+            f"{file} cannot be read ({cause.strerror}): give a UTF-8 text file with one class per line"
+        ) from cause
+    labels: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        label = _label(line, f"line {number} of {file}")
+        if label in labels:
+            raise LabelFileError(
+                f"line {number} of {file} names {label!r} again, as line {labels[label]} does: name each class once"
+            )
+        labels[label] = number
+    if not labels:
+        raise LabelFileError(f"{file} names no class: write one class per line, in the order of the model's outputs")
+    return tuple(labels)
+
+
+def _label(line: bytes, where: str) -> str:
+    try:
+        label = line.decode("utf-8").strip()
+    except UnicodeDecodeError as cause:
+        raise LabelFileError(f"{where} is not UTF-8: save the file as UTF-8") from cause
+    if not label:
+        raise LabelFileError(f"{where} is blank: name the class there or delete the line")
+    return label
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from gateway.decoding.pool import Decoders
 from gateway.decoding.processes import Processes
 from gateway.decoding.protocol import Limits
 from gateway.http.lifecycle import Lifecycle
+from gateway.labels import read_label_file
 from gateway.observe.lag import LagProbe
 from gateway.replicas.acceptance import Acceptance
 from gateway.replicas.balancing import balancing
@@ -146,12 +147,10 @@ async def _decoders(settings: Settings, stack: AsyncExitStack) -> Decoders:
 
 
 def _terms(settings: Settings) -> Terms:
-    # An empty line in the middle is a class without a name: to drop it would shift all that follow.
-    names = settings.labels_file.read_text(encoding="utf-8").rstrip().splitlines() if settings.labels_file else []
     return Terms(
         model_name=settings.model_name,
         fingerprint=imaging.fingerprint(),
-        foreign_labels=tuple(name.strip() for name in names),
+        foreign_labels=read_label_file(settings.labels_file) if settings.labels_file else (),
         foreign_range=settings.input_range,
         signature=settings.signature,
     )

@@ -75,7 +75,7 @@ sorted(folder.name for folder in PHOTOS.iterdir() if folder.is_dir())
 # as a page with thumbnails: `write(report, SCRATCH / "validation")`.
 
 # %%
-from training.validation import validate
+from training.data.validate import validate
 
 report = validate(PHOTOS)
 print(f"{len(report.manifest.entries)} pictures of {len(report.manifest.labels)} classes: {report.verdict}")
@@ -90,10 +90,11 @@ for finding in report.findings[:5]:
 # minute on any machine.
 
 # %%
-from training import model as network
-from training import runs, train
+from training.learn import model as network
+from training.learn import runs
+from training.learn.loop import train
 from training.demo import weights
-from training.options import moment, options
+from training.learn.options import moment, options
 
 knows_drawings = network.build(len(drawings.specimens()), alpha=0.35)
 weights.load(knows_drawings)
@@ -109,7 +110,7 @@ chosen = options(
     rates=(2e-2,),
     batch=10,
 )
-run = train.run(chosen, RUNS / f"walk-{moment()}", say=print)
+run = train(chosen, RUNS / f"walk-{moment()}", notify=print)
 record = runs.load(run)
 print(f"accuracy: {record.training_accuracy:.3f} in training, {record.validation_accuracy:.3f} in validation")
 
@@ -122,11 +123,11 @@ print(f"accuracy: {record.training_accuracy:.3f} in training, {record.validation
 # %%
 from IPython.display import SVG, display
 
-from training import evaluation
-from training.evaluation import plots
+from training.judge.evaluate import evaluate_run, write_evaluation
+from training.judge import plots
 
-result = evaluation.evaluate_run(run, robustness_pictures=10)
-evaluation.write(result, run)
+result = evaluate_run(run, robustness_pictures=10)
+write_evaluation(result, run)
 found = result.evaluation
 low, high = found.top1_interval
 print(f"top-1 {found.metrics['top1']:.3f} (95 %: {low:.3f} to {high:.3f}) on {found.data.pictures} pictures")
@@ -140,13 +141,13 @@ display(SVG(plots.confusion(found)))
 # matched by name.
 
 # %%
-from training import examples
-from training.comparison import compare
-from training.sources import opened
+from training.judge import examples
+from training.judge.compare import compare_models
+from training.judge.sources import opened
 
 pictures = examples.of(run)
 with opened(GATEWAY_URL) as serving, opened(run) as new:
-    comparison = compare(serving, new, pictures)
+    comparison = compare_models(serving, new, pictures)
 print(f"top-1 {comparison.old_top1:.3f} -> {comparison.new_top1:.3f}. {comparison.verdict}")
 for flip in comparison.flips[:5]:
     print(f"{flip.file}: {flip.old} -> {flip.new}, {flip.kind}")
@@ -154,12 +155,12 @@ for flip in comparison.flips[:5]:
 # %% [markdown]
 # ## gate: may it serve?
 #
-# Thresholds of your own go into a TOML file; `training/gate/default.toml` has the usual ones. These are modest, and
+# Thresholds of your own go into a TOML file; `training/judge/default.toml` has the usual ones. These are modest, and
 # the model is held against what serves from `BASE`, if anything does.
 
 # %%
-from training.gate import Thresholds
-from training.gate.passing import pass_gate
+from training.judge.gate import pass_gate
+from training.judge.thresholds import Thresholds
 
 thresholds = Thresholds.model_validate(
     {"absolute": {"min_top1": 0.6, "min_pictures": 5}, "relative": {"max_top1_loss": 0.05}}
@@ -177,13 +178,13 @@ print(*verdict.notes)
 # request fails.
 
 # %%
-from training import releases
-from training.exporting import export_model
-from training.sources.served import await_version
+from training.release import promotion
+from training.release.export import export_model
+from training.judge.sources.served import await_version
 
 if verdict.passed:
-    version = export_model(run, BASE, say=print)
-    release = releases.promote(BASE, int(version.name))
+    version = export_model(run, BASE, notify=print)
+    release = promotion.promote(BASE, int(version.name))
     print(f"Version {release.version} is the one to serve from {BASE}")
     if SERVES:
         await_version(GATEWAY_URL, release.version, within_s=300)
@@ -209,10 +210,10 @@ for prediction in answer.json()["predictions"]:
     print(f"{prediction['confidence']:.3f}  {prediction['label']}")
 
 # %% [markdown]
-# Which versions there are, newest first, and what they were made of. `releases.rollback(BASE)` makes the version serve
+# Which versions there are, newest first, and what they were made of. `promotion.rollback(BASE)` makes the version serve
 # that served before.
 
 # %%
-for known in releases.history(BASE):
+for known in promotion.history(BASE):
     origin = known.provenance
     print(known.version, known.state, origin.made_from if origin else "", origin.description.metrics if origin else "")

@@ -11,7 +11,8 @@ import pytest
 
 from benchmarks.line import running
 from tests import pictures
-from training import drawings, releases
+from training import drawings
+from training.release import promotion
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -44,7 +45,7 @@ def test_every_script_has_its_notebook() -> None:
 
 @pytest.mark.slow
 def test_the_walk_runs_from_top_to_bottom_and_ends_with_an_answer_of_its_own_model(tmp_path: Path) -> None:
-    from training.untrained import export_untrained
+    from training.demo.untrained import export_untrained
 
     labels = [drawings.specimens()[at].label for at in (0, 4, 14)]
     before = export_untrained(tmp_path / "models/walk", labels, alpha=0.1)
@@ -63,7 +64,7 @@ def test_the_walk_runs_from_top_to_bottom_and_ends_with_an_answer_of_its_own_mod
     said = "".join(
         "".join(output.get("text", "")) for cell in cells(executed) for output in cell.get("outputs", ()) if output
     )
-    version = releases.serving(tmp_path / "models/walk")
+    version = promotion.serving(tmp_path / "models/walk")
     assert version != int(before.name)
     assert f"answered by version {version}:" in said
     assert f"{version} serving walk-" in said

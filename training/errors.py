@@ -1,36 +1,36 @@
-"""What can go wrong in training and export, each said in one sentence that the shell prints as it is."""
+"""Expected failures of training and export; each message is one sentence that the command line prints unchanged."""
 
 from typing import ClassVar
 
 
 class TrainingError(Exception):
-    """A failure that whoever typed the command can do something about."""
+    """A failure that the user of the command can do something about."""
 
     exit_code: ClassVar[int] = 1
-    """Of the command that ends with it."""
+    """Exit status of a command that ends with this error."""
 
 
 class ExportError(TrainingError):
-    """The version was not written: nothing has become visible."""
+    """The version was not written; nothing has become visible."""
 
 
 class DataSetError(TrainingError):
-    """There is no data set to work on, or no place to report on it: the work has not begun."""
+    """The data set, or the place of the report, cannot be used; the work has not begun."""
 
     exit_code = 2
 
 
 class RunError(TrainingError):
-    """A training run cannot be begun, gone on with or read; what is on disk is as it was."""
+    """A run cannot be begun, resumed or read; the files are unchanged."""
 
     exit_code = 2
 
 
 class JudgementError(TrainingError):
-    """There is nothing to judge or nothing to judge it by: no verdict, which is neither a pass nor a failure."""
+    """Something needed for a judgement is missing or unusable: there is no verdict, neither passed nor failed."""
 
     exit_code = 2
 
 
 class ReleaseError(TrainingError):
-    """Which version serves was not changed."""
+    """The serving version was not changed."""

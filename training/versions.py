@@ -1,11 +1,12 @@
-"""The versions of one model, `models/NAME/VERSION/`, as replicas watch them; how a new one appears among them.
+"""The folder of a served model, `models/NAME/VERSION/`: versions appear in it, and disappear from it, atomically.
 
-A replica takes every folder with a number for a name. So a version is written beside them under another name,
-on the same file system, flushed to the disk, and renamed when it is whole; and one that goes is renamed before it is
-deleted. What a killed process leaves behind (`exporting-…`, `removing-…`) harms nobody and may be deleted.
+A replica loads every folder whose name is a number. So a new version is written in the same folder under another name,
+flushed to the disk, and renamed when it is complete; a version is renamed before it is deleted. What a killed process
+leaves behind (`exporting-…`, `removing-…`) has no effect and may be deleted.
 """
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,17 +17,17 @@ from pathlib import Path
 
 @dataclass
 class NewVersion:
-    """A version on its way."""
+    """A version that is being written."""
 
-    aside: Path
+    partial: Path
     """Where it is being written."""
     path: Path
-    """Where it will be; final once `adding` has ended."""
+    """Where it will be; final when `adding` has ended."""
 
 
 def present(base: Path) -> list[int]:
-    """Finished versions, oldest first."""
-    return sorted(int(child.name) for child in base.glob("*") if child.name.isdigit() and child.is_dir())
+    """Numbers of the complete versions, oldest first."""
+    return sorted(int(path.name) for path in base.glob("*") if re.fullmatch("[0-9]+", path.name) and path.is_dir())
 
 
 @contextmanager
@@ -34,34 +35,34 @@ def adding(base: Path, number: int | None = None) -> Iterator[NewVersion]:
     """Write and check a version in the body of `with`; it becomes visible when the body ends without an error.
 
     Args:
-        base: `models/NAME`; made where it is missing.
+        base: `models/NAME`; created if missing.
         number: unix time where None, or the first free number after it.
     """
     base.mkdir(parents=True, exist_ok=True)
     wanted = int(time.time()) if number is None else number
-    new = NewVersion(aside=base / f"exporting-{wanted}-{os.getpid()}", path=base / str(wanted))
+    new = NewVersion(partial=base / f"exporting-{wanted}-{os.getpid()}", path=base / str(wanted))
     try:
         yield new
-        _flush(new.aside)
-        new.path = _rename(new.aside, base, wanted)
+        _flush(new.partial)
+        new.path = _rename(new.partial, base, wanted)
         _fsync(base)
     finally:
-        shutil.rmtree(new.aside, ignore_errors=True)
+        shutil.rmtree(new.partial, ignore_errors=True)
 
 
 def copy(source: Path, base: Path) -> Path:
     """The same version, number included, in another folder: hard links where the file system can, else copies."""
     with adding(base, int(source.name)) as new:
-        shutil.copytree(source, new.aside, copy_function=_link)
+        shutil.copytree(source, new.partial, copy_function=_link)
     return new.path
 
 
 def remove(version: Path) -> None:
-    """Take a version away, all at once for whoever watches the folder."""
-    aside = version.with_name(f"removing-{version.name}-{os.getpid()}")
-    version.rename(aside)
+    """Delete a version; replicas see it disappear at once."""
+    gone = version.with_name(f"removing-{version.name}-{os.getpid()}")
+    version.rename(gone)
     _fsync(version.parent)
-    shutil.rmtree(aside)
+    shutil.rmtree(gone)
 
 
 def _link(source: str, target: str) -> None:
@@ -71,10 +72,10 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _rename(aside: Path, base: Path, number: int) -> Path:
+def _rename(partial: Path, base: Path, number: int) -> Path:
     while True:
         try:
-            return aside.rename(base / str(number))
+            return partial.rename(base / str(number))
         except OSError:
             if not (base / str(number)).exists():
                 raise
@@ -82,7 +83,7 @@ def _rename(aside: Path, base: Path, number: int) -> Path:
 
 
 def _flush(directory: Path) -> None:
-    """Onto the disk, files before the folders that name them: what survives a power cut is whole."""
+    """Flush files before their folders, so that a folder that survives a power cut is complete."""
     for path in [*sorted(directory.rglob("*"), reverse=True), directory]:
         _fsync(path)
 

@@ -35,15 +35,15 @@ SCRAPE = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/met
 EXPORT_REVERSED = """
 from pathlib import Path
 from training import drawings
-from training import model as network
+from training.learn import model as network
 from training.demo import provide, record, weights
-from training.export import export
+from training.release.graph import write_version
 found = record.load()
 model = network.build(len(drawings.specimens()), alpha=found.alpha)
 weights.load(model)
 told = provide.description(found)
 told = told.model_copy(update={"labels": tuple(reversed(told.labels))})
-print(export(model, told, Path("models/my_model")))
+print(write_version(model, told, Path("models/my_model")))
 """
 
 

@@ -114,6 +114,14 @@ def test_labels_that_are_not_there_stop_the_start() -> None:
     )
 
 
+def test_a_mistake_in_the_label_file_is_one_line_and_a_failed_start(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_bytes("Krebs\nMöwe\n".encode("latin-1"))
+    ended = run("--upstream", "a:1", "--labels-file", str(labels))
+    sentence = f"GATEWAY_LABELS_FILE: line 2 of {labels} is not UTF-8: save the file as UTF-8\n"
+    assert (ended.returncode, ended.stderr) == (1, sentence)
+
+
 def test_help_describes_every_setting() -> None:
     ended = run("--help")
     assert ended.returncode == 0

@@ -36,8 +36,8 @@ def confidences(client: httpx.Client, picture: bytes) -> NDArray[np.float64]:
 def keras_answers(uploads: dict[str, bytes]) -> dict[str, NDArray[np.float32]]:
     """Keras itself, in this process, on what `preprocess` makes of each file."""
     from training import drawings
-    from training import model as network
     from training.demo import record, weights
+    from training.learn import model as network
 
     kept = record.load()
     model = network.build(len(drawings.specimens()), alpha=kept.alpha)

@@ -16,9 +16,9 @@ LABELS = ("crab", "jelly", "pen", "star", "worm")
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    from training import untrained
-    from training.export import export
+    from training.demo import untrained
+    from training.release.graph import write_version
 
     model = untrained.build(len(LABELS), alpha=0.1, seed=3)
     description = untrained.description(LABELS, temperature=1.7, metrics={"top1": 0.2})
-    return Exported(model, export(model, description, tmp_path_factory.mktemp("models") / "toy"))
+    return Exported(model, write_version(model, description, tmp_path_factory.mktemp("models") / "toy"))

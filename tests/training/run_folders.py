@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from gateway.imaging import fingerprint
-from training import manifest, runs
-from training.options import options
-from training.runs import Data, Picture, RunRecord, Splits, Weights
+from training.data import manifest
+from training.data.manifest import Part, Picture
+from training.learn import runs
+from training.learn.options import options
+from training.learn.runs import Data, RunRecord, Splits, Weights
 
 
 def write(folder: Path, photos: Path, network: Any, **more: Any) -> Path:
@@ -19,7 +21,7 @@ def write(folder: Path, photos: Path, network: Any, **more: Any) -> Path:
         more: of the record.
     """
     data = manifest.read(photos)
-    parts: tuple[runs.Part, ...] = ("train", "val", "test")
+    parts: tuple[Part, ...] = ("train", "val", "test")
     counted: dict[str, int] = {}
     chosen = []
     for entry in data.entries:

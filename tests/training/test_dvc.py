@@ -14,8 +14,8 @@ import typer
 import yaml
 
 from tests.training import data_sets
-from training import runs
-from training.__main__ import app
+from training.cli import app
+from training.learn import runs
 
 ROOT = Path(__file__).parents[2]
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())

@@ -13,10 +13,16 @@ def names(base: Path) -> list[str]:
     return sorted(child.name for child in base.iterdir())
 
 
+def test_only_a_number_in_ascii_digits_names_a_version(tmp_path: Path) -> None:
+    for name in ("7", "\u00b2", "\u0663", "exporting-8-1"):
+        (tmp_path / name).mkdir()
+    assert versions.present(tmp_path) == [7]
+
+
 def test_a_version_appears_whole_when_it_is_finished(tmp_path: Path) -> None:
     with versions.adding(tmp_path / "m", 7) as new:
-        (new.aside / "deep").mkdir(parents=True)
-        (new.aside / "deep/file").write_text("whole")
+        (new.partial / "deep").mkdir(parents=True)
+        (new.partial / "deep/file").write_text("whole")
         assert versions.present(tmp_path / "m") == []
     assert new.path == tmp_path / "m/7"
     assert (new.path / "deep/file").read_text() == "whole"
@@ -25,14 +31,14 @@ def test_a_version_appears_whole_when_it_is_finished(tmp_path: Path) -> None:
 
 def test_no_replica_takes_an_unfinished_version_for_one(tmp_path: Path) -> None:
     with versions.adding(tmp_path, 7) as new:
-        new.aside.mkdir()
+        new.partial.mkdir()
         assert not any(name.isdigit() for name in names(tmp_path))
 
 
 def test_a_failed_version_leaves_nothing(tmp_path: Path) -> None:
     def fail() -> None:
         with versions.adding(tmp_path, 7) as new:
-            new.aside.mkdir()
+            new.partial.mkdir()
             raise ValueError("disk full")
 
     with pytest.raises(ValueError, match="disk full"):
@@ -44,7 +50,7 @@ def test_a_killed_export_leaves_no_version(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; from training import versions\n"
         "with versions.adding(Path(sys.argv[1]), 7) as new:\n"
-        "    new.aside.mkdir(); (new.aside / 'saved_model.pb').write_bytes(b'half')\n"
+        "    new.partial.mkdir(); (new.partial / 'saved_model.pb').write_bytes(b'half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     root = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -58,13 +64,13 @@ def test_a_taken_number_gives_way_to_the_next_free_one(tmp_path: Path) -> None:
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "saved_model.pb").touch()
     with versions.adding(tmp_path, 7) as new:
-        new.aside.mkdir()
+        new.partial.mkdir()
     assert new.path.name == "9"
 
 
 def test_the_number_is_the_time_of_the_export(tmp_path: Path) -> None:
     with versions.adding(tmp_path) as new:
-        new.aside.mkdir()
+        new.partial.mkdir()
     assert abs(int(new.path.name) - tmp_path.stat().st_mtime) < 60
 
 

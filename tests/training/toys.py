@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from training.cache import PICTURE_BYTES
-from training.options import Options, Phase, options
+from training.data.decoding import PICTURE_BYTES
+from training.learn.options import Options, Phase, options
 
 
 def blobs(folder: Path, count: int, seed: int = 0) -> Any:
-    """A lesson of three classes that differ in their colour, in a folder like the cache's."""
-    from training import dataset
+    """Pictures of three classes that differ in their colour, in a folder like the cache's."""
+    from training.learn import dataset
 
     chance = np.random.default_rng(seed)
     paths, truth = [], [at % 3 for at in range(count)]
@@ -25,11 +25,11 @@ def blobs(folder: Path, count: int, seed: int = 0) -> Any:
         path.write_bytes(pixels.tobytes())
         assert path.stat().st_size == PICTURE_BYTES
         paths.append(path)
-    return dataset.lesson(paths, truth)
+    return dataset.labelled_set(paths, truth)
 
 
 def network(precision: str = "float32") -> Any:
-    """Built like `training.model`, with a body of one layer."""
+    """Built like `training.learn.model`, with a body of one layer."""
     import keras
     from keras import layers
 
@@ -54,16 +54,20 @@ def phase(**more: Any) -> Phase:
 
 def losses(folder: Path, distribute: str) -> tuple[int, list[float]]:
     """Of three epochs with batch norm at inference, so that it does not matter how a batch is cut; and on how many."""
-    from training.distribution import strategy
-    from training.fitting import Fitting, Place
+    from training.learn.phase import PhaseTraining, TrainingPosition, strategy
 
     on = strategy("mirrored" if distribute == "mirrored" else "none")
     with on.scope():
         model = network()
-    lesson = blobs(folder, 48)
-    light = replace(lesson, weights=lesson.weights / 100)  # each device clips its own gradients: let none be so large
-    fitting = Fitting(model, phase(norms_learn=False, rate=1e-3), chosen(), on, light)
-    found = [fitting.learn(Place(epoch), [0], lambda due: None, lambda done, total: None)[0] for epoch in range(3)]
+    pictures = blobs(folder, 48)
+    light = replace(
+        pictures, weights=pictures.weights / 100
+    )  # each device clips its own gradients: let none be so large
+    fitting = PhaseTraining(model, phase(norms_learn=False, rate=1e-3), chosen(), on, light)
+    found = [
+        fitting.train_epoch(TrainingPosition(epoch), [0], lambda due: None, lambda done, total: None)[0]
+        for epoch in range(3)
+    ]
     return on.num_replicas_in_sync, found
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from training import drawings
-from training.manifest import Progress
-from training.runs import Part
-from training.workers import Workers
+from training.console import Progress
+from training.data.decoding import Workers
+from training.data.manifest import Part
 
 
 class Seeds(NamedTuple):

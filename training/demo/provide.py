@@ -1,6 +1,5 @@
 """Put the demo model where replicas look for it. TensorFlow is imported only when there is something to export."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,35 +7,33 @@ import numpy as np
 from gateway.imaging import Pixels, fingerprint, preprocess
 from gateway.labels import Description, Preprocessing
 from training import drawings, versions
+from training.console import Notify
 from training.demo import record as records
-
-Say = Callable[[str], None]
-"""Takes one line for whoever waits."""
 
 TITLE = "Specimen demo (drawn pictures)"
 WARNING = "This is a demo: drawn pictures taught it, and on real photos its names mean nothing."
 
 
-def provide(base: Path, *, force: bool = False, say: Say) -> Path | None:
+def provide(base: Path, *, force: bool = False, notify: Notify) -> Path | None:
     """Export the committed weights as a new version under `base` (`models/NAME`), unless it has one already."""
     found = versions.present(base)
     if found and not force:
-        say(f"{base} already holds version {found[-1]}: nothing to do. --force adds the demo model as a newer one.")
+        notify(f"{base} already holds version {found[-1]}: nothing to do. --force adds the demo model as a newer one.")
         return None
-    say("Starting TensorFlow")
-    from training import model as network
+    notify("Starting TensorFlow")
     from training.demo import weights
-    from training.export import export
+    from training.learn import model as network
+    from training.release.graph import write_version
 
     record = records.load()
-    say("Loading the committed weights")
+    notify("Loading the committed weights")
     if record.fingerprint != fingerprint():
-        say("Preprocessing has changed since these weights were made; `demo --retrain` makes them fit again.")
+        notify("Preprocessing has changed since these weights were made; `demo --retrain` makes them fit again.")
     model = network.build(len(drawings.specimens()), alpha=record.alpha)
     weights.load(model)
-    say("Writing the version, then comparing its answers with Keras on drawn pictures")
-    path = export(model, description(record), base, pictures=_examples())
-    say(f"{path} is ready: top-1 {record.metrics['top1']:.3f} on drawings it has never seen. {WARNING}")
+    notify("Writing the version, then comparing its answers with Keras on drawn pictures")
+    path = write_version(model, description(record), base, pictures=_examples())
+    notify(f"{path} is ready: top-1 {record.metrics['top1']:.3f} on drawings it has never seen. {WARNING}")
     return path
 
 

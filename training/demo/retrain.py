@@ -6,15 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training import evaluate, runs, train
+from training import metrics
+from training.console import NewBar, Notify, no_bar
+from training.data.manifest import Part, digest_of_bytes
 from training.demo import record as records
 from training.demo import weights
 from training.demo.pictures import Seeds, write
-from training.demo.provide import Say
-from training.manifest import digest_of_bytes
-from training.options import Options, options
-from training.runs import Part, RunRecord
-from training.steps import Step, unseen
+from training.learn import runs
+from training.learn.loop import logits, train
+from training.learn.options import Options, options
+from training.learn.runs import RunRecord
 
 
 class Recipe(NamedTuple):
@@ -50,8 +51,8 @@ def retrain(
     *,
     folder: Path = Path("runs/demo"),
     directory: Path = weights.FILE.parent,
-    say: Say,
-    step: Step = unseen,
+    notify: Notify,
+    bar: NewBar = no_bar,
 ) -> records.Record:
     """Make the weights and the record of making them, in `directory`; the pictures and the run, in `folder`.
 
@@ -64,16 +65,16 @@ def retrain(
         "test": ("test", recipe.test),
     }
     for name, (part, seeds) in parts.items():
-        write(photos, part, seeds, progress=step(f"Drawing the {name} set"))
+        write(photos, part, seeds, progress=bar(f"Drawing the {name} set"))
     chosen = _options(recipe, photos, folder / "cache")
     if not _finished(run):
-        train.run(chosen, run, say=say, step=step)
+        train(chosen, run, notify=notify, bar=bar)
     model, ran = runs.model(run), runs.load(run)
     weights.rounded(model)
-    say("Calibrating and measuring what was rounded")
-    temperature = evaluate.fit_temperature(*_answers(model, run, "val"))
-    metrics = evaluate.report(*_answers(model, run, "test"), temperature)
-    say(", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    notify("Calibrating and measuring what was rounded")
+    temperature = metrics.fit_temperature(*_answers(model, run, "val"))
+    figures = metrics.report(*_answers(model, run, "test"), temperature)
+    notify(", ".join(f"{name} {value:.4f}" for name, value in figures.items()))
     record = records.Record(
         date=ran.created,
         command="python -m training demo --retrain",
@@ -85,7 +86,7 @@ def retrain(
         fingerprint=ran.fingerprint,
         versions=ran.versions,
         temperature=round(temperature, 4),
-        metrics={name: round(value, 5) for name, value in metrics.items()},
+        metrics={name: round(value, 5) for name, value in figures.items()},
         wall_s=round(ran.seconds),
         cpu_s=round(ran.cpu_seconds),
         history=_history(ran),
@@ -122,7 +123,7 @@ def _finished(run: Path) -> bool:
 
 
 def _answers(model: Any, run: Path, part: Part) -> tuple[Any, Any]:
-    found = [(train.logits(model, pixels), truth) for pixels, truth in runs.batches(run, part)]
+    found = [(logits(model, pixels), truth) for pixels, truth in runs.batches(run, part)]
     return np.concatenate([rows for rows, _ in found]), np.concatenate([truth for _, truth in found])
 
 

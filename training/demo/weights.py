@@ -25,7 +25,7 @@ def save(model: Any, file: Path = FILE) -> Weights:
 
 
 def load(model: Any, file: Path = FILE) -> None:
-    """Into a model of `training.model.build`, of any picture size.
+    """Into a model of `training.learn.model.build`, of any picture size.
 
     Raises:
         TrainingError: the file is missing, or is of another network.

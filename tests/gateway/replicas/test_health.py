@@ -148,11 +148,11 @@ async def test_a_model_with_a_label_too_few_is_never_served(run: Run) -> None:
     assert reason(services.pool) == "version 1 is refused: it has 3 labels for 4 outputs"
 
 
-async def test_an_empty_line_among_the_labels_of_a_foreign_model_keeps_its_place(run: Run, tmp_path: Path) -> None:
+async def test_a_foreign_model_gets_the_labels_of_the_label_file(run: Run, tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
-    labels.write_text("cat\n\n dog \neel\n\n", encoding="utf-8")
+    labels.write_text("\ufeffcat\nemu\n dog \neel\n\n", encoding="utf-8")
     services = await run(FakeReplica("a:1", versions={1: FakeModel(describes=False)}), labels_file=labels)
-    assert (await predict(services)).model.labels == ("cat", "", "dog", "eel")
+    assert (await predict(services)).model.labels == ("cat", "emu", "dog", "eel")
 
 
 async def test_a_version_is_asked_once_however_many_replicas_hold_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,111 @@
+"""Labelled pictures to judge a model on, read file by file and preprocessed as by the gateway, in batches."""
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from gateway.errors import GatewayError
+from gateway.imaging import ALL_FORMATS, Pixels, preprocess
+from training.console import Progress
+from training.data import manifest
+from training.errors import JudgementError
+from training.learn import runs
+
+BATCH = 16
+"""Pictures in memory at once, as files and as pixels of 0.2 MB each."""
+
+
+class Example(NamedTuple):
+    """One labelled picture that has not been read yet."""
+
+    file: str
+    """Its name in the data set."""
+    label: str
+    path: Path
+    digest: str = ""
+    """`sha256:` that the file must have; empty for any."""
+
+
+class Picture(NamedTuple):
+    """One upload: the file that a client would send, and its pixels."""
+
+    data: bytes
+    pixels: Pixels
+
+
+def of(data_set: Path, split: str = "") -> list[Example]:
+    """The pictures of a split; by default of `test`. Without a test split all pictures, or those of `val` for a run.
+
+    Args:
+        data_set: a folder or CSV as `data.manifest` reads it, or the folder of a run, which has its own split.
+
+    Raises:
+        DataSetError, RunError: there is no data set.
+        JudgementError: the split has no pictures.
+    """
+    run = (data_set / runs.RECORD).is_file()
+    stated = _of_run(data_set) if run else _of_data_set(data_set)
+    parts = {part for part, _ in stated}
+    wanted = split or ("test" if "test" in parts else "val" if run else "")
+    chosen = [example for part, example in stated if not wanted or part == wanted]
+    if not chosen:
+        there = ", ".join(sorted(part or "no split" for part in parts))
+        raise JudgementError(f"{data_set} has no pictures in the split {wanted!r}, only in: {there}.")
+    return chosen
+
+
+def _of_data_set(data_set: Path) -> list[tuple[str, Example]]:
+    found = manifest.read(data_set)
+    return [
+        (entry.split, Example(entry.file, entry.label, found.root / entry.file, entry.digest))
+        for entry in found.entries
+        if entry.label
+    ]
+
+
+def _of_run(folder: Path) -> list[tuple[str, Example]]:
+    source = Path(runs.load(folder).data.source)
+    root = source if source.is_dir() else source.parent
+    return [
+        (picture.split, Example(picture.file, picture.label, root / picture.file, picture.sha256))
+        for picture in runs.pictures(folder)
+    ]
+
+
+def read(
+    examples: Sequence[Example], progress: Progress = lambda done, total: None, *, batch: int = BATCH
+) -> Iterator[tuple[Sequence[Example], list[Picture]]]:
+    """The pictures in order, batch by batch, decoded on all cores.
+
+    Raises:
+        JudgementError: a file is missing, has changed or cannot be decoded.
+    """
+    done = 0
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for at in range(0, len(examples), batch):
+            some = examples[at : at + batch]
+            yield some, list(threads.map(picture, some))
+            done += len(some)
+            progress(done, len(examples))
+
+
+def picture(example: Example) -> Picture:
+    """Read and decode one picture."""
+    try:
+        data = example.path.read_bytes()
+    except OSError as cause:
+        raise JudgementError(f"{example.path} cannot be read: {cause.strerror or cause}.") from cause
+    if example.digest and example.digest != f"sha256:{hashlib.sha256(data).hexdigest()}":
+        raise JudgementError(f"{example.path} has changed since the model's data was read: restore it or train again.")
+    return decoded(data, str(example.path))
+
+
+def decoded(data: bytes, name: str) -> Picture:
+    """Decode the bytes of a file; `name` is for the error."""
+    try:
+        return Picture(data, preprocess(data, formats=ALL_FORMATS))
+    except GatewayError as cause:
+        raise JudgementError(f"{name}: {cause}. `validate` finds all such files.") from cause

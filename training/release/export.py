@@ -1,0 +1,173 @@
+"""Export a run or a Keras file as a version in the store: its description, its gate, the pictures that verify it."""
+
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gateway.imaging import Pixels, fingerprint
+from gateway.labels import Description, Preprocessing
+from training import drawings
+from training.console import Notify, silent
+from training.errors import ExportError, JudgementError
+from training.judge import examples
+from training.judge.evaluation import Evaluation, load_evaluation
+from training.judge.gate import Verdict, load_verdict
+from training.judge.sources import Foreign
+from training.learn import runs
+from training.release import promotion
+from training.release.provenance import GateState
+
+VERIFIED = 8
+"""Pictures on which the version must answer as Keras does."""
+KEPT = ("top1", "top5", "macro_f1", "ece")
+REASONS = 3
+
+
+class Candidate(NamedTuple):
+    """A model to export."""
+
+    network: Any
+    """float32 [N,224,224,3] in 0..1 to logits."""
+    digest: str
+    labels: tuple[str, ...]
+    temperature: float
+    record: runs.RunRecord | None
+    judged: Path
+    """Folder of its evaluation.json and gate.json."""
+
+
+def export_model(
+    named: Path,
+    base: Path,
+    *,
+    foreign: Foreign = Foreign(),  # noqa: B008 - immutable
+    judged: Path | None = None,
+    pictures: Path | None = None,
+    force: bool = False,
+    notify: Notify = silent,
+) -> Path:
+    """Write a verified version into `models/NAME.versions`; it serves once it is promoted.
+
+    Args:
+        named: the folder of a run, a `.keras` or an `.h5` file.
+        base: `models/NAME`.
+        foreign: labels and input range of a file.
+        judged: folder with the gate.json of a file; a run has its own.
+        pictures: labelled pictures to verify on; the run's own where None, drawn ones for a file.
+        force: export although the gate was not passed; the version records this.
+
+    Raises:
+        ReleaseError: the folder of versions cannot be written.
+        ExportError: the gate was not passed, or the version does not answer as Keras does: nothing is written.
+        JudgementError, RunError: the model cannot be read.
+    """
+    promotion.check_place(base)
+    candidate = _candidate(named, foreign, judged)
+    verdict = _verdict(candidate)
+    state = _state(candidate, verdict)
+    if state != "passed" and not force:
+        raise ExportError(_refusal(named, state, verdict))
+    shown = _pictures(named, candidate, pictures)
+    notify(f"Writing the version, then comparing its answers with Keras on {len(shown)} pictures")
+    from training.release.graph import write_version
+
+    origin = {
+        "made_from": candidate.record.name if candidate.record else named.name,
+        "model_digest": candidate.digest,
+        "gate": state,
+        "forced": state != "passed",
+        "seed": candidate.record.seed if candidate.record else None,
+    }
+    store, number = promotion.store_of(base), promotion.free_number(base, int(time.time()))
+    described = describe(named, candidate)
+    return write_version(candidate.network, described, store, pictures=shown, version=number, origin=origin)
+
+
+def describe(named: Path, candidate: Candidate) -> Description:
+    """The document that the version returns from `describe`."""
+    found = _evaluation(candidate)
+    record = candidate.record
+    facts: dict[str, str | int] = {}
+    if record:
+        facts = {
+            "digest": record.data.digest,
+            "pictures": record.data.pictures,
+            "classes": record.data.classes,
+            "taught": record.splits.train,
+        }
+    return Description(
+        title=record.name if record else named.stem,
+        summary=_summary(candidate, found),
+        labels=candidate.labels,
+        preprocessing=Preprocessing(fingerprint=fingerprint()),
+        temperature=candidate.temperature,
+        metrics={name: round(found.metrics[name], 4) for name in KEPT} if found else {},
+        training_data=facts,
+        code_version=record.code_commit if record else "",
+    )
+
+
+def _candidate(named: Path, foreign: Foreign, judged: Path | None) -> Candidate:
+    from training.judge.sources import opened
+
+    run = (named / runs.RECORD).is_file()
+    record = runs.load(named) if run else None
+    if record and record.fingerprint != fingerprint():
+        raise ExportError(f"{named} was trained with another preprocessing: train again with this code.")
+    if not run and named.is_dir():
+        raise JudgementError(f"{named} is not a run: give the folder of a run, a .keras or an .h5 file.")
+    with opened(named, foreign) as source:
+        from training.judge.sources.keras_file import KerasFile
+
+        assert isinstance(source, KerasFile)
+        facts = source.facts
+        folder = judged or (named if run else named.parent)
+        return Candidate(source.network, facts.digest, facts.labels, facts.temperature, record, folder)
+
+
+def _verdict(candidate: Candidate) -> Verdict | None:
+    """The verdict on this file, by its digest."""
+    verdict = load_verdict(candidate.judged)
+    return verdict if verdict and verdict.model_digest == candidate.digest else None
+
+
+def _evaluation(candidate: Candidate) -> Evaluation | None:
+    try:
+        found = load_evaluation(candidate.judged)
+    except JudgementError:
+        return None
+    return found if found.model.digest == candidate.digest else None
+
+
+def _state(candidate: Candidate, verdict: Verdict | None) -> GateState:
+    if verdict is None:
+        return "none"
+    return "passed" if verdict.passed else "failed"
+
+
+def _refusal(named: Path, state: GateState, verdict: Verdict | None) -> str:
+    if verdict is None:
+        return f"{named} has not passed a gate: run `evaluate` and `gate` on it first, or export with --force."
+    reasons = "; ".join(verdict.reasons[:REASONS])
+    return f"{named} has not passed its gate ({reasons}): improve it, or export with --force."
+
+
+def _pictures(named: Path, candidate: Candidate, given: Path | None) -> Pixels:
+    """uint8 [N,224,224,3]: spread over the given pictures or the run's; drawn ones where there are none."""
+    source = given or (named if candidate.record else None)
+    if source is None:
+        drawn = [examples.decoded(drawings.encoded(k, 3_000_000), "a drawing") for k in (0, 45, 90, 135)]
+        return np.stack([picture.pixels for picture in drawn])
+    found = examples.of(source)
+    spread = np.unique(np.linspace(0, len(found) - 1, min(VERIFIED, len(found))).astype(int))
+    return np.stack([examples.picture(found[at]).pixels for at in spread])
+
+
+def _summary(candidate: Candidate, found: Evaluation | None) -> str:
+    knows = f"It distinguishes {len(candidate.labels):,} classes"
+    if found is None:
+        return f"{knows}; its accuracy has not been measured."
+    share, pictures = found.metrics["top1"], found.data.pictures
+    return f"{knows} and classifies {share:.1%} of {pictures:,} unseen pictures correctly."
