@@ -123,7 +123,7 @@ def running(
 
 
 def free_port() -> int:
-    """One that nobody listens on just now."""
+    """A port that is free at the moment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])

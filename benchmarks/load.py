@@ -68,7 +68,7 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 def main() -> None:
-    """As a process of its own, so that its CPU is nobody else's: port, file, count, clients -> JSON."""
+    """Runs as a process of its own, whose CPU is not counted: port, file, count, clients -> JSON."""
     port, file, count, clients = sys.argv[1:]
     with open(file, "rb") as picture:  # noqa: PTH123  a second import is a second's start
         load = asyncio.run(run(int(port), picture.read(), count=int(count), clients=int(clients)))

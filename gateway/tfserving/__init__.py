@@ -48,7 +48,7 @@ class VersionStatus(NamedTuple):
 class TFServing(Protocol):
     """Speaks to every replica. All methods raise `ReplicaError`: one attempt failed.
 
-    Whoever calls sets the time limit, with `asyncio.timeout`; a call that is cancelled leaves nothing behind.
+    The caller sets the time limit, with `asyncio.timeout`; a call that is cancelled leaves nothing behind.
     """
 
     async def __aenter__(self) -> Self: ...

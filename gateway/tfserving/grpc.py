@@ -39,7 +39,7 @@ KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS = 30_000, 5_000
 LATER_S = 0.2
 """The replica's limit comes after the caller's, who knows whether a time-out is a failure of the replica."""
 IDLE_S = 600.0
-"""A channel that nobody has used for longer, not even a probe, belongs to an address that is gone."""
+"""A channel without a call for so long, not even a probe, belongs to an address that is gone."""
 
 
 @dataclass

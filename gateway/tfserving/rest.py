@@ -1,7 +1,7 @@
 """TensorFlow Serving's REST API. Only this file imports httpx.
 
 The transport is httpx-aiohttp: httpx's own leaks pool slots when calls are cancelled, and deadlines cancel
-all the time (docs/decisions/0003). Whoever calls sets the time limit, with `asyncio.timeout`; httpx's are per
+all the time (docs/decisions/0003). The caller sets the time limit, with `asyncio.timeout`; httpx's are per
 read and would let a slow replica take several times as long.
 """
 

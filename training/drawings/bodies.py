@@ -287,7 +287,7 @@ def spider(brush: Brush, pattern: Pattern, variant: int, chance: Random) -> None
 
 
 def hermit(brush: Brush, pattern: Pattern, variant: int, chance: Random) -> None:
-    """A spiral shell with somebody living in it."""
+    """A spiral shell with an animal in it."""
     turns, claw = ((2.2, 0.26), (3.0, 0.2), (1.7, 0.32), (2.6, 0.17))[variant]
     for k, angle in enumerate((-2.45, -2.0, -1.6)):
         knee = np.add((-0.2, 0.35), polar(0.5, angle + chance.uniform(-0.08, 0.08)))

@@ -68,3 +68,13 @@ def eject(pool: Pool, replica: Replica, *, now: float) -> None:
     """By failures in a row; those under way when it is out already change nothing."""
     while replica.state(now) != "ejected":
         pool.failed(replica, now, "status 500")
+
+
+def states(pool: Pool, now: float) -> list[str]:
+    return [replica.state(now) for replica in pool.replicas]
+
+
+def quick(pool: Pool, *replicas: Replica, seconds: float = 0.01) -> None:
+    for replica in replicas:
+        for _ in range(5):
+            pool.succeeded(replica, now=0, seconds=seconds)

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 from contextlib import suppress
-from typing import Any
 
 import httpx
 import numpy as np
@@ -21,8 +20,9 @@ from gateway.failures import ReplicaError
 from gateway.replicas.versions import Binding
 from gateway.services import running
 from gateway.settings import Settings
-from tests.fakes import FakeModel, FakeReplica, answer, is_golden, network
+from tests.fakes import FakeModel, FakeReplica, answer
 from tests.gateway.replicas.conftest import PIXELS, Run, predict, until
+from tests.gateway.replicas.wires import Slow
 
 
 def answered(*replicas: FakeReplica) -> list[int]:
@@ -224,22 +224,6 @@ async def test_without_any_replica_the_answer_comes_at_once(run: Run) -> None:
     assert failure.value.retry_after_s == 1
 
 
-class Slow(httpx.AsyncBaseTransport):
-    """Replicas whose predict calls wait until they are let go."""
-
-    def __init__(self, *replicas: FakeReplica) -> None:
-        self.inner = network(*replicas)
-        self.go = asyncio.Event()
-        self.waiting = asyncio.Event()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        body = await request.aread()
-        if b'"b64"' in body and not is_golden(body):
-            self.waiting.set()
-            await self.go.wait()
-        return await self.inner.handle_async_request(request)
-
-
 async def test_nothing_outlives_its_deadline() -> None:
     wire = Slow(FakeReplica("a:1"))
     async with running(Settings(upstream="a:1", deadline_s=0.05), wire) as services:
@@ -273,104 +257,6 @@ async def test_a_request_that_is_given_up_holds_its_slot_until_the_replica_has_a
         await until(lambda: replica.in_flight == 0)
 
 
-async def test_who_finds_every_replica_full_waits_for_a_place() -> None:
-    wire = Slow(FakeReplica("a:1"))
-    async with running(Settings(upstream="a:1", replica_max_in_flight=1, queue_wait_s=30), wire) as services:
-        await services.health.look()
-        first = asyncio.create_task(predict(services))
-        await wire.waiting.wait()
-        second = asyncio.create_task(predict(services))
-        await until(lambda: len(services.pool.queue.waiting) == 1)
-        wire.go.set()
-        await asyncio.gather(first, second)
-
-
-@pytest.mark.parametrize("line", [{"queue_wait_s": 0.01}, {"queue_wait_s": 30, "queue_size": 0}])
-async def test_who_would_wait_too_long_is_told_to_come_back(line: dict[str, Any]) -> None:
-    wire = Slow(FakeReplica("a:1"))
-    async with running(Settings(upstream="a:1", replica_max_in_flight=1, **line), wire) as services:
-        await services.health.look()
-        first = asyncio.create_task(predict(services))
-        await wire.waiting.wait()
-        with pytest.raises(OverloadedError) as failure:
-            await predict(services)
-        assert failure.value.retry_after_s == 1
-        wire.go.set()
-        await first
-
-
-class SlowFirst(httpx.AsyncBaseTransport):
-    """One replica of several does not answer until it is let go."""
-
-    def __init__(self, slow: str, *replicas: FakeReplica) -> None:
-        self.slow = slow
-        self.inner = network(*replicas)
-        self.hanging = False
-        self.go = asyncio.Event()
-        self.waiting = asyncio.Event()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        body = await request.aread()
-        if self.hanging and request.url.netloc.decode() == self.slow and b'"b64"' in body and not is_golden(body):
-            self.waiting.set()
-            await self.go.wait()
-        return await self.inner.handle_async_request(request)
-
-
-class Gate(httpx.AsyncBaseTransport):
-    """Replicas whose predictions are all held until the gate opens."""
-
-    def __init__(self, *replicas: FakeReplica) -> None:
-        self.inner = network(*replicas)
-        self.held: list[str] = []
-        self.open = asyncio.Event()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        body = await request.aread()
-        if b'"b64"' in body and not is_golden(body):
-            self.held.append(request.url.netloc.decode())
-            await self.open.wait()
-        return await self.inner.handle_async_request(request)
-
-
-async def test_a_request_bound_to_a_full_version_holds_up_none_that_another_replica_could_serve() -> None:
-    old, new = FakeReplica("a:1", versions={1: FakeModel()}), FakeReplica("b:1", versions={2: FakeModel()})
-    wire = SlowFirst("a:1", old, new)
-    settings = Settings(upstream="a:1,b:1", replica_max_in_flight=1, queue_wait_s=30)
-    async with running(settings, wire) as services:
-        await services.health.look()
-        wire.hanging = True
-        bound = [
-            asyncio.create_task(
-                services.dispatcher.predict(PIXELS, deadline=services.deadline(), binding=Binding("1", strict=True))
-            )
-            for _ in range(3)
-        ]
-        await wire.waiting.wait()
-        await until(lambda: len(services.pool.queue.waiting) == 2)
-        for _ in range(20):
-            assert (await predict(services)).model.version == "2"
-        assert not any(task.done() for task in bound)
-        wire.go.set()
-        assert {prediction.model.version for prediction in await asyncio.gather(*bound)} == {"1"}
-
-
-async def test_a_good_answer_that_arrives_with_a_failure_is_taken_and_no_third_replica_is_asked() -> None:
-    a, b, c = FakeReplica("a:1"), FakeReplica("b:1"), FakeReplica("c:1")
-    wire = Gate(a, b, c)
-    async with running(Settings(upstream="a:1,b:1,c:1", probe_interval_s=300), wire) as services:
-        await services.health.look()
-        a.faults.append(answer(500, {"error": "internal"}))
-        request = asyncio.create_task(predict(services))
-        await until(lambda: wire.held == ["a:1"])
-        for _ in range(2):
-            services.pool.missed(services.pool.replicas[0], services.clock(), "no status")
-        await until(lambda: wire.held == ["a:1", "b:1"])
-        wire.open.set()
-        assert (await request).probabilities.argmax() == 2
-        assert wire.held == ["a:1", "b:1"]
-
-
 @pytest.mark.parametrize("balancer", ["round-robin", "least-loaded"])
 async def test_without_a_slow_start_a_replica_that_returns_before_its_time_is_up_can_be_asked(
     run: Run, balancer: str
@@ -384,37 +270,6 @@ async def test_without_a_slow_start_a_replica_that_returns_before_its_time_is_up
     b.reachable = False
     assert (await predict(services)).probabilities.argmax() == 2
     assert second.failures == 1
-
-
-async def test_when_a_replica_hangs_another_is_asked_beside_it() -> None:
-    a, b = FakeReplica("a:1"), FakeReplica("b:1")
-    wire = SlowFirst("a:1", a, b)
-    async with running(Settings(upstream="a:1,b:1", hedge=True), wire) as services:
-        await services.health.look()
-        for _ in range(60):  # from which it learns how long an answer takes
-            await predict(services)
-        wire.hanging = True
-        for _ in range(4):
-            assert (await predict(services)).probabilities.argmax() == 2
-        assert wire.waiting.is_set()
-        assert services.pool.replicas[0].in_flight >= 1
-        wire.go.set()
-        await until(lambda: services.pool.replicas[0].in_flight == 0)
-
-
-async def test_who_waits_for_a_replica_that_is_ejected_is_answered_by_another() -> None:
-    a, b = FakeReplica("a:1"), FakeReplica("b:1")
-    wire = SlowFirst("a:1", a, b)
-    async with running(Settings(upstream="a:1,b:1"), wire) as services:
-        await services.health.look()
-        wire.hanging = True
-        requests = [asyncio.create_task(predict(services)) for _ in range(2)]
-        await wire.waiting.wait()
-        slow = services.pool.replicas[0]
-        for _ in range(2):
-            services.pool.missed(slow, services.clock(), "no status")
-        assert [(await request).probabilities.argmax() for request in requests] == [2, 2]
-        wire.go.set()
 
 
 async def test_a_version_that_a_caller_asks_for_is_asked_of_those_who_have_it(run: Run) -> None:

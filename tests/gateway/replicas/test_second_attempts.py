@@ -1,0 +1,56 @@
+"""A second attempt beside the first: hedges, and replicas that are ejected while a request waits for them."""
+
+import asyncio
+
+from gateway.services import running
+from gateway.settings import Settings
+from tests.fakes import FakeReplica, answer
+from tests.gateway.replicas.conftest import predict, until
+from tests.gateway.replicas.wires import Gate, SlowFirst
+
+
+async def test_a_good_answer_that_arrives_with_a_failure_is_taken_and_no_third_replica_is_asked() -> None:
+    a, b, c = FakeReplica("a:1"), FakeReplica("b:1"), FakeReplica("c:1")
+    wire = Gate(a, b, c)
+    async with running(Settings(upstream="a:1,b:1,c:1", probe_interval_s=300), wire) as services:
+        await services.health.look()
+        a.faults.append(answer(500, {"error": "internal"}))
+        request = asyncio.create_task(predict(services))
+        await until(lambda: wire.held == ["a:1"])
+        for _ in range(2):
+            services.pool.missed(services.pool.replicas[0], services.clock(), "no status")
+        await until(lambda: wire.held == ["a:1", "b:1"])
+        wire.open.set()
+        assert (await request).probabilities.argmax() == 2
+        assert wire.held == ["a:1", "b:1"]
+
+
+async def test_when_a_replica_hangs_another_is_asked_beside_it() -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1")
+    wire = SlowFirst("a:1", a, b)
+    async with running(Settings(upstream="a:1,b:1", hedge=True), wire) as services:
+        await services.health.look()
+        for _ in range(60):  # from which it learns how long an answer takes
+            await predict(services)
+        wire.hanging = True
+        for _ in range(4):
+            assert (await predict(services)).probabilities.argmax() == 2
+        assert wire.waiting.is_set()
+        assert services.pool.replicas[0].in_flight >= 1
+        wire.go.set()
+        await until(lambda: services.pool.replicas[0].in_flight == 0)
+
+
+async def test_who_waits_for_a_replica_that_is_ejected_is_answered_by_another() -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1")
+    wire = SlowFirst("a:1", a, b)
+    async with running(Settings(upstream="a:1,b:1"), wire) as services:
+        await services.health.look()
+        wire.hanging = True
+        requests = [asyncio.create_task(predict(services)) for _ in range(2)]
+        await wire.waiting.wait()
+        slow = services.pool.replicas[0]
+        for _ in range(2):
+            services.pool.missed(slow, services.clock(), "no status")
+        assert [(await request).probabilities.argmax() for request in requests] == [2, 2]
+        wire.go.set()
