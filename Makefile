@@ -56,7 +56,7 @@ soak: $(READY) ## Work for ten minutes at 70 % load with faults on, and add what
 	@FAULTS_SOAK_S=600 FAULTS_REPORT=$(CURDIR)/runs/faults/soak.jsonl $(PY) -m pytest -q -m faults tests/faults/test_soak.py
 	@$(PY) -m tests.faults.document runs/faults/*.jsonl
 
-chaos: $(READY) ## Let replicas fail under load and report what clients see: eight minutes
+chaos: $(READY) ## Let replicas fail under load and report what clients see: nine minutes
 	@rm -f runs/faults/chaos.jsonl
 	@FAULTS_REPORT=$(CURDIR)/runs/faults/chaos.jsonl CHAOS_REPORT=$(CURDIR)/docs/chaos.md $(PY) -m pytest -q -m chaos tests/chaos
 	@$(PY) -m tests.faults.document runs/faults/*.jsonl

@@ -1,14 +1,16 @@
-"""Every bound on work at once, and the queues before them. What is over a bound is refused here, and counted.
+"""Every bound on work at once, and the queues before them.
 
-| bound | setting | over it |
-|---|---|---|
-| connections | GATEWAY_MAX_CONNECTIONS | refused (`http.connections`) |
-| bytes of all bodies | GATEWAY_MAX_BODIES_BYTES | refused |
-| requests in flight | GATEWAY_MAX_IN_FLIGHT | refused |
-| pictures of one kind being decoded | GATEWAY_DECODE_PROCESSES | wait |
-| memory for large pictures | GATEWAY_DECODE_BUDGET_BYTES | wait for GATEWAY_DECODE_WAIT_S, then refused |
-| attempts in flight on one replica | GATEWAY_REPLICA_MAX_IN_FLIGHT | wait for GATEWAY_QUEUE_WAIT_S, then refused |
-| requests that wait for a replica | GATEWAY_QUEUE_SIZE | refused |
+`refusal` makes the error for every request or connection over a bound, and counts it in `gateway_shed_total{by}`.
+
+| bound | setting | over it | `by` |
+|---|---|---|---|
+| connections | GATEWAY_MAX_CONNECTIONS | refused (`http.connections`) | connections |
+| bytes of all bodies | GATEWAY_MAX_BODIES_BYTES | refused | bodies |
+| requests in flight | GATEWAY_MAX_IN_FLIGHT | refused | requests |
+| pictures of one kind being decoded | GATEWAY_DECODE_PROCESSES | wait | |
+| memory for large pictures | GATEWAY_DECODE_BUDGET_BYTES | wait for GATEWAY_DECODE_WAIT_S, then refused | decoding |
+| attempts per replica | GATEWAY_REPLICA_MAX_IN_FLIGHT | wait for GATEWAY_QUEUE_WAIT_S, then refused | replicas |
+| requests that wait for a replica | GATEWAY_QUEUE_SIZE | refused | replicas |
 """
 
 import asyncio
@@ -18,7 +20,7 @@ from typing import Generic, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.errors import OverloadedError
+from gateway.errors import OverloadedError, TooManyConnectionsError
 from gateway.observe import metrics
 
 RETRY_AFTER_S = 1
@@ -26,10 +28,11 @@ RETRY_AFTER_S = 1
 Grant = TypeVar("Grant")
 
 
-def refusal(by: metrics.Bound, detail: str) -> OverloadedError:
-    """The error for a request that is over the bound `by`; counted in `gateway_shed_total`."""
+def refusal(by: metrics.Bound, detail: str) -> OverloadedError | TooManyConnectionsError:
+    """The error for a request or connection that is over the bound `by`; counted in `gateway_shed_total`."""
     metrics.SHED.labels(by).inc()
-    return OverloadedError(detail, retry_after_s=RETRY_AFTER_S)
+    error = TooManyConnectionsError if by == "connections" else OverloadedError
+    return error(detail, retry_after_s=RETRY_AFTER_S)
 
 
 class QueueFullError(Exception):

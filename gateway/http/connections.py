@@ -6,7 +6,8 @@ from typing import Protocol
 
 import structlog
 
-from gateway.errors import TooManyConnectionsError
+from gateway.admission import refusal
+from gateway.errors import GatewayError
 from gateway.http.lifecycle import Lifecycle
 from gateway.observe import metrics
 from gateway.settings import Settings
@@ -16,7 +17,6 @@ CHECK_EVERY_S = 0.25
 GROUPS = 10
 """Connections are checked in groups, one after the other. Of two thousand slow clients, fifty would otherwise time out
 at the same moment, and a request that arrives then would wait 20 to 50 ms."""
-RETRY_AFTER_S = 1
 
 log = structlog.get_logger()
 
@@ -50,12 +50,11 @@ class ConnectionLimiter:
     def __post_init__(self) -> None:
         self.limit = self.limit or self.settings.max_connections
 
-    def admit(self, connection: Limited) -> TooManyConnectionsError | None:
+    def admit(self, connection: Limited) -> GatewayError | None:
         """Count a new connection; an error where there is no room for it."""
         if len(self._open) >= self.limit and not self._close_idle():
             self._refused += 1
-            metrics.CONNECTIONS_REFUSED.inc()
-            return TooManyConnectionsError(f"{self.limit:,} connections are open.", retry_after_s=RETRY_AFTER_S)
+            return refusal("connections", f"{self.limit:,} connections are open.")
         self._admitted += 1
         self._open[connection] = self._admitted % GROUPS
         return None

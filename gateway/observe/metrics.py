@@ -57,7 +57,11 @@ attempt_seconds = lru_cache(ATTEMPT_SECONDS.labels)
 RETRIES = Counter(
     "gateway_retries_total", "Further attempts wanted, granted or denied by the budget", ["kind", "budget"]
 )
-SHED = Counter("gateway_shed_total", "Requests refused because a limit was reached, by the limit", ["by"])
+SHED = Counter(
+    "gateway_shed_total",
+    "Requests and connections refused over a limit, by the limit: connections, bodies, requests, decoding, replicas",
+    ["by"],
+)
 SLOWED = Counter("gateway_slow_replicas_total", "Times a replica was put on trial turns for being slow")
 EJECTIONS = Counter("gateway_ejections_total", "Replicas ejected, by cause", ["cause"])
 REPLICAS = Gauge("gateway_replicas", "Replicas, by state", ["state"])
@@ -125,7 +129,6 @@ DISCOVERY_UP = Gauge("gateway_discovery_up", "1: the last look-up of the replica
 QUEUE = Gauge("gateway_queue_length", "Requests that wait for a replica")
 BODY_BYTES = Gauge("gateway_body_bytes", "Bytes of request bodies in memory")
 CONNECTIONS = Gauge("gateway_connections", "Open connections of clients")
-CONNECTIONS_REFUSED = Counter("gateway_connections_refused_total", "Connections refused because too many were open")
 LOG_LINES_DROPPED = Counter("gateway_log_lines_dropped_total", "Log lines dropped because writing them would block")
 LOOP_LAG_SECONDS = Histogram(
     "gateway_loop_lag_seconds", "How late the event loop woke a task that sleeps for 20 ms", buckets=_LAGS

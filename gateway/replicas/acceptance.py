@@ -79,7 +79,7 @@ class Acceptance:
         refused = {version: v for version, v in verdicts.items() if isinstance(v, Refusal)}
         for version, status in replica.versions.items():
             if status.error:
-                refused[version] = Refusal("load", f"version {version} could not be loaded: {status.error}")
+                refused[version] = _not_loaded(replica, version, status.error)
         return models, refused
 
     def keep(self, versions: Collection[int]) -> None:
@@ -141,7 +141,7 @@ class Acceptance:
             examination.refusal, examination.refusals = None, 0
             return
         if verdict != examination.refusal and verdict.kind != "contract":
-            log.warning("model version fails", replica=replica.address, version=version, reason=verdict.reason)
+            _announce_failure(replica, version, verdict)
         pause_s = doubled(FIRST_PAUSE_S, examination.refusals, LONGEST_PAUSE_S)
         examination.refusal, examination.not_before = verdict, self._clock() + pause_s
         examination.refusals += 1
@@ -174,6 +174,18 @@ class Acceptance:
             return accept(str(version), signatures, described, self._terms)
         except ContractError as error:
             return Refusal("contract", f"version {version} is refused: {error}")
+
+
+def _not_loaded(replica: Replica, version: int, error: str) -> Refusal:
+    """The refusal for a load error; logged unless the last probe found the same."""
+    refusal = Refusal("load", f"version {version} could not be loaded: {error}")
+    if replica.refused.get(version) != refusal:
+        _announce_failure(replica, version, refusal)
+    return refusal
+
+
+def _announce_failure(replica: Replica, version: int, refusal: Refusal) -> None:
+    log.warning("model version fails", replica=replica.address, version=version, reason=refusal.reason)
 
 
 def _announce(version: int, verdict: Verdict) -> None:

@@ -4,12 +4,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gateway.failures import ReplicaError
+from gateway.failures import ReplicaError, ReplicaFailedError
 from gateway.imaging import Pixels, fingerprint
 from gateway.tfserving import TFServing, VersionStatus
 from gateway.tfserving.contract import ServedModel, Terms, accept
@@ -85,6 +86,27 @@ async def test_it_answers_over_grpc_what_it_answers_over_rest() -> None:
             await replica.become(fault=fault)
             with pytest.raises(ReplicaError):
                 await grpc.predict(replica.address, served, PIXELS)
+
+
+async def test_a_replica_fails_one_version_and_serves_the_other() -> None:
+    async with (
+        running(1, grpc=True, versions={"3": "AVAILABLE", "4": "AVAILABLE", "5": "END"}, service_s=0) as (replica,),
+        RestClient() as rest,
+        GrpcClient(rest, usual_port=replica.behaviour["grpc_port"]) as grpc,
+    ):
+        served = await accepted(rest, replica)
+        await replica.become(
+            load_errors={"5": "no such file"}, descriptions={"4": "other"}, version_faults={"4": "status 500"}
+        )
+        for client in rest, grpc:
+            states = await client.status(replica.address, "my_model")
+            assert states[4] == VersionStatus("AVAILABLE")
+            assert states[5] == VersionStatus("END", "no such file")
+            with pytest.raises(ReplicaError, match="describe"):
+                await client.describe(replica.address, "my_model", 4)
+            with pytest.raises(ReplicaFailedError):
+                await client.predict(replica.address, replace(served, version="4"), PIXELS)
+            await client.predict(replica.address, served, PIXELS)
 
 
 def reply(version: int, name: str, confidence: float, index: int) -> Reply:

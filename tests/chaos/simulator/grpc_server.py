@@ -53,8 +53,8 @@ class Api:
             await context.abort(grpc.StatusCode.NOT_FOUND, "Servable not found for request")
         version = int(asked.version)
         if asked.signature == "describe":
-            return messages.text(model.description(version, behaviour.fingerprint), version)
-        name, fault = await self._replica.work(asked.values)
+            return messages.text(self._replica.description(asked.version), version)
+        name, fault = await self._replica.work(version, asked.values)
         if fault in CODES:
             await context.abort(CODES[fault], BUSY if fault == "status 503" else "simulated")
         return spoilt(fault, model.probabilities(name, version), version)
@@ -68,7 +68,7 @@ class Api:
 
     async def status(self, _: bytes, __: Context) -> bytes:
         """ModelService.GetModelStatus."""
-        return messages.status(self._replica.behaviour.versions)
+        return messages.status(self._replica.behaviour.versions, self._replica.behaviour.load_errors)
 
 
 async def start(replica: SimulatedReplica, address: str) -> grpc.aio.Server:

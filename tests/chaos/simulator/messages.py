@@ -18,11 +18,14 @@ from protocol.tensorflow_serving_pb2 import (
     PredictResponse,
     SignatureDef,
     SignatureDefMap,
+    StatusProto,
     TensorInfo,
     TensorProto,
     TensorShapeProto,
 )
 
+INTERNAL = 13
+"""The gRPC status code, as an error code in a version's status."""
 TYPE_URL = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
 
 
@@ -60,10 +63,17 @@ def text(document: str, version: int) -> bytes:
     return PredictResponse(outputs={"text": tensor}, model_spec=_spec(version)).SerializeToString()
 
 
-def status(versions: Mapping[str, str]) -> bytes:
-    """A GetModelStatusResponse, from states by version."""
-    states = [ModelVersionStatus(version=int(version), state=state) for version, state in versions.items()]
+def status(versions: Mapping[str, str], errors: Mapping[str, str]) -> bytes:
+    """A GetModelStatusResponse, from states and load errors by version."""
+    states = [
+        ModelVersionStatus(version=int(version), state=state, status=_load_status(errors.get(version)))
+        for version, state in versions.items()
+    ]
     return GetModelStatusResponse(model_version_status=states).SerializeToString()
+
+
+def _load_status(error: str | None) -> StatusProto:
+    return StatusProto() if error is None else StatusProto(error_code=INTERNAL, error_message=error)
 
 
 def metadata(signatures: Mapping[str, Any], version: int) -> bytes:

@@ -54,7 +54,14 @@ def description(version: int, fingerprint: str) -> str:
     return json.dumps(document)
 
 
-def status(versions: Mapping[str, str]) -> bytes:
-    """The body of a status answer, from states by version."""
-    told = [{"version": version, "state": state, "status": {}} for version, state in versions.items()]
-    return json.dumps({"model_version_status": told}).encode()
+def status(versions: Mapping[str, str], errors: Mapping[str, str]) -> bytes:
+    """The body of a status answer, from states and load errors by version."""
+    listed = [
+        {"version": version, "state": state, "status": _load_status(errors.get(version))}
+        for version, state in versions.items()
+    ]
+    return json.dumps({"model_version_status": listed}).encode()
+
+
+def _load_status(error: str | None) -> dict[str, str]:
+    return {} if error is None else {"error_code": "INTERNAL", "error_message": error}

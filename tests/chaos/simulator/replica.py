@@ -26,7 +26,13 @@ class Behaviour:
     fingerprint: str
     """Of the gateway's preprocessing, for `describe` to repeat."""
     versions: Mapping[str, str] = field(default_factory=lambda: {"1": "AVAILABLE"})
-    """State by version, in the order the status tells them."""
+    """State by version, in the order of the status."""
+    load_errors: Mapping[str, str] = field(default_factory=dict)
+    """By version: why it could not be loaded, as the status gives it."""
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    """By version: the document that `describe` answers in place of the right one."""
+    version_faults: Mapping[str, str] = field(default_factory=dict)
+    """By version: one of `faults.FAULTS`, which strikes every prediction of that version."""
     service_s: float = 0.01
     """Work on one prediction, on average."""
     spread: Literal["fixed", "exponential"] = "fixed"
@@ -61,7 +67,8 @@ class SimulatedReplica:
 
     def _set(self, behaviour: Behaviour) -> None:
         known = {"", "wrong version", *faults.FAULTS, *faults.EARLY}
-        assert behaviour.fault in known, f"no fault {behaviour.fault!r}"
+        for fault in behaviour.fault, *behaviour.version_faults.values():
+            assert fault in known, f"no fault {fault!r}"
         self.behaviour = behaviour
         self._place = asyncio.Semaphore(behaviour.workers) if behaviour.workers else None
 
@@ -83,7 +90,7 @@ class SimulatedReplica:
         """Status and metadata at once, predictions after the work they are."""
         path = request.path
         if path == "/v1/models/my_model":
-            return faults.whole(model.status(self.behaviour.versions))
+            return faults.whole(model.status(self.behaviour.versions, self.behaviour.load_errors))
         version = path.partition("/versions/")[2].partition(":")[0].partition("/")[0]
         if self.behaviour.versions.get(version) != "AVAILABLE":
             return faults.failed(404)
@@ -92,17 +99,21 @@ class SimulatedReplica:
             return faults.whole(json.dumps({"metadata": listed}).encode())
         body = orjson.loads(request.body)
         if body["signature_name"] == "describe":
-            told = [model.description(int(version), self.behaviour.fingerprint)]
-            return faults.whole(json.dumps({"predictions": told}).encode())
+            return faults.whole(json.dumps({"predictions": [self.description(version)]}).encode())
         return await self._predict(int(version), body["instances"])
 
+    def description(self, version: str) -> str:
+        """What `describe` answers for that version."""
+        other = self.behaviour.descriptions.get(version)
+        return model.description(int(version), self.behaviour.fingerprint) if other is None else other
+
     async def _predict(self, version: int, instances: list[dict[str, str]]) -> Sent:
-        name, fault = await self.work([pybase64.b64decode(instance["b64"]) for instance in instances])
+        name, fault = await self.work(version, [pybase64.b64decode(instance["b64"]) for instance in instances])
         asked = Asked(name, version)
         return faults.FAULTS[fault](asked) if fault else faults.whole(faults.right(asked))
 
-    async def work(self, pictures: Sequence[bytes]) -> tuple[str, str]:
-        """The time that it takes.
+    async def work(self, version: int, pictures: Sequence[bytes]) -> tuple[str, str]:
+        """Take the time of one prediction.
 
         Returns:
             The right class name of the first picture, and the fault that strikes this call, if one does.
@@ -113,8 +124,11 @@ class SimulatedReplica:
         async with self._worker():
             await asyncio.sleep(self._work_s())
         self._at_work -= 1
+        return model.name_of(digests[0]), self.behaviour.version_faults.get(str(version)) or self._fault()
+
+    def _fault(self) -> str:
         strikes = self.behaviour.fault not in ("", *faults.EARLY) and self._is_struck()
-        return model.name_of(digests[0]), self.behaviour.fault if strikes else ""
+        return self.behaviour.fault if strikes else ""
 
     def _worker(self) -> AbstractAsyncContextManager[object]:
         return self._place or nullcontext()

@@ -6,6 +6,7 @@ import weakref
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -337,6 +338,20 @@ async def test_at_the_cap_a_resting_connection_makes_room_and_a_busy_one_does_no
     await turns()
     _, refused = bench.connect()
     assert (refused.statuses, refused.closed, busy.closed) == ([503], True, False)
+
+
+async def test_a_refused_connection_counts_among_all_refusals() -> None:
+    def shed() -> float:
+        return REGISTRY.get_sample_value("gateway_shed_total", {"by": "connections"}) or 0
+
+    bench, before = Bench(max_connections=1), shed()
+    bench.app.go_on.clear()
+    first, _ = bench.connect()
+    first.data_received(GET)
+    await turns()
+    _, refused = bench.connect()
+    assert b"too-many-connections" in refused.written
+    assert shed() - before == 1
 
 
 async def test_an_error_after_a_good_request_waits_for_its_turn() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.replicas import acceptance
 from gateway.replicas.pool import Pool
@@ -296,6 +297,18 @@ async def test_a_version_that_could_not_be_loaded_is_named_with_the_replicas_rea
     assert states(services) == {"a:1": "available"}
     assert reason(services.pool) == "version 2 could not be loaded: No such file: variables.index"
     assert services.pool.replicas[0].refused[2].kind == "load"
+
+
+async def test_a_version_that_could_not_be_loaded_is_logged_once_on_each_replica(run: Run) -> None:
+    a, b = (FakeReplica(address, states={2: "END"}, errors={2: "No such file"}) for address in ("a:1", "b:1"))
+    with capture_logs() as lines:
+        services = await run(a, b)
+        await looks(services, 3)
+    failed = [(line["replica"], line["version"], line["reason"]) for line in lines if "fails" in line["event"]]
+    assert sorted(failed) == [
+        ("a:1", 2, "version 2 could not be loaded: No such file"),
+        ("b:1", 2, "version 2 could not be loaded: No such file"),
+    ]
 
 
 async def test_a_version_that_answers_again_serves_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
