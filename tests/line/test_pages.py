@@ -76,7 +76,7 @@ def test_the_page_can_be_used_from_the_keyboard(page: Page) -> None:
 
 def test_an_upload_can_be_tried_out_on_the_docs_page(browser: Page, line: Line, photos: list[Path]) -> None:
     browser.goto(f"http://127.0.0.1:{line.port}/docs")
-    operation = browser.locator(".opblock", has_text="Name what is in one picture")
+    operation = browser.locator(".opblock", has_text="Classify one picture")
     operation.locator(".opblock-summary").click()
     operation.locator("input[type=file]").set_input_files(photos[0])
     operation.locator("button.execute").click()

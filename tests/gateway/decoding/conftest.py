@@ -21,7 +21,7 @@ StartDecoders = Callable[..., Awaitable[Decoders]]
 
 @pytest.fixture
 async def start_decoders() -> AsyncIterator[StartDecoders]:
-    """Called with settings: decoders whose forkserver runs until the test ends."""
+    """Called with settings: decoders whose fork server runs until the test ends."""
     async with AsyncExitStack() as stack:
 
         async def started(limits: Limits = OPEN, **settings: Any) -> Decoders:

@@ -44,7 +44,7 @@ SLOW = pictures.png((1600, 1200))
 
 
 def workers() -> list[psutil.Process]:
-    """The decode processes that are there now: what this process's children have forked."""
+    """The decode processes that run now: children of this process's children."""
     return [worker for forkserver in psutil.Process().children() for worker in forkserver.children()]
 
 
@@ -58,14 +58,14 @@ def nicer(by: int) -> int:
 
 
 async def the_worker(decoders: Decoders) -> psutil.Process:
-    """The lasting process for quick pictures, made to exist."""
+    """The process for quick pictures; decoding one has forked it."""
     await decoders.decode(pictures.png(TINY))
     (worker,) = workers()
     return worker
 
 
 async def stopped_large(decoders: Decoders) -> tuple[psutil.Process, "asyncio.Task[object]"]:
-    """A large picture's process, in the middle of it and not getting on."""
+    """The process of a large picture, stopped in the middle of it, and the job."""
     known = set(decoders._processes._alive)
     job = asyncio.create_task(decoders.decode(LARGEST))
     await until(lambda: bool(decoders._processes._alive.keys() - known), pause_s=0)
@@ -78,7 +78,7 @@ async def stopped_large(decoders: Decoders) -> tuple[psutil.Process, "asyncio.Ta
 async def stopped_in_a_job(
     decoders: Decoders, data: bytes = pictures.png(TINY)
 ) -> tuple[psutil.Process, "asyncio.Task[object]"]:
-    """The same, in the middle of a picture and not getting on with it."""
+    """The process for quick pictures, stopped in the middle of one, and the job."""
     worker = await the_worker(decoders)
     worker.suspend()
     job = asyncio.create_task(decoders.decode(data))
@@ -184,10 +184,10 @@ async def test_quick_pictures_do_not_wait_for_slow_ones(start_decoders: StartDec
         pictures.webp(TINY) + bytes(QUICK_FILE_BYTES),
     ],
 )
-async def test_what_takes_long_is_none_of_the_quick_ones_affair(start_decoders: StartDecoders, data: bytes) -> None:
+async def test_a_picture_that_takes_long_goes_to_the_slow_pool(start_decoders: StartDecoders, data: bytes) -> None:
     decoders = await start_decoders()
     worker = await the_worker(decoders)
-    worker.suspend()  # whoever needs it for more than a look at the header will not end
+    worker.suspend()  # a picture that needs it for more than its header will not end
     job = asyncio.create_task(decoders.decode(data))
     worker.resume()
     await job
@@ -306,7 +306,7 @@ async def test_a_job_that_hangs_does_not_hang_for_ever_because_its_caller_left(s
 
 
 async def test_a_picture_that_is_refused_after_its_caller_has_left_is_no_defect(start_decoders: StartDecoders) -> None:
-    """Asyncio would report the refusal that nobody looked at."""
+    """Otherwise asyncio would log an exception that was never retrieved."""
     decoders = await start_decoders(count=1)
     worker, job = await stopped_in_a_job(decoders, pictures.cut(pictures.png((50, 40)), 0.5))
     job.cancel()
@@ -317,7 +317,7 @@ async def test_a_picture_that_is_refused_after_its_caller_has_left_is_no_defect(
 
 
 async def test_callers_that_leave_at_any_moment_leave_nothing_behind(start_decoders: StartDecoders) -> None:
-    """And nobody gets the picture of another: each has its own size."""
+    """And no caller gets the picture of another: each has its own size."""
     decoders = await start_decoders(count=2, budget_bytes=128 * MIB)
     files = psutil.Process().num_fds()
     chance = random.Random(1)

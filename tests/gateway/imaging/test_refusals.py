@@ -60,7 +60,7 @@ def refusal(data: bytes, formats: tuple[str, ...] = WEB_FORMATS) -> str:
 # --- In which words ------------------------------------------------------------------------------------------
 
 
-def test_an_empty_file_is_told_so() -> None:
+def test_an_empty_file_is_refused_as_empty() -> None:
     with pytest.raises(ImageEmptyError, match=r"^The file is empty: send the bytes of a picture\.$"):
         preprocess(b"")
 
@@ -121,7 +121,7 @@ def test_the_first_bytes_alone_are_the_beginning_of_a_file(magic: bytes) -> None
         preprocess(magic)
 
 
-def test_a_damaged_file_is_told_what_to_do() -> None:
+def test_the_refusal_of_a_damaged_file_says_what_to_do() -> None:
     data = bytearray(pictures.png((64, 64)))
     data[100:140] = bytes(40)
     sentence = "This PNG is damaged: open it in an image program, save it again and send that."
