@@ -18,26 +18,26 @@ Probabilities = NDArray[np.float32]
 
 
 class Preprocessing(BaseModel):
-    """The pixels this model was trained on."""
+    """The preprocessing of the pixels that this model was trained on."""
 
     fingerprint: str = Field(description="`gateway.imaging.fingerprint()` of the code that fed the training")
 
 
 class Description(BaseModel):
-    """What a model version says of itself. Unknown keys are kept: newer training may say more."""
+    """What a model version states about itself. Unknown keys are kept, since newer training may add some."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    title: str = Field(description="what to call this model in front of people")
-    summary: str = Field("", description="one or two sentences: what it knows, how well, what it is not for")
-    demo: bool = Field(False, description="True: drawn pictures taught it, its names mean nothing on photos")
+    title: str = Field(description="name of the model for people")
+    summary: str = Field("", description="one or two sentences: what it classifies, how well, its limits")
+    demo: bool = Field(False, description="True: trained on drawn pictures, so its labels mean nothing on photos")
     labels: tuple[str, ...] = Field(min_length=1, description="class names, in the order of the output")
     preprocessing: Preprocessing
     temperature: float = Field(1.0, gt=0, description="calibration folded into the graph: logits / temperature")
-    metrics: dict[str, float] = Field(default_factory=dict, description="on pictures training never saw, 0..1")
-    training_data: dict[str, str | int] = Field(
-        default_factory=dict, description="what it was taught on: digest, counts"
+    metrics: dict[str, float] = Field(
+        default_factory=dict, description="on pictures that were not used in training, 0..1"
     )
+    training_data: dict[str, str | int] = Field(default_factory=dict, description="the training data: digest, counts")
     code_version: str = Field("", description="version of the code that trained it")
 
 

@@ -231,12 +231,12 @@ def _imbalance(counts: Mapping[str, int]) -> Iterator[Finding]:
 def splits(manifest: Manifest) -> Iterator[Finding]:
     """Classes that are missing in a part of a stated split."""
     labels = {split: {e.label for e in manifest.entries if e.split == split and e.label} for split in manifest.splits}
-    learnt = labels.get("train", set())
-    if not learnt:
+    trained = labels.get("train", set())
+    if not trained:
         return
-    for label in sorted(set().union(*(labels[split] for split in labels if split not in ("train", ""))) - learnt):
+    for label in sorted(set().union(*(labels[split] for split in labels if split not in ("train", ""))) - trained):
         yield Finding("not-in-train", (), f"{label} is tested but not in train: add pictures there, or remove it.")
-    for label in sorted(learnt - labels["test"]) if "test" in labels else ():
+    for label in sorted(trained - labels["test"]) if "test" in labels else ():
         yield Finding("not-in-test", (), f"{label} is in train but not in test: put some of its pictures there.")
 
 

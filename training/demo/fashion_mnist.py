@@ -1,8 +1,8 @@
-"""Fashion-MNIST as a folder of pictures: real, labelled photos that anyone may have, to prove a training with.
+"""Fashion-MNIST as a folder of pictures: freely available labelled photos to test a training with.
 
     python -m training.demo.fashion_mnist photos/fashion --train 12000 --test 10000
 
-Debian packs it as dataset-fashion-mnist: 70,000 grey pictures of 28 x 28 pixels, of 10 classes. Each becomes a PNG,
+Debian packages it as dataset-fashion-mnist: 70,000 grey pictures of 28 x 28 pixels, of 10 classes. Each becomes a PNG,
 photos/fashion/train/Bag/00001.png, to be resized like any upload.
 """
 
@@ -27,7 +27,7 @@ HEADER_BYTES = {"images": 16, "labels": 8}
 
 
 def write(folder: Path, *, train: int, test: int, bar: NewBar = no_bar) -> None:
-    """The first pictures of each part; what is there already stays.
+    """Write the first pictures of each part; existing files are kept.
 
     Raises:
         DataSetError: the package is not installed, or the folder cannot be written.
@@ -66,13 +66,13 @@ def _write_part(folder: Path, pixels: NDArray[np.uint8], classes: NDArray[np.uin
 
 
 def main() -> None:
-    """Write what the command line asks for."""
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m training.demo.fashion_mnist", description="Fashion-MNIST as PNG files."
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--train", type=int, default=60_000, help="pictures to learn from")
-    parser.add_argument("--test", type=int, default=10_000, help="pictures to test with")
+    parser.add_argument("--train", type=int, default=60_000, help="training pictures")
+    parser.add_argument("--test", type=int, default=10_000, help="test pictures")
     arguments = parser.parse_args()
     try:
         with progress_bars() as bar:

@@ -1,6 +1,6 @@
-"""The drawn pictures that the demo model learns from, written as a data set: files in train, val and test.
+"""The drawn pictures of the demo model, written as a data set: files in train, val and test.
 
-No TensorFlow here: the processes that draw should start fast.
+No TensorFlow here, so that the drawing processes start fast.
 """
 
 from functools import partial
@@ -21,7 +21,7 @@ class Seeds(NamedTuple):
 
 
 def write(folder: Path, part: Part, seeds: Seeds, *, progress: Progress) -> None:
-    """Draw a part of the data set, on every core; about 25 ms of CPU a picture. What is there already stays."""
+    """Draw a part of the data set, on every core; about 25 ms of CPU per picture. Existing files are kept."""
     for specimen in drawings.specimens():
         (folder / part / specimen.label).mkdir(parents=True, exist_ok=True)
     jobs = [

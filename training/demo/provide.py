@@ -1,4 +1,4 @@
-"""Put the demo model where replicas look for it. TensorFlow is imported only when there is something to export."""
+"""Export the demo model to where replicas watch. TensorFlow is imported only when there is something to export."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from training.console import Notify
 from training.demo import record as records
 
 TITLE = "Specimen demo (drawn pictures)"
-WARNING = "This is a demo: drawn pictures taught it, and on real photos its names mean nothing."
+WARNING = "This is a demo: it was trained on drawn pictures, and on real photos its labels mean nothing."
 
 
 def provide(base: Path, *, force: bool = False, notify: Notify) -> Path | None:
@@ -33,18 +33,18 @@ def provide(base: Path, *, force: bool = False, notify: Notify) -> Path | None:
     weights.load(model)
     notify("Writing the version, then comparing its answers with Keras on drawn pictures")
     path = write_version(model, description(record), base, pictures=_examples())
-    notify(f"{path} is ready: top-1 {record.metrics['top1']:.3f} on drawings it has never seen. {WARNING}")
+    notify(f"{path} is ready: top-1 {record.metrics['top1']:.3f} on unseen drawings. {WARNING}")
     return path
 
 
 def description(record: records.Record) -> Description:
-    """What the demo says of itself, in front of people and to the gateway."""
+    """The description of the demo model, for clients and for the gateway."""
     kept = ("top1", "top5", "ece")
     training = record.pictures["training"]
     return Description(
         title=TITLE,
-        summary=f"{WARNING} It tells {len(drawings.specimens())} procedurally drawn specimens apart "
-        f"and names {record.metrics['top1']:.1%} of unseen drawings rightly.",
+        summary=f"{WARNING} It distinguishes {len(drawings.specimens())} procedurally drawn specimens "
+        f"and classifies {record.metrics['top1']:.1%} of unseen drawings correctly.",
         demo=True,
         labels=tuple(specimen.label for specimen in drawings.specimens()),
         preprocessing=Preprocessing(fingerprint=fingerprint()),
@@ -62,6 +62,6 @@ def description(record: records.Record) -> Description:
 
 
 def _examples() -> Pixels:
-    """Drawings from all over the classes, none of them seen in training: uint8 [4,224,224,3]."""
+    """Drawings of several classes, none of them used in training: uint8 [4,224,224,3]."""
     pixels = [preprocess(drawings.encoded(k, 3_000_000)) for k in (0, 45, 90, 135)]
     return np.stack(pixels)

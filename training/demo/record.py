@@ -1,4 +1,4 @@
-"""What is kept of the run that made the committed weights, so that it can be repeated and judged."""
+"""The record of the run that made the committed weights, so that the run can be repeated and judged."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Record(BaseModel):
     temperature: float
     """Fitted on the validation set."""
     metrics: dict[str, float]
-    """On the test set; seen once, after everything was decided."""
+    """On the test set, which was used once, after all decisions."""
     wall_s: float
     cpu_s: float
     history: list[dict[str, float]]

@@ -1,4 +1,4 @@
-"""The run that makes the committed weights: draw a data set, `train` on it, round, calibrate, measure, write down."""
+"""The run that makes the committed weights: draw a data set, train, round, calibrate, measure, record."""
 
 import shutil
 from pathlib import Path
@@ -19,7 +19,7 @@ from training.learn.runs import RunRecord
 
 
 class Recipe(NamedTuple):
-    """All that decides a run."""
+    """Everything that decides a run."""
 
     seed: int
     alpha: float
@@ -54,9 +54,9 @@ def retrain(
     notify: Notify,
     bar: NewBar = no_bar,
 ) -> records.Record:
-    """Make the weights and the record of making them, in `directory`; the pictures and the run, in `folder`.
+    """Make the weights and their record in `directory`; the pictures and the run are in `folder`.
 
-    Killed, it goes on where it was when it is started again; what is in `folder` goes when it is done.
+    It is resumed when it is started again after a kill. At the end it deletes `folder`.
     """
     photos, run = folder / "pictures", folder / "run"
     parts: dict[str, tuple[Part, Seeds]] = {
@@ -71,7 +71,7 @@ def retrain(
         train(chosen, run, notify=notify, bar=bar)
     model, ran = runs.model(run), runs.load(run)
     weights.rounded(model)
-    notify("Calibrating and measuring what was rounded")
+    notify("Calibrating and measuring the rounded weights")
     temperature = metrics.fit_temperature(*_answers(model, run, "val"))
     figures = metrics.report(*_answers(model, run, "test"), temperature)
     notify(", ".join(f"{name} {value:.4f}" for name, value in figures.items()))

@@ -1,4 +1,4 @@
-"""A version that keeps the model contract and has learnt nothing: for benchmarks and tests, in seconds."""
+"""An untrained version that keeps the model contract, made in seconds, for benchmarks and tests."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from training.release.graph import Pictures, write_version
 
 
 def build(classes: int, *, alpha: float = 0.35, seed: int = 0) -> Any:
-    """Random weights, activations kept in range, so that different pictures get different answers."""
+    """Random weights with activations in range, so that different pictures get different answers."""
     model = network.build(classes, alpha=alpha, seed=seed)
     network.reestimate_norms(model, [network.unit(noise(8, seed))])
     kernel, bias = model.get_layer("logits").get_weights()
@@ -21,8 +21,8 @@ def build(classes: int, *, alpha: float = 0.35, seed: int = 0) -> Any:
 
 
 def description(labels: Sequence[str], **more: Any) -> Description:
-    """What an untrained version says of itself; the fingerprint is that of the preprocessing here and now."""
-    from gateway.imaging import fingerprint  # no decoders for those who bring their own description
+    """The description of an untrained version, with the fingerprint of the current preprocessing."""
+    from gateway.imaging import fingerprint  # spares callers with their own description the decoders
 
     preprocessing = Preprocessing(fingerprint=fingerprint())
     facts = {

@@ -13,7 +13,7 @@ FILE = Path(__file__).parent / "weights.npz"
 
 
 def rounded(model: Any) -> None:
-    """Round the kernels as the file will: what is measured after this is what is committed."""
+    """Round the kernels as the file does, so that the measured weights are the committed ones."""
     model.set_weights([_kept(array).astype(np.float32) for array in model.get_weights()])
 
 
@@ -31,13 +31,13 @@ def load(model: Any, file: Path = FILE) -> None:
         TrainingError: the file is missing, or is of another network.
     """
     if not file.is_file():
-        raise TrainingError(f"no demo weights at {file}: make them with `python -m training demo --retrain`")
+        raise TrainingError(f"There are no demo weights at {file}: make them with `demo --retrain`.")
     with np.load(file) as stored:
         if set(stored) != {weight.path for weight in model.weights}:
-            raise TrainingError(f"{file} holds another network: make it again with `python -m training demo --retrain`")
+            raise TrainingError(f"{file} holds another network: make it again with `demo --retrain`.")
         model.set_weights([stored[weight.path].astype(np.float32) for weight in model.weights])
 
 
 def _kept(array: Any) -> Any:
-    """Kernels lose nothing that matters at half precision; batch norm's small vectors cost nothing whole."""
+    """Half precision suffices for kernels; batch norm's small vectors keep full precision."""
     return array.astype(np.float16 if array.ndim > 1 else np.float32)

@@ -54,12 +54,12 @@ def _sections(evaluation: Evaluation, thumbnails: Mapping[str, bytes]) -> Iterat
 def _learning(evaluation: Evaluation) -> str:
     training = evaluation.training
     assert training is not None
-    told = [
+    figures = [
         f"{name} accuracy {value:.3f}"
         for name, value in (("training", training.training_accuracy), ("validation", training.validation_accuracy))
         if value is not None
     ]
-    why = f"Of the final model, in inference mode: {', '.join(told) or 'unknown'}. Overfitting makes them differ."
+    why = f"Of the final model, in inference mode: {', '.join(figures) or 'unknown'}. Overfitting makes them differ."
     curve = plots.learning(training.history) if training.history else None
     content = html.plot(curve, "Accuracy by epoch") if curve else ""
     return html.section("learning", "Learning", why, content)

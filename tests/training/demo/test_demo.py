@@ -25,7 +25,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == ""
-    assert "on real photos its names mean nothing" in ended.stderr
+    assert "on real photos its labels mean nothing" in ended.stderr
     return models / "my_model"
 
 
@@ -58,7 +58,7 @@ def test_no_drawing_is_in_two_sets() -> None:
 def test_the_description_says_that_it_is_a_demo() -> None:
     told = description(records.load())
     assert told.demo
-    assert "on real photos its names mean nothing" in told.summary
+    assert "on real photos its labels mean nothing" in told.summary
     assert told.preprocessing.fingerprint == fingerprint()
     assert len(told.labels) == 137
     assert told.metrics.keys() == {"top1", "top5", "ece"}

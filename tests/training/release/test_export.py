@@ -190,7 +190,7 @@ def test_what_cannot_be_exported_is_told_in_a_sentence_and_nothing_appears(run: 
         return str(error)
 
     (tmp_path / "empty").mkdir()
-    assert "is no run" in refused(tmp_path / "empty")
+    assert "is not a run" in refused(tmp_path / "empty")
     (tmp_path / "two.txt").write_text("Anemone\nJelly")
     (tmp_path / "model.keras").write_bytes((run / runs.MODEL).read_bytes())
     assert "3 outputs for 2 labels" in refused(tmp_path / "model.keras", "--labels", tmp_path / "two.txt")

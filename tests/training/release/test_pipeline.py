@@ -159,7 +159,7 @@ def test_a_run_that_does_not_pass_changes_nothing_and_is_not_trained_twice(photo
         ended = shell(tmp_path, *words)
         assert ended.returncode == 1, ended.stderr
         assert re.search(r"FAILED  The number of pictures is \d+, less than 1000", ended.stdout)
-        assert ("trained already" in ended.stderr) == (attempt == 2)
+        assert ("already trained" in ended.stderr) == (attempt == 2)
     assert not (tmp_path / "models").exists()
 
 

@@ -69,8 +69,8 @@ class Replica:
             raise JudgementError(f"{self._address} has no version of {self._model} that is AVAILABLE.")
         version = max(available)
         signatures = await client.signatures(self._address, self._model, version)
-        told = await client.describe(self._address, self._model, version) if DESCRIBE in signatures else None
-        return accept(str(version), signatures, told, self._terms)
+        described = await client.describe(self._address, self._model, version) if DESCRIBE in signatures else None
+        return accept(str(version), signatures, described, self._terms)
 
     def _run(self, work: Callable[[RestClient], Awaitable[Answer]], name: str) -> Answer:
         async def session() -> Answer:
@@ -90,11 +90,11 @@ class Gateway:
     def __init__(self, url: str, *, transport: httpx.BaseTransport | None = None) -> None:
         self._client = _client(url, TIMEOUT_S, transport)
         try:
-            told = self._json(self._client.get, "/v1/labels")
+            answer = self._json(self._client.get, "/v1/labels")
         except JudgementError:
             self._client.close()
             raise
-        self.facts = Facts(url, tuple(told["labels"]), version=told["model"]["version"], in_process=False)
+        self.facts = Facts(url, tuple(answer["labels"]), version=answer["model"]["version"], in_process=False)
 
     def ask(self, pictures: Sequence[Picture]) -> Rows:
         with ThreadPoolExecutor(AT_ONCE) as threads:
@@ -104,16 +104,16 @@ class Gateway:
         self._client.close()
 
     def _one(self, picture: Picture) -> Any:
-        told = self._json(
+        answer = self._json(
             self._client.post,
             "/v1/classify",
             params={"top_k": len(self.facts.labels)},
             files={"image": ("picture", picture.data)},
         )
-        if told["model"]["version"] != self.facts.version:
+        if answer["model"]["version"] != self.facts.version:
             raise JudgementError(f"{self.facts.name} changed its version during the evaluation: start again.")
         row = np.zeros(len(self.facts.labels))
-        for ranked in told["predictions"]:
+        for ranked in answer["predictions"]:
             row[ranked["index"]] = ranked["confidence"]
         return row
 
