@@ -78,9 +78,12 @@ def test_every_package_is_on_the_map() -> None:
     assert missing == set()
 
 
-def test_every_folder_of_the_root_with_code_is_on_the_map() -> None:
-    folders = {f"{path.parent.relative_to(ROOT)}/" for path in ROOT.glob("*/*.py")}
+def test_every_folder_with_code_is_on_the_map_and_in_the_readme() -> None:
+    folders = {f"{path.parent.relative_to(ROOT)}/" for path in ROOT.glob("*/*.py")} | {"docs/"}
+    readme = re.findall(r"^\| `(\w+/)` \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(folders - NAMED) == []
+    assert sorted(folders - set(readme)) == []
+    assert [folder for folder in readme if not (ROOT / folder).is_dir()] == []
 
 
 def test_the_map_lists_the_files_of_an_upload_in_the_order_of_the_trace() -> None:
