@@ -309,11 +309,8 @@ class Dispatcher:
         started = self._clock()
         outcome = "abandoned"  # by us: the gateway stops
         try:
-            try:
-                with tracing.span("attempt", {"replica": slot.replica.address, "model.version": slot.model.version}):
-                    answer = await self._in_time(ask(slot.replica, slot.model), started)
-            finally:
-                self._pool.finished(slot.replica)
+            with tracing.span("attempt", {"replica": slot.replica.address, "model.version": slot.model.version}):
+                answer = await self._in_time(ask(slot.replica, slot.model), started)
             outcome = "ok"
             now = self._clock()
             self._pool.succeeded(
@@ -325,6 +322,7 @@ class Dispatcher:
             self._failed(slot.replica, error, started)
             return error
         finally:
+            self._pool.finished(slot.replica)  # last: a request that waits is not to get a replica that has just failed
             metrics.attempt_seconds(slot.model.version, outcome).observe(self._clock() - started)
 
     async def _in_time(self, asked: Awaitable[Answer], started: float) -> Answer:

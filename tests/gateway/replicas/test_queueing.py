@@ -8,12 +8,13 @@ import pytest
 from gateway.errors import (
     OverloadedError,
 )
+from gateway.replicas.dispatch import Prediction
 from gateway.replicas.versions import Binding
 from gateway.services import running
 from gateway.settings import Settings
-from tests.fakes import FakeModel, FakeReplica
+from tests.fakes import FakeModel, FakeReplica, answer
 from tests.gateway.replicas.conftest import PIXELS, predict, until
-from tests.gateway.replicas.wires import Slow, SlowFirst
+from tests.gateway.replicas.wires import Gate, Slow, SlowFirst
 
 
 async def test_who_finds_every_replica_full_waits_for_a_place() -> None:
@@ -62,3 +63,19 @@ async def test_a_request_bound_to_a_full_version_holds_up_none_that_another_repl
         assert not any(task.done() for task in bound)
         wire.go.set()
         assert {prediction.model.version for prediction in await asyncio.gather(*bound)} == {"1"}
+
+
+async def test_a_request_that_waits_does_not_get_the_replica_that_has_just_been_ejected() -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1")
+    wire = Gate(a, b)
+    settings = Settings(upstream="a:1,b:1", replica_max_in_flight=1, queue_wait_s=30, probe_interval_s=300)
+    async with running(settings, wire) as services:
+        await services.health.look()
+        services.pool.failed(services.pool.replicas[0], services.clock(), "status 500")
+        a.sick = answer(500, {"error": "internal"})
+        requests = [asyncio.create_task(predict(services)) for _ in range(3)]
+        await until(lambda: sorted(wire.held) == ["a:1", "b:1"] and len(services.pool.queue.waiting) == 1)
+        wire.open.set()
+        outcomes = await asyncio.gather(*requests, return_exceptions=True)
+        assert isinstance(outcomes[2], Prediction)  # the one that waited
+        assert wire.held.count("a:1") == 1
