@@ -1,7 +1,7 @@
-"""What the scenarios measured, as one table for people: `make chaos` prints it and writes it to a file.
+"""One table of what the scenarios measured. `make chaos` prints it and writes it to a file.
 
-Counts are asserted where they are measured. Times are only told, as ratios to the undisturbed part of the same run:
-they say how this machine was that day.
+The scenarios assert counts. Times are only reported, as ratios to the undisturbed part of the same run, because they
+depend on the machine and its load.
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Line:
     p50_ms: float
     p99_ms: float
     ratio: float | None
-    """p99 to that of the undisturbed part; None where it is that part or there is none."""
+    """p99 divided by that of the undisturbed part; None for that part itself, or if there is none."""
     notes: str
 
     def cells(self) -> tuple[str, ...]:
@@ -44,18 +44,18 @@ class Line:
 
 @dataclass
 class Report:
-    """Of one `make chaos`."""
+    """The results of one `make chaos`."""
 
     lines: list[Line] = field(default_factory=list)
     invalid: list[str] = field(default_factory=list)
-    """Runs in which the harness itself was too late for its figures to mean anything."""
+    """Runs whose figures do not count, each with the reason: the harness was late, or a process got too little CPU."""
 
     def table(self) -> str:
-        """Markdown."""
+        """The table in Markdown."""
         rows = [COLUMNS, tuple("--:" if name in COLUMNS[2:8] else "---" for name in COLUMNS)]
         rows += [line.cells() for line in self.lines]
         text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        return "\n".join([text, "", *(f"- {told}" for told in self.invalid or ["Every run was valid."])])
+        return "\n".join([text, "", *(f"- {line}" for line in self.invalid or ["Every run was valid."])])
 
 
 def part_of(scenario: str, part: str, outcomes: Outcomes, *, undisturbed: Outcomes | None, notes: str = "") -> Line:
@@ -67,7 +67,7 @@ def part_of(scenario: str, part: str, outcomes: Outcomes, *, undisturbed: Outcom
 
 
 def write(file: Path, table: str) -> None:
-    """Into a document, between its marks; or as a file of its own."""
+    """Write the table between the marks of a document, or to a new file."""
     start, end = "<!-- results: made by `make chaos` -->", "<!-- end of results -->"
     text = file.read_text(encoding="utf-8") if file.exists() else f"{start}\n{end}\n"
     before, _, rest = text.partition(start)

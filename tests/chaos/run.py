@@ -91,33 +91,33 @@ class Run:
                         self.lags_s.append(traffic.lag_p99_s)
 
     def tell(self, part: str, outcomes: Outcomes, *, undisturbed: Outcomes | None = None, notes: str = "") -> None:
-        """A line of the report, should this run turn out valid."""
+        """Add a line to the report, to be published if this run is valid."""
         self._lines.append(part_of(self.name, part, outcomes, undisturbed=undisturbed, notes=notes))
 
-    def expects_nobody_slow(self, bed: Bed) -> None:
-        """A replica that this machine made slow lost turns, rightly: then how the others share shows nothing."""
+    def expects_no_slow_replica(self, bed: Bed) -> None:
+        """Mark the run invalid if this machine made a replica slow: the gateway then rightly shares unevenly."""
         if slow := bed.gateway.lines("replica slow"):
-            self.starved = f"{len(slow)} times a replica got so little CPU that it counted as slow"
+            self.starved = f"{len(slow)} times a replica got so little CPU that the gateway treated it as slow"
 
     def record(self, rows: str, figure: str) -> None:
-        """What was seen of rows of the fault catalogue, numbers with spaces between, should this run hold."""
+        """Keep a figure for rows of the fault catalogue (numbers separated by spaces), in case this run passes."""
         self._figures += [(row, figure) for row in rows.split()]
 
     @property
     def valid(self) -> bool:
-        """The harness itself kept its time, and the machine had time for the gateway."""
+        """Whether the harness was on time and the machine had enough CPU for the gateway and the replicas."""
         return max(self.lags_s, default=0) <= MAX_LAG_P99_S and not self.starved
 
     def publish(self, *, held: bool) -> None:
-        """Into the report: its lines, or that it was invalid; into the fault catalogue what `held`."""
+        """Write the lines, or why the run was invalid, to the report, and its figures to the catalogue if it passed."""
         if self.valid:
             self.report.lines += self._lines
             for row, figure in self._figures if held else ():
                 record(row, figure)
         else:
             lag_ms = round(max(self.lags_s) * 1000)
-            why = self.starved or f"the harness's own lag had p99 {lag_ms} ms"
-            self.report.invalid.append(f"{self.name}: a run was invalid, {why}")
+            why = self.starved or f"the p99 of the harness's own lag was {lag_ms} ms"
+            self.report.invalid.append(f"{self.name}: a run was invalid: {why}")
 
 
 Scenario = Callable[[Run], Awaitable[None]]
@@ -131,7 +131,7 @@ class Chaos:
     report: Report
 
     async def valid_run(self, name: str, scenario: Scenario) -> None:
-        """Until a run is valid; its assertions count. Skips where none was, for then nothing was shown."""
+        """Repeat a scenario until a run is valid; the assertions of that run count. Skips if no run was valid."""
         for attempt in range(ATTEMPTS):
             folder = self.folder / str(attempt)
             folder.mkdir()

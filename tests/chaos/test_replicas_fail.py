@@ -125,7 +125,7 @@ async def nonsense(run: Run) -> None:
                 if number > 1:  # half of them may be out at a time, so the last but one must be back
                     await bed.gateway.takes_in(bed.replicas[number - 2].address)
                 failures = await spoil_and_heal(bed, bed.replicas[number], fault)
-                told = f"out after {failures} of its own failures"
+                told = f"unavailable after {failures} of its own failures"
                 run.tell(fault, bed.traffic.during(fault), undisturbed=undisturbed, notes=told)
                 run.record(
                     NONSENSE[fault], f"{fault}: none of {len(bed.traffic.during(fault))} requests failed; {told}"
@@ -151,7 +151,9 @@ async def spoil_and_heal(bed: Bed, replica: Replica, fault: str) -> int:
     failures = 1  # the one that ejects it: the request that met it is logged when it has been answered
     for line in bed.gateway.lines():
         if line["event"] == "replica ejected" and line["replica"] == replica.address:
-            assert failures <= OWN_FAILURES or fault in PASS_FOR_STALE, f"{fault}: out after {failures}"
+            assert failures <= OWN_FAILURES or fault in PASS_FOR_STALE, (
+                f"{fault}: unavailable after {failures} failures"
+            )
             return failures
         failures += line.get("after") == replica.address
     raise AssertionError(f"{replica.address} was never ejected")

@@ -140,7 +140,7 @@ async def one_fails_now_and_then(run: Run, bed: Bed, replica: Replica) -> None:
     amplification = (sum(await bed.calls()) - before) / len(outcomes)
     await replica.heal()
     assert amplification <= 1.1
-    flawless(run, "7", "one fails now and then", outcomes, f"{amplification:.2f} attempts a request")
+    flawless(run, "7", "one fails occasionally", outcomes, f"{amplification:.2f} attempts per request")
     await bed.gateway.takes_in(replica.address)
 
 
@@ -178,7 +178,7 @@ async def all_reject(run: Run, bed: Bed) -> None:
     assert b"simulated" not in reply.body
     assert sum(await bed.calls()) > before
     assert set((await bed.gateway.states()).values()) == {"available"}
-    run.record("9", "502 without the replica's words; nobody ejected")
+    run.record("9", "502 without the replica's text; no replica ejected")
     await bed.traffic.requests("after 400", 50)
 
 
@@ -227,14 +227,14 @@ async def comings_and_goings(run: Run) -> None:
 
 
 async def gateway_stands_still(run: Run, bed: Bed) -> None:
-    bed.traffic.phase = "the gateway stands still"
+    bed.traffic.phase = "the gateway suspended"
     for _ in range(2):
         bed.gateway.process.suspend()
         await asyncio.sleep(1.5)
         bed.gateway.process.resume()
         await bed.traffic.more(100)
     assert not bed.gateway.lines("replica ejected")
-    flawless(run, "35b", "the gateway stands still", bed.traffic.during("the gateway stands still"), "nobody ejected")
+    flawless(run, "35b", "the gateway suspended", bed.traffic.during("the gateway suspended"), "no replica ejected")
 
 
 async def restarted_one_by_one(run: Run, bed: Bed) -> None:

@@ -30,9 +30,9 @@ async def one_slow(run: Run, requests: int, *, balancer: str, hedge: bool = Fals
         slowed = await bed.traffic.requests("slow", requests)
         calls = [now - then for now, then in zip(await bed.calls(), before, strict=True)]
         share = calls[0] / sum(calls)
-        amplification = f"{sum(calls) / len(slowed):.2f} attempts a request"
+        amplification = f"{sum(calls) / len(slowed):.2f} attempts per request"
         way = f"{balancer}, hedged" if hedge else balancer
-        run.tell(way, slowed, undisturbed=undisturbed, notes=f"the slow one's share: {share:.1%}; {amplification}")
+        run.tell(way, slowed, undisturbed=undisturbed, notes=f"the slow replica's share: {share:.1%}; {amplification}")
     everything = bed.traffic.during()
     assert not everything.failed, everything.statuses()
     assert not everything.wrong, everything.statuses()
@@ -43,8 +43,8 @@ async def slow(run: Run) -> None:
     await one_slow(run, 300, balancer="round-robin")
     await one_slow(run, 1000, balancer="round-robin", hedge=True)
     share = await one_slow(run, 1000, balancer="least-loaded")
-    assert share < 0.2, f"least-loaded still sends {share:.1%} to the slow one of four"
-    run.record("6", f"least-loaded: none of 1,000 requests failed; the slow one's share {share:.1%}")
+    assert share < 0.2, f"least-loaded still sends {share:.1%} to the slow replica of four"
+    run.record("6", f"least-loaded: none of 1,000 requests failed; the slow replica's share {share:.1%}")
 
 
 async def test_a_slow_replica_costs_no_request_and_gets_less_to_do(chaos: Chaos) -> None:
@@ -61,7 +61,7 @@ async def slow_by_half_a_second(run: Run, count: int) -> None:
         slowed = await bed.traffic.requests("slow", 600)
         calls = [now - then for now, then in zip(await bed.calls(), before, strict=True)]
         share = calls[0] / sum(calls)
-        run.tell(f"one of {count}", slowed, undisturbed=undisturbed, notes=f"the slow one's share: {share:.1%}")
+        run.tell(f"one of {count}", slowed, undisturbed=undisturbed, notes=f"the slow replica's share: {share:.1%}")
     everything = bed.traffic.during()
     assert not everything.failed, everything.statuses()
     assert share < 0.05, f"{share:.1%} of the attempts"
@@ -115,7 +115,7 @@ async def half_fail(run: Run, fault: str, transport: str) -> None:
         await asyncio.gather(*(replica.become(fault=fault, share=0.5) for replica in bed.replicas))
         failing = await bed.traffic.requests("failing", 2000)
         attempts = (sum(await bed.calls()) - before) / len(failing)
-        run.tell(fault, failing, notes=f"{attempts:.2f} attempts a request; answers: {failing.statuses()}")
+        run.tell(fault, failing, notes=f"{attempts:.2f} attempts per request; answers: {failing.statuses()}")
         await asyncio.gather(*(replica.heal() for replica in bed.replicas))
         await bed.gateway.takes_in(*(replica.address for replica in bed.replicas))
         healed = await bed.traffic.requests("healed", 300)

@@ -1,6 +1,6 @@
-"""`python -m tests.faults.document REPORT...`: write docs/faults.md from what the suites have recorded.
+"""`python -m tests.faults.document REPORT...`: write docs/faults.md from the suites' reports.
 
-A row that no report speaks of stays as it was: one run may hold the edge, another the replicas.
+A row that no report contains stays unchanged, because one run may cover the clients and another the replicas.
 """
 
 import json
@@ -14,11 +14,11 @@ from tests.faults.catalogue import NOT_OURS, SECTIONS, Fault
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/faults.md"
 HEAD = """\
-# Faults: what can go wrong, what must follow, what was seen
+# Faults: what can go wrong, the required reaction, the observed one
 
-`make faults` provokes the faults of clients and of the platform, `make chaos` those of replicas; each writes what it
-saw into this table. The figures are those of the last run, on whatever machine that was: counts and bytes mean
-what they say, times are of a shared machine with two cores. A row without a test says so.
+`make faults` provokes the faults of clients and of the platform, `make chaos` those of replicas. Both write their
+results into this table. The figures come from the last run: counts and bytes are reliable, but times were measured on a
+shared machine with two cores. A row without a test gives the reason.
 """
 UNSEEN = "not covered yet"
 
@@ -32,12 +32,12 @@ class Seen:
 
 
 def read(reports: Iterable[Path]) -> dict[str, Seen]:
-    """The last word on each row; where one test is run with several parameters, or several tests, all of them."""
+    """The last result for each row; all results if several tests, or parameters of one test, recorded the row."""
     figures: dict[str, dict[str, str]] = {}
     for report in reports:
         for line in report.read_text(encoding="utf-8").splitlines() if report.exists() else ():
-            told = json.loads(line)
-            figures.setdefault(told["row"], {}).update({told["figure"]: told["test"]})
+            entry = json.loads(line)
+            figures.setdefault(entry["row"], {}).update({entry["figure"]: entry["test"]})
     return {row: Seen("; ".join(_clean(f) for f in by), _tests(by.values())) for row, by in figures.items()}
 
 
@@ -50,7 +50,7 @@ def _tests(names: Iterable[str]) -> str:
 
 
 def already(text: str) -> dict[str, Seen]:
-    """What an earlier run wrote."""
+    """The results that the document already contains."""
     rows = re.findall(r"^\| (\d+b?) \|[^|]*\|[^|]*\| ([^|]*) \| ([^|]*) \|$", text, re.MULTILINE)
     return {row: Seen(figure, test.strip()) for row, figure, test in rows if test.strip()}
 
@@ -59,7 +59,7 @@ def written(seen: dict[str, Seen]) -> str:
     """The document."""
     parts = [HEAD]
     for title, faults in SECTIONS.items():
-        parts += [f"\n## {title}\n", "| # | what happens | what must follow | seen | test |", "|--:|---|---|---|---|"]
+        parts += [f"\n## {title}\n", "| # | fault | required reaction | observed | test |", "|--:|---|---|---|---|"]
         parts += [_line(fault, seen.get(fault.row)) for fault in faults]
     return "\n".join(parts) + "\n"
 

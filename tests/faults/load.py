@@ -51,7 +51,7 @@ class Seen:
     def told(self, before: "Seen") -> str:
         """The latency beside a fault, for the table."""
         p99 = f"p99 {self.percentile(0.99):.0f} ms ({before.percentile(0.99):.0f} ms without)"
-        return f"{p99}; the clients themselves were {self.lateness(0.99):.0f} ms late"
+        return f"{p99}; the clients' own delay was {self.lateness(0.99):.0f} ms"
 
 
 def _within(milliseconds: list[float], share: float) -> float:

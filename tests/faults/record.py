@@ -1,4 +1,4 @@
-"""What a test has seen of a fault, for the table in docs/faults.md."""
+"""Records the result of a test of one fault, for the table in docs/faults.md."""
 
 import json
 import os
@@ -8,14 +8,14 @@ from tests.faults.catalogue import ROWS
 
 
 def record(row: str, figure: str, test: str = "") -> None:
-    """Append one line of JSON to the file that FAULTS_REPORT names; without it, do nothing.
+    """Append one line of JSON to the file that FAULTS_REPORT names. Does nothing if FAULTS_REPORT is not set.
 
-    Call it last, when every assertion of the test has held.
+    Call it last, after every assertion of the test has passed.
 
     Args:
-        row: of the catalogue.
-        figure: what was measured, in a few words.
-        test: file::name of the test; the one that runs, where left out.
+        row: number of the row in the catalogue.
+        figure: the result, in a few words.
+        test: file::name of the test; by default the running one.
     """
     assert row in ROWS, f"the catalogue has no row {row}"
     running = os.environ.get("PYTEST_CURRENT_TEST", "").rpartition(" (")[0].partition("[")[0]

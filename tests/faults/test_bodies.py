@@ -88,7 +88,7 @@ def test_a_body_over_the_limit_is_read_no_further_by_whatever_road_it_comes(gate
     wait_for(gateway.quiet)
     assert written_by(gateway) - disk < MIB / 8  # lines of the log, each of which may dirty a page anew: no body
     assert gateway.files() < 60
-    record("45", f"413; {most[0] // 1024} KiB read of 100 MiB by every road, 0 bytes on disk")
+    record("45", f"413; {most[0] // 1024} KiB read of 100 MiB by every route, 0 bytes on disk")
     record("46", f"413; {most[LIMIT] // 1024} KiB read beyond the limit, 0 bytes on disk")
     record("59", f"413; {most[PREDICT_LIMIT] // 1024} KiB read beyond the limit of 32 MiB")
 
@@ -154,4 +154,4 @@ def test_nothing_is_written_where_nothing_can_be(gateway: Gateway) -> None:
         form = client.post("/v1/classify", content=body, headers={"Content-Type": MULTIPART.decode()})
         raw = client.post("/v1/classify", content=PICTURE, headers={"Content-Type": "image/jpeg"})
     assert (form.status_code, raw.status_code) == (200, 200)
-    record("93", "pictures served with 0 bytes of file that may be written; the log's lines were dropped")
+    record("93", "pictures served with a limit of 0 bytes for files; log lines were dropped")

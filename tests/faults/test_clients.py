@@ -53,7 +53,7 @@ def test_forms_that_could_be_read_in_two_ways_are_errors(gateway: Gateway) -> No
     whole, end = part(PICTURE), b"--X--\r\n"
     for headers in ({"Content-Type": "multipart/form-data"}, {"Content-Type": long}):
         assert refusal(gateway, whole + end, headers) == (400, "invalid-multipart")
-    record("51", "no boundary, 300 bytes of it: 400")
+    record("51", "no boundary, boundary of 300 bytes: 400")
     assert refusal(gateway, whole + whole + end, FORM) == (400, "duplicate-field")
     record("53", "400 duplicate-field")
     for cut in (len(b"-\r\n"), len(end), len(end) + 1, len(end) + 100):
@@ -107,7 +107,7 @@ def test_json_that_breaks_parsers_is_the_replicas_to_refuse(gateway: Gateway) ->
         assert cpu < 1
         assert client.get("/healthz").status_code == 200
     assert gateway.classify() == 200
-    record("57", f"{len(bodies)} bodies: 400 in the replica's words; {cpu / len(bodies) * 1000:.0f} ms of CPU each")
+    record("57", f"{len(bodies)} bodies: 400 with the replica's text; {cpu / len(bodies) * 1000:.0f} ms of CPU each")
 
 
 def test_base64_reaches_the_replica_as_it_was_sent(gateway: Gateway) -> None:
@@ -117,7 +117,7 @@ def test_base64_reaches_the_replica_as_it_was_sent(gateway: Gateway) -> None:
     for text in odd:
         assert refusal(gateway, json.dumps({"image": text}).encode(), {"Content-Type": "application/json"})[0] == 415
         assert refusal(gateway, text.encode(), JPEG) == (415, "unsupported-image-type")
-    record("58", f"{len(odd)} forms of base64: 415; no picture is taken from text")
+    record("58", f"{len(odd)} forms of base64: 415; text is never decoded as a picture")
 
 
 def test_odd_methods_and_paths_lead_nowhere(gateway: Gateway) -> None:
@@ -163,7 +163,7 @@ def test_foreign_origins_get_no_leave(replica: Replica, tmp_path: Path) -> None:
                     assert "access-control-allow-credentials" not in response.headers
             ours = client.get("/v1/labels", headers={"Origin": "https://www.example.org"})
         assert ours.headers["access-control-allow-origin"] == "https://www.example.org"
-        record("61", "4 foreign origins: no header for them; the listed one: its own name, no credentials")
+        record("61", "4 other origins: no header; the listed one: its own name, no credentials")
 
 
 def test_guessing_keys_ends_after_ten_and_no_key_is_written_anywhere(replica: Replica, tmp_path: Path) -> None:
@@ -216,4 +216,4 @@ def test_random_paths_do_not_grow_the_metrics(gateway: Gateway) -> None:
                 assert [answer.status for answer in found] == [404] * 10 + [200]
         after = len(client.get("/metrics").text.splitlines())
     assert after - before <= 10
-    record("65", f"10,000 paths: {after - before} lines of metrics more; with keys set, /metrics needs one")
+    record("65", f"10,000 paths: {after - before} new lines of metrics; if keys are set, /metrics needs one")

@@ -47,7 +47,7 @@ def test_a_client_that_leaves_while_a_replica_works_ends_its_request(gateway: Ga
         wait_for(lambda: replica.at_work == 0)
     with gateway.client() as client:
         wait_for(lambda: client.get("/v1/models").json()["replicas"][0]["in_flight"] == 0)
-    record("37", f"the request ended after {ended_s:.2f} s, the replica's slot with its answer")
+    record("37", f"the request ended after {ended_s:.2f} s, the replica's slot was released with its answer")
 
 
 def test_a_large_upload_whose_client_leaves_is_noticed_as_well(gateway: Gateway, replica: Replica) -> None:
@@ -75,7 +75,7 @@ def test_thousands_of_clients_that_leave_at_any_moment_leave_nothing(replica: Re
         assert gateway.classify() == 200
         noted = len(gateway.with_status(499))
         assert noted > CANCELLATIONS // 10
-        record("37", f"{CANCELLATIONS:,} random cancellations ({noted:,} within a request): nothing is left of them")
+        record("37", f"{CANCELLATIONS:,} random cancellations ({noted:,} within a request): nothing remains")
 
 
 def at_rest(gateway: Gateway, replica: Replica) -> tuple[int, int, int, int]:

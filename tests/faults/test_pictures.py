@@ -108,10 +108,10 @@ def test_twenty_bombs_at_once_disturb_nobody_else(replica: Replica, gateway: Gat
     assert during.percentile(0.99) < 2 * before.percentile(0.99) + during.lateness(0.99) + MARGIN_MS
     assert lag_ms < 20 + MARGIN_MS
     assert grown < 20
-    others = f"others, a model of 25 ms: {during.told(before)}"
+    others = f"other clients, a model of 25 ms: {during.told(before)}"
     ends = f"{statuses[503]} shed, slowest {slowest:.1f} s, RSS {grown:+.0f} MiB"
     lag = f"the event loop's lag p99 {lag_ms:.0f} ms"
-    record("69", f"{20 * len(files)} bombs, 20 at once: {ends}; {others}; {lag}")
+    record("69", f"{20 * len(files)} decompression bombs, 20 at once: {ends}; {others}; {lag}")
 
 
 FORMATS: dict[str, Callable[[], bytes]] = {
@@ -143,7 +143,7 @@ def test_files_of_two_kinds_are_the_picture_that_they_begin_as(gateway: Gateway)
     assert {one.status for one in sent(gateway, files)} == {200}
     hidden = [b"%PDF-1.7\n" + pictures.jpeg(), b"GIF8;" + pictures.gif(), b"PK\3\4" + pictures.png()]
     assert {one.problem for one in sent(gateway, hidden)} == {"unsupported-image-type"}
-    record("73", f"{len(files)} with a tail: served; {len(hidden)} that begin as something else: 415")
+    record("73", f"{len(files)} with trailing data: served; {len(hidden)} that begin as another format: 415")
 
 
 def test_the_bytes_decide_and_not_the_content_type(gateway: Gateway) -> None:
@@ -153,7 +153,7 @@ def test_the_bytes_decide_and_not_the_content_type(gateway: Gateway) -> None:
             assert (answered.status_code, answered.json()["image"]["format"]) == (200, "GIF")
         form = {"image": ("photo.exe", pictures.png(), "application/x-msdownload")}
         assert client.post("/v1/classify", files=form).json()["image"]["format"] == "PNG"
-    record("74", "a GIF under three types, a PNG named .exe: served as what they are")
+    record("74", "a GIF with three types, a PNG named .exe: served by their bytes")
 
 
 def test_what_is_no_web_picture_reaches_no_parser(gateway: Gateway) -> None:
@@ -173,7 +173,7 @@ def test_nearly_empty_files_are_refused(gateway: Gateway) -> None:
     with gateway.client() as client:
         empty = client.post("/v1/classify", files={"image": ("a", b"")})
     assert empty.json()["type"] == "/problems/image-empty"
-    record("83", f"{len(files) + 1} of them: 422 or 415")
+    record("83", f"{len(files) + 1} files: 422 or 415")
 
 
 def test_pictures_of_extreme_shape_are_served_or_refused(gateway: Gateway) -> None:
@@ -285,10 +285,10 @@ def test_broken_metadata_is_ignored(gateway: Gateway) -> None:
         pictures.jpeg(exif=pictures.exif(b"abcd")),
     ]
     assert {one.status for one in sent(gateway, files)} == {200}
-    record("81", f"{len(files)} of broken EXIF: served")
+    record("81", f"{len(files)} with broken EXIF: served")
     profiles = [b"", b"nonsense", pictures.rgb_profile()[:200], pictures.rgb_profile() + bytes(3 * 2**20), bytes(600)]
     assert {one.status for one in sent(gateway, [pictures.jpeg(icc_profile=profile) for profile in profiles])} == {200}
-    record("82", f"{len(profiles)} broken or huge profiles: served")
+    record("82", f"{len(profiles)} broken or very large profiles: served")
 
 
 # --- The processes that decode ------------------------------------------------------------------------------------

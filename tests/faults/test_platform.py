@@ -40,7 +40,10 @@ def test_a_gateway_without_descriptors_turns_away_and_comes_back(replica: Replic
         size = gateway.log.stat().st_size
         assert size < 100_000
         assert recovered < 20
-        record("94", f"200 connections on 60 descriptors: {size / 1024:.0f} KiB of log, back after {recovered:.1f} s")
+        record(
+            "94",
+            f"200 connections on 60 descriptors: {size / 1024:.0f} KiB of log, normal again after {recovered:.1f} s",
+        )
 
 
 def serves(gateway: Gateway) -> bool:
@@ -111,7 +114,7 @@ def test_the_loops_lag_shows_when_the_gateway_is_stopped_for_a_while(gateway: Ga
     with gateway.client() as client:
         assert client.get("/healthz").status_code == 200
     wait_for(lambda: over_half_a_second() > before)
-    record("96", "a standstill of 1 s is in gateway_loop_lag_seconds; /healthz answers after it")
+    record("96", "gateway_loop_lag_seconds shows a stall of 1 s; /healthz answers after it")
 
 
 def exactly(gateway: Gateway, series: str) -> float:
@@ -161,7 +164,7 @@ def test_a_wrong_setting_is_one_line_and_no_start() -> None:
         assert len(ended.stderr.splitlines()) == 1, f"{name}: {ended.stderr}"
         assert "Traceback" not in ended.stderr
         assert ended.stderr.startswith(("GATEWAY_", "settings:")), ended.stderr
-    record("99", f"{len(WRONG)} mistakes: exit 1 and one line, after {max(took.values()):.1f} s at most")
+    record("99", f"{len(WRONG)} mistakes: exit 1 and one line, within {max(took.values()):.1f} s")
 
 
 def test_a_gateway_that_is_up_first_serves_soon_after_its_replica_is(tmp_path: Path) -> None:
@@ -181,7 +184,7 @@ def test_a_gateway_that_is_up_first_serves_soon_after_its_replica_is(tmp_path: P
         one.send_signal(signal.SIGINT)
         assert one.wait(30) == 0
     assert "Traceback" not in log.read_text()
-    record("100", f"alive at once, ready {took:.1f} s after the replica")
+    record("100", f"live at once, ready {took:.1f} s after the replica")
 
 
 def test_a_thousand_requests_in_the_first_second_end_well(replica: Replica, tmp_path: Path) -> None:
@@ -194,4 +197,4 @@ def test_a_thousand_requests_in_the_first_second_end_well(replica: Replica, tmp_
         recovered = wait_for(lambda: gateway.classify() == 200)
         assert gateway.process.is_running()
         shed = 100 * (1 - seen.statuses[200] / seen.count)
-        record("101", f"{seen.count:,} requests at 1,000/s: {shed:.0f} % shed, well again after {recovered:.1f} s")
+        record("101", f"{seen.count:,} requests at 1,000/s: {shed:.0f} % shed, normal again after {recovered:.1f} s")

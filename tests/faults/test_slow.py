@@ -58,7 +58,7 @@ def test_slow_clients_are_closed_in_time_and_nobody_notices_them(replica: Replic
         assert max(heads) < 5 + 20  # 5 s is the rule; the rest is for a machine that is busy otherwise
         assert max(bodies) < 15 + 20
         assert grown < 120
-        tail = f"others, a model of 25 ms: 0 of {beside.count} failed, {beside.told(baseline)}"
+        tail = f"other clients, a model of 25 ms: 0 of {beside.count} failed, {beside.told(baseline)}"
         record("38", f"{len(heads):,} slow heads: 408 after {max(heads):.1f} s at most; {tail}")
         record("39", f"{len(bodies):,} slow bodies: 408 after {max(bodies):.1f} s at most; +{grown:.0f} MiB; {tail}")
 
@@ -71,7 +71,7 @@ def test_a_connection_on_which_nothing_comes_is_closed_without_a_word(gateway: G
     took = time.monotonic() - started
     assert took > 4
     assert len(gateway.with_status(408)) == before
-    record("40", f"closed after {took:.1f} s, no line")
+    record("40", f"closed after {took:.1f} s, no log line")
 
 
 def test_a_kept_connection_gets_a_new_time_for_each_request(gateway: Gateway) -> None:
@@ -111,7 +111,7 @@ def test_an_answer_that_nobody_reads_is_cut_off(replica: Replica, tmp_path: Path
             took = wait_for(lambda: gateway.metric("gateway_connections") <= 2)
             grown = gateway.rss_mib() - memory
         assert grown < 60
-        record("41", f"50 answers that nobody reads: cut off within {took:.1f} s of 1; +{grown:.0f} MiB")
+        record("41", f"50 unread answers: closed within {took:.1f} s of 1; +{grown:.0f} MiB")
 
 
 def test_more_connections_than_there_is_room_for_are_turned_away(replica: Replica, tmp_path: Path) -> None:
@@ -139,9 +139,11 @@ def test_more_connections_than_there_is_room_for_are_turned_away(replica: Replic
         turned_away = sum(line["count"] for line in lines)
         assert CONNECTIONS < 5000 or turned_away > 0
         share = 100 * beside.statuses[200] / beside.count
-        others = f"{within.failures} of {within.count} others failed below the cap, {share:.0f} % were served beyond it"
-        seen = f"{CONNECTIONS:,} connections, {turned_away:,} turned away in {len(lines)} lines; +{grown:.0f} MiB"
-        record("42", f"{seen}; {others}; well again after {recovered:.1f} s")
+        others = (
+            f"{within.failures} of {within.count} requests failed below the limit, {share:.0f} % were served above it"
+        )
+        seen = f"{CONNECTIONS:,} connections, {turned_away:,} rejected in {len(lines)} lines; +{grown:.0f} MiB"
+        record("42", f"{seen}; {others}; normal again after {recovered:.1f} s")
 
 
 def test_a_full_house_makes_room_in_the_place_of_a_connection_that_rests(replica: Replica, tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_after_hours_of_work_with_faults_the_gateway_is_as_it_was(replica: Repli
         assert after.rss_mib <= before.rss_mib + 8
         assert after.files <= before.files + 8
         assert after.tasks <= before.tasks + 2
-        load = f"{SOAK_S:.0f} s at {100 * LOAD:.0f} % load, {min(rates):.0f} to {max(rates):.0f} a second"
+        load = f"{SOAK_S:.0f} s at {100 * LOAD:.0f} % load, {min(rates):.0f} to {max(rates):.0f} requests/s"
         load += f", {statuses.total():,} uploads, {statuses[503]:,} shed"
-        seen_to_grow = f"RSS {looks[0].rss_mib:.0f} MiB, slope {grown:+.1f} MiB; threads flat"
-        record("102", f"{load}: {seen_to_grow}; files and tasks afterwards as before")
+        seen_to_grow = f"RSS {looks[0].rss_mib:.0f} MiB, slope {grown:+.1f} MiB; threads constant"
+        record("102", f"{load}: {seen_to_grow}; files and tasks afterwards unchanged")

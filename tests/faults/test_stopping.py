@@ -127,7 +127,7 @@ def test_model_servers_do_not_outlive_a_gateway_that_is_killed(tmp_path: Path) -
         gateway.kill()
         _, alive = psutil.wait_procs(children, timeout=30)
         assert alive == []
-        record("92", f"{len(children)} processes of its own, all gone with it")
+        record("92", f"{len(children)} child processes, all ended with it")
 
 
 def model_servers(gateway: psutil.Process) -> list[psutil.Process]:
