@@ -94,7 +94,7 @@ class Run:
         """A line of the report, should this run turn out valid."""
         self._lines.append(part_of(self.name, part, outcomes, undisturbed=undisturbed, notes=notes))
 
-    def expects_nobody_slow(self, bed: Bed) -> None:
+    def expects_no_slow_replica(self, bed: Bed) -> None:
         """A replica that this machine made slow lost turns, rightly: then how the others share shows nothing."""
         if slow := bed.gateway.lines("replica slow"):
             self.starved = f"{len(slow)} times a replica got so little CPU that it counted as slow"

@@ -55,7 +55,7 @@ async def addresses_change(run: Run) -> None:
         run.tell("4 replicas", undisturbed)
         for count in 6, 2:
             outcomes, uneven = await change_to(bed, count)
-            run.expects_nobody_slow(bed)
+            run.expects_no_slow_replica(bed)
             run.tell(f"{count} replicas", outcomes, undisturbed=undisturbed, notes=f"at most {uneven:.1%} from even")
             assert uneven <= UNEVEN
     everything = bed.traffic.during()

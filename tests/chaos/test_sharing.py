@@ -17,7 +17,7 @@ async def fair(run: Run) -> None:
     async with run.bed(offered=as_fast_as_they_can, attempt_timeout_s=5) as bed:
         everything = await bed.traffic.requests("warm-up", REQUESTS)
         calls = await bed.calls()
-        run.expects_nobody_slow(bed)
+        run.expects_no_slow_replica(bed)
         run.tell("four replicas", everything, notes=f"calls: {', '.join(map(str, calls))}")
     assert not everything.failed, everything.statuses()
     assert not everything.wrong, everything.statuses()

@@ -60,7 +60,7 @@ def refusal(data: bytes, formats: tuple[str, ...] = WEB_FORMATS) -> str:
 # --- In which words ------------------------------------------------------------------------------------------
 
 
-def test_an_empty_file_is_told_so() -> None:
+def test_an_empty_file_is_refused_as_empty() -> None:
     with pytest.raises(ImageEmptyError, match=r"^The file is empty: send the bytes of a picture\.$"):
         preprocess(b"")
 
