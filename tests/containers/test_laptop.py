@@ -173,7 +173,7 @@ def test_nothing_but_the_gateway_is_published_and_jupyter_for_this_machine_alone
     assert "0.0.0.0" in published["gateway"]
 
 
-def test_a_stranger_on_another_network_reaches_no_container(laptop: Checkout) -> None:
+def test_a_container_on_another_network_reaches_none_of_ours(laptop: Checkout) -> None:
     targets = [
         f"{address}:{port}"
         for service in SERVICES

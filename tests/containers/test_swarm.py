@@ -175,7 +175,7 @@ def test_nothing_but_the_gateway_is_published(swarm: Checkout) -> None:
     }
 
 
-def test_nobody_outside_the_stacks_networks_reaches_a_container(swarm: Checkout, client: str, stranger: str) -> None:
+def test_no_container_is_reached_from_outside_the_stacks_networks(swarm: Checkout, client: str, stranger: str) -> None:
     """Not from Docker's default network, nor from a task of another stack; replicas not even from the front network.
 
     The containers greet: to connect alone proves little where a firewall or a proxy answers for unknown addresses.

@@ -78,7 +78,7 @@ def test_an_unknown_block_is_named() -> None:
         subset(PROJECT, LOCK, ["nonsense"])
 
 
-def test_a_lock_that_is_behind_is_told() -> None:
+def test_a_lock_that_is_out_of_date_is_reported() -> None:
     project: dict[str, Any] = {"project": {"dependencies": ["missing>=1"], "optional-dependencies": {}}}
     with pytest.raises(LookupError, match="the lock lacks missing: run make lock"):
         subset(project, LOCK, ["gateway"])

@@ -72,7 +72,7 @@ ROADS = {
 }
 
 
-def test_a_body_over_the_limit_is_read_no_further_by_whatever_road_it_comes(gateway: Gateway) -> None:
+def test_a_body_over_the_limit_is_read_no_further_on_any_route(gateway: Gateway) -> None:
     gateway.classify()
     disk = written_by(gateway)
     most: dict[int, int] = {}

@@ -145,7 +145,7 @@ def test_odd_methods_and_paths_lead_nowhere(gateway: Gateway) -> None:
     record("60", f"{len(methods)} methods: 405; {len(paths)} paths: 404, no redirect")
 
 
-def test_foreign_origins_get_no_leave(replica: Replica, tmp_path: Path) -> None:
+def test_foreign_origins_get_no_cors_headers(replica: Replica, tmp_path: Path) -> None:
     with running_gateway(replica.address, tmp_path / "log", cors_origins="https://www.example.org") as gateway:
         with gateway.client() as client:
             for origin in (

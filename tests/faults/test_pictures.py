@@ -87,7 +87,7 @@ def test_bombs_alone_are_refused_or_served_in_time(gateway: Gateway) -> None:
         )
 
 
-def test_twenty_bombs_at_once_disturb_nobody_else(replica: Replica, gateway: Gateway, tmp_path: Path) -> None:
+def test_twenty_bombs_at_once_do_not_disturb_other_clients(replica: Replica, gateway: Gateway, tmp_path: Path) -> None:
     files = {name: tmp_path / str(number) for number, name in enumerate(BOMBS)}
     for name, file in files.items():
         file.write_bytes(BOMBS[name]())
@@ -295,7 +295,7 @@ def test_broken_metadata_is_ignored(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("sig", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
-def test_decode_processes_that_die_take_their_own_picture_with_them_and_no_other(
+def test_a_decode_process_that_dies_fails_its_own_picture_alone(
     replica: Replica, tmp_path: Path, sig: signal.Signals
 ) -> None:
     kills = 20

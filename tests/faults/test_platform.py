@@ -74,7 +74,7 @@ def test_a_gateway_with_few_descriptors_lowers_its_own_cap(replica: Replica, tmp
     assert "few file descriptors" in log.read_text()
 
 
-def test_a_log_that_nobody_reads_stops_no_request(replica: Replica) -> None:
+def test_a_log_that_is_not_read_stops_no_request(replica: Replica) -> None:
     port = free_port()
     environment = os.environ | {"GATEWAY_UPSTREAM": replica.address, "GATEWAY_PORT": str(port)}
     command = [sys.executable, "-m", "gateway", "--log-level", "debug"]

@@ -35,7 +35,7 @@ def drip_beside(port: int) -> list[tuple[str, float, int]]:
     return [(kind, took, status) for kind, took, status in json.loads(done.stdout)]
 
 
-def test_slow_clients_are_closed_in_time_and_nobody_notices_them(replica: Replica, tmp_path: Path) -> None:
+def test_slow_clients_are_closed_in_time_and_do_not_disturb_others(replica: Replica, tmp_path: Path) -> None:
     raise_file_limit(2 * SLOW + 1000)
     with running_gateway(replica.address, tmp_path / "log", queue_wait_s="5") as gateway:
         with working_for(replica, MODEL_S):
@@ -63,7 +63,7 @@ def test_slow_clients_are_closed_in_time_and_nobody_notices_them(replica: Replic
         record("39", f"{len(bodies):,} slow bodies: 408 after {max(bodies):.1f} s at most; +{grown:.0f} MiB; {tail}")
 
 
-def test_a_connection_on_which_nothing_comes_is_closed_without_a_word(gateway: Gateway) -> None:
+def test_a_connection_on_which_nothing_comes_is_closed_without_an_answer(gateway: Gateway) -> None:
     before = len(gateway.with_status(408))
     started = time.monotonic()
     with gateway.connect() as connection:
@@ -97,7 +97,7 @@ def test_a_body_may_take_longer_than_the_time_limit_while_it_keeps_its_pace(repl
         assert one_answer(connection).status == 200
 
 
-def test_an_answer_that_nobody_reads_is_cut_off(replica: Replica, tmp_path: Path) -> None:
+def test_an_answer_that_its_client_does_not_read_is_cut_off(replica: Replica, tmp_path: Path) -> None:
     assets = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\n"
     with running_gateway(replica.address, tmp_path / "log", send_timeout_s="1") as gateway:
         memory = gateway.rss_mib()
@@ -146,7 +146,7 @@ def test_more_connections_than_there_is_room_for_are_turned_away(replica: Replic
         record("42", f"{seen}; {others}; normal again after {recovered:.1f} s")
 
 
-def test_a_full_house_makes_room_in_the_place_of_a_connection_that_rests(replica: Replica, tmp_path: Path) -> None:
+def test_at_the_limit_a_new_connection_replaces_an_idle_one(replica: Replica, tmp_path: Path) -> None:
     with running_gateway(replica.address, tmp_path / "log", max_connections="4") as gateway:
         wait_for(lambda: gateway.metric("gateway_connections") <= 1)
         with contextlib.ExitStack() as stack:

@@ -97,7 +97,7 @@ def slope(values: list[float]) -> float:
     return sum((at - middle) * (value - mean) for at, value in enumerate(values)) / over * count
 
 
-def test_after_hours_of_work_with_faults_the_gateway_is_as_it_was(replica: Replica, tmp_path: Path) -> None:
+def test_after_hours_of_work_with_faults_the_gateway_uses_no_more_than_before(replica: Replica, tmp_path: Path) -> None:
     with (
         running_gateway(replica.address, tmp_path / "log", queue_wait_s="5") as gateway,
         working_for(replica, WORK_S),

@@ -96,7 +96,7 @@ def test_a_stalled_upload_does_not_keep_a_gateway_that_stops(replica: Replica, t
         record("88", f"exit 0 after {time.monotonic() - begun:.1f} s with a grace of {grace_s} s")
 
 
-def test_what_is_at_work_when_the_grace_is_over_is_told_so(replica: Replica, tmp_path: Path) -> None:
+def test_a_request_unfinished_at_the_end_of_the_grace_period_gets_a_503(replica: Replica, tmp_path: Path) -> None:
     """A request that outlives its own deadline is a defect; here its clock starts only at the end of a slow body."""
     patience = {"deadline_s": "1", "drain_s": "0", "body_idle_s": "60", "body_timeout_s": "60"}
     with started(replica, tmp_path / "log", **patience) as gateway, gateway.connect() as connection:

@@ -51,7 +51,7 @@ async def test_a_caller_with_a_key_is_served_and_named_in_the_log(
 
 
 @pytest.mark.parametrize("path", ["/v1/labels", "/v1/models", "/metrics", "/v1/models/my_model"])
-async def test_without_a_key_nothing_is_told(start: Start, replica: FakeReplica, keys: Path, path: str) -> None:
+async def test_without_a_key_nothing_is_shown(start: Start, replica: FakeReplica, keys: Path, path: str) -> None:
     client = await start(replica, api_keys_file=keys)
     response = await client.get(path)
     assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "Bearer")

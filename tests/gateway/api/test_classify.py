@@ -87,7 +87,7 @@ async def test_a_wrong_parameter_is_named(client: httpx.AsyncClient, jpeg: bytes
     assert problem["detail"].startswith(complaint)
 
 
-async def test_a_picture_that_is_none_is_refused_in_words(client: httpx.AsyncClient) -> None:
+async def test_a_file_that_is_no_picture_is_refused_with_what_to_send(client: httpx.AsyncClient) -> None:
     response = await client.post("/v1/classify", files=form(b"%PDF-1.7 something else"))
     assert response.status_code == 415
     assert response.headers["Content-Type"] == "application/problem+json"
@@ -95,7 +95,7 @@ async def test_a_picture_that_is_none_is_refused_in_words(client: httpx.AsyncCli
     assert "JPEG" in response.json()["detail"]
 
 
-async def test_a_failing_replica_is_a_502_that_tells_nothing_of_it(
+async def test_a_failing_replica_is_a_502_without_its_words(
     client: httpx.AsyncClient, replica: FakeReplica, jpeg: bytes
 ) -> None:
     replica.faults.append(answer(400, {"error": "/secret/path in {{node x}}"}))
@@ -105,7 +105,7 @@ async def test_a_failing_replica_is_a_502_that_tells_nothing_of_it(
     assert response.json()["type"] == "/problems/upstream-failed"
 
 
-async def test_without_a_replica_the_client_learns_when_to_come_back(start: Start, jpeg: bytes) -> None:
+async def test_without_a_replica_the_answer_has_retry_after(start: Start, jpeg: bytes) -> None:
     client = await start(FakeReplica("a:1", reachable=False))
     response = await client.post("/v1/classify", files=form(jpeg))
     assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
@@ -167,7 +167,9 @@ async def test_more_requests_than_allowed_are_turned_away_before_their_body_is_r
     assert refused.json()["type"] == "/problems/overloaded"
 
 
-async def test_an_upload_that_is_on_its_way_keeps_nobody_out(start: Start, replica: FakeReplica, jpeg: bytes) -> None:
+async def test_an_upload_that_is_still_arriving_does_not_block_others(
+    start: Start, replica: FakeReplica, jpeg: bytes
+) -> None:
     client = await start(replica, max_in_flight=1)
     reading, finish = asyncio.Event(), asyncio.Event()
 
@@ -207,7 +209,7 @@ async def test_bodies_that_would_fill_the_memory_are_turned_away(
     assert "gateway_body_bytes 0.0" in (await client.get("/metrics")).text
 
 
-async def test_a_batch_answers_each_picture_in_order_and_a_bad_one_spoils_nothing(
+async def test_a_batch_answers_each_picture_in_order_and_a_bad_one_fails_alone(
     client: httpx.AsyncClient, jpeg: bytes
 ) -> None:
     response = await client.post("/v1/classify/batch?top_k=1", files=form(jpeg, b"", jpeg, b"GIF89a"))

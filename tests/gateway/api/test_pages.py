@@ -51,7 +51,7 @@ async def test_pages_of_the_listed_origins_may_call_and_others_may_not(start: St
     ("origin", "method", "why"),
     [("https://evil.example", "POST", "origin"), ("https://www.example.org", "DELETE", "method")],
 )
-async def test_a_browser_that_asks_in_vain_is_told_so_in_our_form(
+async def test_a_refused_preflight_is_answered_with_a_problem(
     start: Start, replica: FakeReplica, origin: str, method: str, why: str
 ) -> None:
     client = await start(replica, cors_origins="https://www.example.org")

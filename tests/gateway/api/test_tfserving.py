@@ -56,7 +56,7 @@ async def test_a_version_that_one_replica_lacks_is_found_on_another(start: Start
         assert (await client.post("/v1/models/my_model/versions/2:predict", json={"instances": [1]})).status_code == 200
 
 
-async def test_a_version_that_nobody_has_is_the_real_servers_404(start: Start) -> None:
+async def test_a_version_that_no_replica_has_is_the_real_servers_404(start: Start) -> None:
     client = await start(FakeReplica("a:1"), FakeReplica("b:1"))
     for _ in range(6):  # asking for what is not there is nobody's failure: no replica is ejected for it
         response = await client.post("/v1/models/my_model/versions/9:predict", json={"instances": [1]})
@@ -144,13 +144,13 @@ async def test_a_call_for_a_version_goes_to_a_replica_that_has_it(start: Start) 
     assert (len(a.seen), len(b.seen)) == (0, 4)
 
 
-async def test_a_call_for_a_version_that_nobody_has_is_answered_in_a_replicas_words(start: Start) -> None:
+async def test_a_call_for_a_version_that_no_replica_has_gets_a_replicas_own_error(start: Start) -> None:
     client = await start(FakeReplica("a:1"), FakeReplica("b:1"))
     refused = await client.post("/v1/models/my_model/versions/9:predict", json={"instances": [0]})
     assert (refused.status_code, refused.json()["error"][:30]) == (404, "Servable not found for request")
 
 
-async def test_versions_that_nobody_has_cost_no_retries(start: Start) -> None:
+async def test_versions_that_no_replica_has_cost_no_retries(start: Start) -> None:
     client = await start(FakeReplica("a:1"), FakeReplica("b:1"))
     for version in range(100, 160):
         await client.post(f"/v1/models/my_model/versions/{version}:predict", json={"instances": [0]})

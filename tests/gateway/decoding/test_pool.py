@@ -128,7 +128,7 @@ async def test_a_process_is_used_again(start_decoders: StartDecoders) -> None:
     assert workers() == [worker]
 
 
-async def test_a_large_picture_has_a_process_of_its_own_for_once(start_decoders: StartDecoders) -> None:
+async def test_a_large_picture_gets_a_process_for_itself_that_then_ends(start_decoders: StartDecoders) -> None:
     decoders = await start_decoders()
     worker = await the_worker(decoders)
     passing, job = await stopped_large(decoders)
@@ -138,7 +138,7 @@ async def test_a_large_picture_has_a_process_of_its_own_for_once(start_decoders:
     await until(lambda: workers() == [worker])
 
 
-async def test_a_process_for_large_pictures_lets_others_go_first(start_decoders: StartDecoders) -> None:
+async def test_a_process_for_large_pictures_has_a_low_priority(start_decoders: StartDecoders) -> None:
     decoders = await start_decoders()
     process = await decoders._processes.fork(share_bytes=MIB, nice=LARGE_NICE)
     try:
@@ -195,9 +195,7 @@ async def test_a_picture_that_takes_long_goes_to_the_slow_pool(start_decoders: S
 
 
 @pytest.mark.parametrize("data", [SLOW, LARGE, pictures.cut(SLOW, 0.5), pictures.jpeg_bomb(65_000, 65_000), b"none"])
-async def test_no_picture_stays_in_memory_until_garbage_is_looked_for(
-    start_decoders: StartDecoders, data: bytes
-) -> None:
+async def test_no_picture_stays_in_memory_until_garbage_collection(start_decoders: StartDecoders, data: bytes) -> None:
     decoders = await start_decoders()
     with suppress(GatewayError):
         await decoders.decode(data)  # whatever is made once

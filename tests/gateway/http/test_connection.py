@@ -136,13 +136,13 @@ async def test_a_head_that_takes_too_long_is_answered_with_408_and_the_connectio
     assert transport.closed
 
 
-async def test_a_connection_without_a_byte_is_closed_without_a_word() -> None:
+async def test_a_connection_without_a_byte_is_closed_without_an_answer() -> None:
     connection, transport = Bench(head_timeout_s=5).connect()
     connection.check(after(6))
     assert (transport.written, transport.closed) == (b"", True)
 
 
-async def test_a_connection_may_rest_between_two_requests() -> None:
+async def test_a_connection_may_be_idle_between_two_requests() -> None:
     connection, transport = Bench(head_timeout_s=5).connect()
     connection.data_received(GET)
     await turns()
@@ -294,12 +294,12 @@ async def test_connections_are_checked_in_groups_and_each_is_in_one() -> None:
 
 @pytest.mark.parametrize("sent", [b"", GET[:8], GET, GET + GET[:8], POST, POST + b"x" * 100_000])
 @pytest.mark.parametrize("too_late", [True, False])
-async def test_a_connection_that_is_over_is_gone_and_not_garbage_to_be_found(sent: bytes, too_late: bool) -> None:
+async def test_a_closed_connection_needs_no_garbage_collection(sent: bytes, too_late: bool) -> None:
     """With two thousand slow clients, looking for the remains of those that were closed took half a second."""
     assert not await leaves_garbage(sent, too_late=too_late)
 
 
-async def test_a_connection_whose_request_was_refused_is_no_garbage_either() -> None:
+async def test_a_connection_whose_request_was_refused_needs_none_either() -> None:
     """Why the parser was stopped led back to the connection: thirty objects a request stayed."""
     requests = CORPUS | {"a long address": b"GET /" + b"a" * 20_000, "many fields": GET[:-2] + b"a: b\r\n" * 200}
     behind = [name for name, sent in requests.items() if await leaves_garbage(sent, too_late=False)]
@@ -326,7 +326,7 @@ async def leaves_garbage(sent: bytes, *, too_late: bool) -> bool:
         gc.enable()
 
 
-async def test_at_the_cap_a_resting_connection_makes_room_and_a_busy_one_does_not() -> None:
+async def test_at_the_limit_an_idle_connection_makes_room_and_a_busy_one_does_not() -> None:
     bench = Bench(max_connections=1)
     first, resting = bench.connect()
     first.data_received(GET)

@@ -81,7 +81,7 @@ GOLDENS: dict[str, str] = {
 
 
 @pytest.mark.parametrize("name", files())
-def test_an_awkward_file_comes_out_as_it_always_did(name: str) -> None:
+def test_an_awkward_file_keeps_its_pixels(name: str) -> None:
     assert line(files()[name]) == GOLDENS[name]
 
 

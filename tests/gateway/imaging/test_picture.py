@@ -141,7 +141,9 @@ LOOP = b"Exif\0\0II*\0" + struct.pack("<LHHHLLL", 8, 1, 0x8769, 4, 1, 8, 8)
     ids=["0", "9", "65535", "text", "long", "two", "loop", "cut", "cut early", "empty", "nonsense", "far away"],
 )
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_nonsense_in_exif_is_ignored_without_a_word(kind: str, block: bytes, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nonsense_in_exif_is_ignored_without_any_output(
+    kind: str, block: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
     picture = read_picture(encoded(scene((60, 40)), kind, exif=block))
     assert (picture.width, picture.height) == (60, 40)
     assert white_corner(picture.pixels) == "top left"
@@ -335,7 +337,7 @@ def test_a_phone_photo_is_decoded_at_scale_and_turned() -> None:
     assert white_corner(picture.pixels) == "top right"
 
 
-def test_large_pictures_of_other_formats_are_reduced_in_two_steps_without_a_trace() -> None:
+def test_large_pictures_of_other_formats_are_reduced_in_two_steps_without_a_visible_difference() -> None:
     image = scene((2000, 1500))
     assert difference(preprocess(encoded(image, "BMP"), formats=ALL_FORMATS), plain(image)) <= 0.5
 

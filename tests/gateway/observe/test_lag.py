@@ -17,7 +17,7 @@ class Clock:
         return self.now
 
 
-def test_the_longest_lag_since_a_moment_is_told() -> None:
+def test_the_longest_lag_since_a_moment_is_reported() -> None:
     clock = Clock()
     probe = LagProbe(clock)
     due = clock.now + PERIOD_S

@@ -66,7 +66,7 @@ async def test_a_request_id_that_is_no_plain_word_is_replaced(client: httpx.Asyn
     assert response.headers["X-Request-ID"].isalnum()
 
 
-async def test_paths_that_nobody_serves_share_one_label(client: httpx.AsyncClient, capsys: Capture) -> None:
+async def test_paths_that_no_route_matches_share_one_label(client: httpx.AsyncClient, capsys: Capture) -> None:
     capsys.readouterr()
     logs.configure("json", "info")
     await client.get("/etc/passwd")

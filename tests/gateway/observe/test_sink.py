@@ -16,7 +16,7 @@ def dropped() -> float:
     return float(metrics.LOG_LINES_DROPPED._value.get())
 
 
-def test_lines_that_nobody_reads_are_dropped_counted_and_told_of_later() -> None:
+def test_lines_that_are_not_read_are_dropped_counted_and_reported_later() -> None:
     reading, writing = os.pipe()
     before = dropped()
     with os.fdopen(writing, "w") as stream:
@@ -36,7 +36,7 @@ def test_lines_that_nobody_reads_are_dropped_counted_and_told_of_later() -> None
     os.close(reading)
 
 
-def test_a_reader_that_has_gone_fails_nobody() -> None:
+def test_a_line_whose_reader_has_gone_is_dropped_without_an_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     before = dropped()

@@ -39,7 +39,7 @@ async def upload(client: httpx.AsyncClient, jpeg: bytes, headers: Any) -> None:
     assert response.status_code == 200
 
 
-async def test_every_attempt_tells_the_callers_trace_and_request_under_a_parent_of_its_own(
+async def test_every_attempt_carries_the_callers_trace_and_request_under_its_own_parent(
     start: Start, jpeg: bytes
 ) -> None:
     replicas = [FakeReplica("a:1"), FakeReplica("b:1")]
@@ -55,7 +55,7 @@ async def test_every_attempt_tells_the_callers_trace_and_request_under_a_parent_
     assert {request.headers["tracestate"] for request in attempts} == {"vendor=1"}
 
 
-async def test_a_forwarded_call_tells_them_too(client: httpx.AsyncClient, replica: FakeReplica) -> None:
+async def test_a_forwarded_call_carries_them_too(client: httpx.AsyncClient, replica: FakeReplica) -> None:
     await client.post("/v1/models/my_model:predict", json={"instances": [1]}, headers=CALLER)
     assert told(replica.seen[0])[0] == TRACE
     assert replica.seen[0].headers["x-request-id"] == "order-66"
@@ -185,7 +185,7 @@ def test_the_standard_variables_say_whether_spans_are_sent(environment: dict[str
     assert telemetry.wanted(environment) is expected
 
 
-def test_without_the_extra_nothing_is_recorded_and_the_reason_is_said(
+def test_without_the_extra_nothing_is_recorded_and_the_reason_is_logged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in [name for name in sys.modules if name.startswith("opentelemetry")]:

@@ -62,7 +62,7 @@ def page_faults(how: str, **environment: str) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
-def test_what_a_burst_leaves_below_small_things_that_live_on_goes_back_to_the_kernel() -> None:
+def test_memory_of_a_burst_goes_back_to_the_kernel_although_small_blocks_above_it_live_on() -> None:
     subprocess.run([sys.executable, "-c", BURST], check=True)
 
 
@@ -77,6 +77,6 @@ def test_garbage_is_searched_for_rarely_and_never_among_what_the_start_has_made(
     subprocess.run([sys.executable, "-c", GARBAGE], check=True)
 
 
-def test_the_environment_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_overrides_the_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
     assert keep_freed_blocks() is False

@@ -15,7 +15,7 @@ def test_ten_thousand_turns_over_four_replicas_are_exactly_even() -> None:
     assert Counter(turns(pool_of("abcd"), now=0, count=10_000)) == dict.fromkeys("abcd", 2500)
 
 
-def test_turns_stay_even_among_those_who_are_left() -> None:
+def test_turns_stay_even_among_the_replicas_that_are_left() -> None:
     pool = pool_of("abcd")
     turns(pool, now=0, count=2)
     eject(pool, pool.replicas[1], now=0)

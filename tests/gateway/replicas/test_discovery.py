@@ -36,7 +36,7 @@ def anyio_backend() -> str:
     return "asyncio"  # uvloop's methods cannot be replaced
 
 
-async def test_a_list_is_what_it_is() -> None:
+async def test_a_list_needs_no_look_up() -> None:
     assert await Listed(["a:1", "b:2"]).addresses() == ["a:1", "b:2"]
 
 

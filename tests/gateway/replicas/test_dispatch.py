@@ -98,7 +98,7 @@ async def test_at_most_three_replicas_are_asked(run: Run) -> None:
 
 
 @pytest.mark.parametrize("fault", [500, 503, 400, "reset"])
-async def test_a_request_that_failed_does_not_stay_in_memory_until_garbage_is_looked_for(
+async def test_a_request_that_failed_does_not_stay_in_memory_until_garbage_collection(
     run: Run, fault: int | str
 ) -> None:
     """With its pixels, its body and the connection's state, 0.6 MB each."""
@@ -150,7 +150,7 @@ async def test_retries_that_pause_at_the_same_time_do_not_share_one_grant(run: R
     assert sum(len(replica.seen) for replica in replicas) <= 400 * 1.1 + 20
 
 
-async def test_a_replica_that_keeps_failing_is_ejected_and_nobody_outside_notices(run: Run) -> None:
+async def test_a_replica_that_keeps_failing_is_ejected_and_no_request_fails(run: Run) -> None:
     a, b = FakeReplica("a:1"), FakeReplica("b:1")
     services = await run(a, b)
     a.sick = answer(500, {"error": "sick"})
@@ -161,7 +161,7 @@ async def test_a_replica_that_keeps_failing_is_ejected_and_nobody_outside_notice
     assert "status 500" in services.pool.replicas[0].reason
 
 
-async def test_who_was_ejected_is_asked_for_the_golden_picture_before_anybody_elses(run: Run) -> None:
+async def test_an_ejected_replica_gets_the_golden_picture_before_any_clients(run: Run) -> None:
     a, b = FakeReplica("a:1"), FakeReplica("b:1")
     services = await run(a, b)
     a.sick = answer(200, {"predictions": [[0.5, 0.5]]})
@@ -177,7 +177,7 @@ async def test_who_was_ejected_is_asked_for_the_golden_picture_before_anybody_el
     assert len(a.seen) == 2
 
 
-async def test_a_retry_that_is_denied_costs_nobody_their_turn(run: Run) -> None:
+async def test_a_denied_retry_takes_no_turn_from_a_replica(run: Run) -> None:
     replicas = [FakeReplica(name) for name in ("a:1", "b:1", "c:1", "d:1")]
     services = await run(*replicas, max_ejected_share=0)
     for replica in replicas:
@@ -189,7 +189,7 @@ async def test_a_retry_that_is_denied_costs_nobody_their_turn(run: Run) -> None:
     assert max(asked) - min(asked) <= 3
 
 
-async def test_a_version_that_was_just_unloaded_is_replaced_without_anybody_noticing(run: Run) -> None:
+async def test_a_version_that_was_just_unloaded_is_replaced_without_a_failed_request(run: Run) -> None:
     a = FakeReplica("a:1", versions={1: FakeModel()})
     services = await run(a)
     a.versions = {2: FakeModel(labels=("w", "x", "y", "z"), probabilities=(0.7, 0.1, 0.1, 0.1))}
@@ -206,7 +206,7 @@ async def test_a_model_that_vanished_everywhere_is_no_replica_available(run: Run
         await predict(services)
 
 
-async def test_all_busy_is_overloaded_with_a_time_to_come_back(run: Run) -> None:
+async def test_all_busy_is_overloaded_with_retry_after(run: Run) -> None:
     a, b = FakeReplica("a:1"), FakeReplica("b:1")
     services = await run(a, b)
     for replica in (a, b):
@@ -272,7 +272,7 @@ async def test_without_a_slow_start_a_replica_that_returns_before_its_time_is_up
     assert second.failures == 1
 
 
-async def test_a_version_that_a_caller_asks_for_is_asked_of_those_who_have_it(run: Run) -> None:
+async def test_a_requested_version_is_asked_of_the_replicas_that_have_it(run: Run) -> None:
     a, b = FakeReplica("a:1"), FakeReplica("b:1", versions={1: FakeModel(), 2: FakeModel()})
     services = await run(a, b)
     for _ in range(4):

@@ -120,7 +120,7 @@ async def test_one_that_hangs_does_not_keep_the_others_from_being_ready() -> Non
         assert states(services)["a:1"] == "not ready"
 
 
-async def test_what_the_probe_misses_while_the_gateway_itself_stands_still_is_not_held_against_anybody() -> None:
+async def test_a_probe_missed_while_the_gateway_itself_stalls_does_not_count() -> None:
     wire = Hanging(FakeReplica("a:1"), FakeReplica("b:1"))
     settings = Settings(upstream="a:1,b:1", probe_timeout_s=0.3, probe_interval_s=300)
     async with running(settings, wire) as services:

@@ -71,7 +71,7 @@ def test_each_further_ejection_is_twice_as_long_up_to_half_a_minute(pool: Pool) 
     assert lengths == [1, 2, 4, 8, 16, 30, 30, 30]
 
 
-def test_half_a_minute_of_good_service_wipes_the_slate(pool: Pool) -> None:
+def test_half_a_minute_of_good_service_resets_the_count(pool: Pool) -> None:
     a = pool.replicas[0]
     eject(pool, a, now=0)
     pool.proved(a, now=1)
@@ -104,7 +104,7 @@ def test_failures_of_attempts_that_were_under_way_do_not_lengthen_an_ejection(po
 
 
 @pytest.mark.parametrize(("names", "left"), [("a", "a"), ("ab", "b"), ("abc", "bc"), ("abcd", "cd"), ("abcde", "cde")])
-def test_at_most_half_of_the_replicas_are_ejected_whatever_happens(names: str, left: str) -> None:
+def test_never_more_than_half_of_the_replicas_are_ejected(names: str, left: str) -> None:
     pool = pool_of(names)
     for replica in pool.replicas * 5:
         pool.failed(replica, now=0, reason="")
@@ -152,7 +152,7 @@ def test_probes_without_an_answer_under_load_do_not_empty_the_pool() -> None:
     assert states(pool, 19).count("not ready") == 0
 
 
-def test_two_probes_that_find_nobody_listening_make_it_not_ready_however_many_others_are(pool: Pool) -> None:
+def test_two_probes_without_a_connection_make_a_replica_not_ready_however_many_others_are(pool: Pool) -> None:
     for replica in pool.replicas:
         for now in (0, 1):
             pool.missed(replica, now, "no connection", gone=True)
@@ -168,7 +168,7 @@ def test_what_was_not_ready_is_so_again_with_the_second_good_probe(pool: Pool) -
     assert a.state(2) == "available"
 
 
-def test_with_nobody_ready_the_first_good_probe_is_enough(pool: Pool) -> None:
+def test_with_no_replica_ready_the_first_good_probe_is_enough(pool: Pool) -> None:
     for replica in pool.replicas:
         pool.found(replica, 0, {}, reason="no version")
     pool.found(pool.replicas[1], 1, {"1": MODELS["1"]})
@@ -224,7 +224,7 @@ def test_the_state_is_what_an_operator_would_call_it(pool: Pool) -> None:
     assert states(pool, 0.5) == ["available", "not ready", "ejected"]
 
 
-def test_a_version_is_asked_of_those_who_have_it() -> None:
+def test_a_version_is_asked_of_the_replicas_that_have_it() -> None:
     pool = pool_of("abc")
     pool.found(pool.replicas[1], 0, {"1": MODELS["1"], "2": MODELS["2"]})
     assert turns(pool, now=0, count=2, version="2") == "bb"
@@ -232,7 +232,7 @@ def test_a_version_is_asked_of_those_who_have_it() -> None:
     assert pool.model is MODELS["2"]
 
 
-def test_a_version_that_is_held_back_is_nobodys_default_but_for_those_who_have_no_other() -> None:
+def test_a_version_held_back_is_the_default_only_where_there_is_no_other() -> None:
     pool = pool_of("ab", held_back="2")
     a, b = pool.replicas
     pool.found(b, 0, {"2": MODELS["2"]})

@@ -17,7 +17,7 @@ from tests.gateway.replicas.conftest import PIXELS, predict, until
 from tests.gateway.replicas.wires import Gate, Slow, SlowFirst
 
 
-async def test_who_finds_every_replica_full_waits_for_a_place() -> None:
+async def test_a_request_that_finds_every_replica_full_waits_for_a_slot() -> None:
     wire = Slow(FakeReplica("a:1"))
     async with running(Settings(upstream="a:1", replica_max_in_flight=1, queue_wait_s=30), wire) as services:
         await services.health.look()
@@ -30,7 +30,7 @@ async def test_who_finds_every_replica_full_waits_for_a_place() -> None:
 
 
 @pytest.mark.parametrize("line", [{"queue_wait_s": 0.01}, {"queue_wait_s": 30, "queue_size": 0}])
-async def test_who_would_wait_too_long_is_told_to_come_back(line: dict[str, Any]) -> None:
+async def test_a_request_that_would_wait_too_long_is_refused_with_retry_after(line: dict[str, Any]) -> None:
     wire = Slow(FakeReplica("a:1"))
     async with running(Settings(upstream="a:1", replica_max_in_flight=1, **line), wire) as services:
         await services.health.look()

@@ -41,7 +41,7 @@ async def test_when_a_replica_hangs_another_is_asked_beside_it() -> None:
         await until(lambda: services.pool.replicas[0].in_flight == 0)
 
 
-async def test_who_waits_for_a_replica_that_is_ejected_is_answered_by_another() -> None:
+async def test_a_request_that_waits_for_a_replica_being_ejected_is_answered_by_another() -> None:
     a, b = FakeReplica("a:1"), FakeReplica("b:1")
     wire = SlowFirst("a:1", a, b)
     async with running(Settings(upstream="a:1,b:1"), wire) as services:

@@ -14,15 +14,15 @@ async def bound(asked: str | None, canary: Canary | None) -> Binding:
     return await versions.binding(asked, None, deadline=0)
 
 
-async def test_who_asks_for_nothing_is_bound_by_the_first_replica() -> None:
+async def test_a_request_without_a_version_is_bound_by_its_first_replica() -> None:
     assert await bound(None, None) == Binding(version=None, strict=False)
 
 
-async def test_who_asks_for_a_version_gets_no_other() -> None:
+async def test_a_request_for_a_version_gets_no_other() -> None:
     assert await bound("7", Canary("8", 1.0)) == Binding(version="7", strict=True)
 
 
-async def test_who_is_taken_by_the_canary_may_get_another_version_where_it_is_gone() -> None:
+async def test_a_request_of_the_canary_may_get_another_version_where_the_canary_is_gone() -> None:
     assert await bound(None, Canary("8", 1.0)) == Binding(version="8", strict=False)
 
 
@@ -38,7 +38,7 @@ def test_a_caller_stays_on_its_side() -> None:
     assert all(canary.takes(caller) is side for caller, side in sides.items() for _ in range(10))
 
 
-def test_whoever_is_taken_by_a_small_share_is_taken_by_a_larger_one() -> None:
+def test_a_caller_in_a_small_share_is_in_a_larger_one() -> None:
     callers = [f"caller {i}" for i in range(1000)]
     small = {caller for caller in callers if Canary("8", 0.1).takes(caller)}
     assert small <= {caller for caller in callers if Canary("8", 0.3).takes(caller)}

@@ -51,7 +51,7 @@ def test_other_preprocessing_is_refused() -> None:
     assert "preprocessed pictures differently: sha256:2" in refusal(OURS, described("a", "b", fingerprint="sha256:2"))
 
 
-def test_somebody_elses_model_is_served_with_labels_and_range_from_outside() -> None:
+def test_a_foreign_model_is_served_with_labels_and_range_from_the_settings() -> None:
     model = accept("1", floats(-1, 224, 224, 3), None, FOREIGN)
     assert (model.labels, model.encoding, model.input_range, model.output) == (
         ("cat", "dog"),
@@ -61,7 +61,7 @@ def test_somebody_elses_model_is_served_with_labels_and_range_from_outside() -> 
     )
 
 
-def test_somebody_elses_model_without_labels_is_refused_with_the_way_out() -> None:
+def test_a_foreign_model_without_labels_is_refused_with_advice() -> None:
     assert "GATEWAY_LABELS_FILE" in refusal(floats(-1, 224, 224, 3), None)
 
 

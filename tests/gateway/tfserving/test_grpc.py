@@ -115,7 +115,7 @@ async def test_states_and_probabilities_come_back(client: GrpcClient) -> None:
         assert (await client.predict(address, MODEL, PIXEL)).tolist() == [0.25, 0.75]
 
 
-async def test_nobody_listening_is_unreachable(client: GrpcClient) -> None:
+async def test_a_port_without_a_listener_is_unreachable(client: GrpcClient) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and not listening
         for _ in range(3):
@@ -132,7 +132,7 @@ async def test_a_connection_that_is_not_taken_up_is_unreachable_within_the_conne
     assert isinstance(error, ReplicaUnreachableError)
 
 
-async def test_the_port_that_was_tried_is_told(client: GrpcClient) -> None:
+async def test_the_port_that_was_tried_is_named(client: GrpcClient) -> None:
     assert str(await failure(client, "127.0.0.1:8501/1")) == "no gRPC connection to 127.0.0.1:1"
 
 

@@ -68,7 +68,7 @@ def test_what_is_no_prediction_is_a_bad_answer(body: bytes) -> None:
         probabilities(TWO, body)
 
 
-def test_sigmoids_of_somebody_elses_model_need_not_sum_to_one() -> None:
+def test_sigmoids_of_a_foreign_model_need_not_sum_to_one() -> None:
     assert probabilities(replace(TWO, softmax=False), b'{"predictions": [[0.9, 0.8]]}').shape == (2,)
 
 

@@ -78,7 +78,7 @@ async def test_connections_are_kept_and_used_again(client: RestClient) -> None:
     assert connections == 1
 
 
-async def test_nobody_listening_is_unreachable(client: RestClient) -> None:
+async def test_a_port_without_a_listener_is_unreachable(client: RestClient) -> None:
     async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         raise AssertionError
 
