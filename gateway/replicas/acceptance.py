@@ -23,11 +23,10 @@ from gateway import imaging
 from gateway.errors import ContractError
 from gateway.failures import ReplicaError
 from gateway.replicas.pool import Pool
-from gateway.replicas.replica import Refusal, Replica, doubled
+from gateway.replicas.replica import AVAILABLE, Refusal, Replica, doubled
 from gateway.tfserving import TFServing
 from gateway.tfserving.contract import DESCRIBE, ServedModel, Terms, accept
 
-AVAILABLE = "AVAILABLE"
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 
@@ -68,7 +67,7 @@ class Acceptance:
         Examinations that are not over after `wait_s` go on, and count the next time.
         """
         known = self._examinations.setdefault(replica, {})
-        for version in [version for version in known if version not in replica.versions]:
+        for version in known.keys() - replica.held:
             self._cancel(known.pop(version))
         available = [v for v in sorted(replica.versions, reverse=True) if replica.versions[v].state == AVAILABLE]
         tasks = [task for version in available if (task := self._examining(replica, version))]

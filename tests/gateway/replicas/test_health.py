@@ -183,6 +183,54 @@ async def test_a_number_that_comes_back_with_another_model_is_asked_anew(run: Ru
     assert (await predict(services)).model.labels == ("w", "x", "y", "z")
 
 
+OTHER = FakeModel(labels=("w", "x", "y", "z"))
+
+
+async def test_a_number_whose_last_model_has_ended_is_asked_anew(run: Run) -> None:
+    """TensorFlow Serving lists an unloaded version as END for as long as it runs."""
+    a = FakeReplica("a:1", versions={1: FakeModel(), 2: FakeModel()})
+    services = await run(a)
+    del a.versions[2]
+    a.states = {2: "END"}
+    await services.health.look()
+    a.versions[2], a.states = OTHER, {}
+    await services.health.look()
+    assert (await predict(services)).model.labels == OTHER.labels
+
+
+async def test_a_number_that_comes_back_after_a_restart_is_asked_anew(run: Run) -> None:
+    a = FakeReplica("a:1")
+    services = await run(a)
+    a.reachable = False
+    await looks(services, 2)
+    a.reachable, a.versions = True, {1: OTHER}
+    await services.health.look()
+    assert (await predict(services)).model.labels == OTHER.labels
+
+
+async def test_a_refused_number_that_comes_back_mended_serves(run: Run) -> None:
+    a = FakeReplica("a:1", versions={1: FakeModel(fingerprint="sha256:other")})
+    services = await run(a)
+    assert services.pool.replicas[0].refused[1].kind == "contract"
+    a.reachable = False
+    await looks(services, 2)
+    assert services.pool.replicas[0].refused == {}
+    a.reachable, a.versions = True, {1: FakeModel()}
+    await looks(services, 2)
+    assert (await predict(services)).model.version == "1"
+
+
+async def test_a_number_is_asked_anew_however_seldom_the_addresses_are_looked_up(run: Run) -> None:
+    a = FakeReplica("a:1", versions={1: FakeModel(), 2: FakeModel()})
+    services = await run(a)
+    (replica,) = services.pool.replicas
+    del a.versions[2]
+    await services.health.probe(replica)
+    a.versions[2] = OTHER
+    await services.health.probe(replica)
+    assert (await predict(services)).model.labels == OTHER.labels
+
+
 class Odd(FakeModel):
     """Its signature `describe` answers another document than ours."""
 
