@@ -123,7 +123,7 @@ class Acceptance:
     async def _examine(self, replica: Replica, version: int) -> Verdict:
         try:
             async with asyncio.timeout(self._timeout_s):
-                verdict = await self._contract(replica.address, version)
+                verdict = await self._contract(replica, version)
                 if isinstance(verdict, ServedModel):
                     await self._client.predict(replica.address, verdict, imaging.golden_picture())
         except TimeoutError:
@@ -151,7 +151,7 @@ class Acceptance:
 
     # --- the contract of one version ------------------------------------------------------------------------------
 
-    async def _contract(self, address: str, version: int) -> Verdict:
+    async def _contract(self, replica: Replica, version: int) -> Verdict:
         """Whether the version may be served at all; asks the replica only where none was asked before.
 
         Raises:
@@ -159,11 +159,13 @@ class Acceptance:
         """
         if (known := self._contracts.get(version)) is not None:
             return known
-        verdict = await self._ask(address, version)
-        if version not in self._contracts:  # replicas are probed all at once, and find a new version together
+        verdict = await self._ask(replica.address, version)
+        if version in self._contracts:  # replicas are probed all at once, and find a new version together
+            return self._contracts[version]
+        if replica in self._pool.replicas:  # the model of one that was removed may not be that of the others
             self._contracts[version] = verdict
             _announce(version, verdict)
-        return self._contracts[version]
+        return verdict
 
     async def _ask(self, address: str, version: int) -> Verdict:
         name = self._terms.model_name

@@ -231,6 +231,36 @@ async def test_a_number_is_asked_anew_however_seldom_the_addresses_are_looked_up
     assert (await predict(services)).model.labels == OTHER.labels
 
 
+class SlowMetadata(httpx.AsyncBaseTransport):
+    """Replicas of which one does not show the signatures of version 2 until it is let go."""
+
+    def __init__(self, slow: str, *replicas: FakeReplica) -> None:
+        self.slow = slow
+        self.inner = network(*replicas)
+        self.go = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        response = await self.inner.handle_async_request(request)
+        if url.netloc.decode() == self.slow and url.path.endswith("/versions/2/metadata"):
+            await self.go.wait()
+        return response
+
+
+async def test_a_replica_that_was_removed_does_not_decide_what_a_version_is() -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1", versions={2: FakeModel()})
+    wire = SlowMetadata("b:1", a, b)
+    settings = Settings(upstream="a:1,b:1", probe_timeout_s=0.05, probe_interval_s=300)
+    async with running(settings, wire) as services:
+        await services.health.look()
+        services.pool.set_addresses(["a:1"])
+        wire.go.set()
+        await until(lambda: b.golden == 1)
+        a.versions[2] = OTHER
+        await services.health.probe(services.pool.replicas[0])
+        assert (await predict(services)).model.labels == OTHER.labels
+
+
 class Odd(FakeModel):
     """Its signature `describe` answers another document than ours."""
 
