@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -266,6 +267,21 @@ class Odd(FakeModel):
 
     def description(self) -> str:
         return json.dumps({"labels": ["x"]})
+
+
+class Shapeless(FakeModel):
+    """Its metadata holds a list where an object belongs."""
+
+    def signatures(self) -> dict[str, Any]:
+        listed = super().signatures()
+        listed["serving_default"]["inputs"][self.float_input]["tensor_shape"] = []
+        return listed
+
+
+async def test_a_version_with_odd_metadata_is_refused_and_costs_the_old_one_nothing(run: Run) -> None:
+    services = await run(FakeReplica("a:1", versions={1: FakeModel(), 2: Shapeless()}))
+    assert reason(services.pool) == "version 2 fails here: the metadata is not as TensorFlow Serving writes it"
+    assert (await predict(services)).model.version == "1"
 
 
 class ColdVersion(httpx.AsyncBaseTransport):
