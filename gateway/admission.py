@@ -106,6 +106,8 @@ class Queue(Generic[Grant]):
     def assign(self) -> None:
         """Grant each waiting request, in order, what it can have."""
         for waiter in tuple(self.waiting):
+            if waiter.granted.done():  # cancelled a moment ago; its task has not run since
+                continue
             if (grant := waiter.take()) is not None:
                 del self.waiting[waiter]
                 waiter.granted.set_result(grant)

@@ -23,11 +23,10 @@ from gateway import imaging
 from gateway.errors import ContractError
 from gateway.failures import ReplicaError
 from gateway.replicas.pool import Pool
-from gateway.replicas.replica import Refusal, Replica, doubled
+from gateway.replicas.replica import AVAILABLE, Refusal, Replica, doubled
 from gateway.tfserving import TFServing
 from gateway.tfserving.contract import DESCRIBE, ServedModel, Terms, accept
 
-AVAILABLE = "AVAILABLE"
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 
@@ -68,7 +67,7 @@ class Acceptance:
         Examinations that are not over after `wait_s` go on, and count the next time.
         """
         known = self._examinations.setdefault(replica, {})
-        for version in [version for version in known if version not in replica.versions]:
+        for version in known.keys() - replica.held:
             self._cancel(known.pop(version))
         available = [v for v in sorted(replica.versions, reverse=True) if replica.versions[v].state == AVAILABLE]
         tasks = [task for version in available if (task := self._examining(replica, version))]
@@ -124,7 +123,7 @@ class Acceptance:
     async def _examine(self, replica: Replica, version: int) -> Verdict:
         try:
             async with asyncio.timeout(self._timeout_s):
-                verdict = await self._contract(replica.address, version)
+                verdict = await self._contract(replica, version)
                 if isinstance(verdict, ServedModel):
                     await self._client.predict(replica.address, verdict, imaging.golden_picture())
         except TimeoutError:
@@ -152,7 +151,7 @@ class Acceptance:
 
     # --- the contract of one version ------------------------------------------------------------------------------
 
-    async def _contract(self, address: str, version: int) -> Verdict:
+    async def _contract(self, replica: Replica, version: int) -> Verdict:
         """Whether the version may be served at all; asks the replica only where none was asked before.
 
         Raises:
@@ -160,11 +159,13 @@ class Acceptance:
         """
         if (known := self._contracts.get(version)) is not None:
             return known
-        verdict = await self._ask(address, version)
-        if version not in self._contracts:  # replicas are probed all at once, and find a new version together
+        verdict = await self._ask(replica.address, version)
+        if version in self._contracts:  # replicas are probed all at once, and find a new version together
+            return self._contracts[version]
+        if replica in self._pool.replicas:  # the model of one that was removed may not be that of the others
             self._contracts[version] = verdict
             _announce(version, verdict)
-        return self._contracts[version]
+        return verdict
 
     async def _ask(self, address: str, version: int) -> Verdict:
         name = self._terms.model_name

@@ -15,10 +15,10 @@ import structlog
 from gateway.failures import AttemptTimeoutError, ReplicaError
 from gateway.observe import metrics
 from gateway.observe.lag import LagProbe
-from gateway.replicas.acceptance import AVAILABLE, Acceptance
+from gateway.replicas.acceptance import Acceptance
 from gateway.replicas.discovery import Discovery
 from gateway.replicas.pool import Pool
-from gateway.replicas.replica import Replica
+from gateway.replicas.replica import AVAILABLE, Replica
 from gateway.tfserving import TFServing, VersionStatus
 
 LEAST_PAUSE_S = 0.1
@@ -108,10 +108,10 @@ class Health:
         self._forget()
 
     def _forget(self) -> None:
-        """Drop what is known of versions that no replica has any more."""
-        held = {version for replica in self._pool.replicas for version in replica.versions}
-        self._acceptance.keep(held)
-        metrics.forget_versions({str(version) for version in held})
+        """Drop what is known of versions that no replica has any more: a number may come back as another model."""
+        replicas = self._pool.replicas
+        self._acceptance.keep({version for replica in replicas for version in replica.held})
+        metrics.forget_versions({str(version) for replica in replicas for version in replica.versions})
 
     async def _watch(self, replica: Replica) -> None:
         while True:
@@ -142,6 +142,8 @@ class Health:
             if not (error.timed_here and self._lag.stalled(started)):
                 self._pool.missed(replica, self._clock(), f"probe: {error}", gone=error.gone)
             return
+        finally:
+            self._forget()
         models, refused = await self._acceptance.of(replica, wait_s=self._timeout_s)
         reason = "" if models else f"no version of {self._model_name} is {AVAILABLE}"
         self._pool.found(replica, self._clock(), models, refused, reason=reason)

@@ -26,7 +26,8 @@ from typing import NamedTuple
 from gateway.admission import Queue
 from gateway.observe import metrics
 from gateway.replicas.balancing import Balancing, RoundRobin, preferred
-from gateway.replicas.replica import SAMPLES_TO_JUDGE, Refusal, Replica, RunningMean, doubled
+from gateway.replicas.replica import END, SAMPLES_TO_JUDGE, Refusal, Replica, RunningMean, doubled
+from gateway.tfserving import VersionStatus
 from gateway.tfserving.contract import ServedModel
 
 FAILURES_TO_EJECT = 2
@@ -249,10 +250,11 @@ class Pool:
         """
         replica.heard = 0
         replica.missed += 1
-        if not replica.models:
+        if replica.missed >= PROBES_TO_FALL and gone:
+            replica.models, replica.refused, replica.reason = {}, {}, reason
+            replica.versions = dict.fromkeys(replica.versions, VersionStatus(END))  # with its process
+        elif not replica.models:
             replica.reason = reason
-        elif replica.missed >= PROBES_TO_FALL and gone:
-            replica.models, replica.reason = {}, reason
         elif replica.missed >= PROBES_TO_FALL:
             self._eject(replica, now, reason, "probes")
         self._changed(replica)

@@ -12,6 +12,8 @@ from gateway.tfserving.contract import ServedModel
 
 State = Literal["available", "ejected", "not ready"]
 NEVER = float("-inf")
+AVAILABLE = "AVAILABLE"
+END = "END"
 MAX_DOUBLINGS = 10
 """An exponent without a cap overflows after a thousand failures."""
 
@@ -117,6 +119,11 @@ class Replica:
     was_ready: bool = False
     on_ejection: "set[Future[None]]" = field(default_factory=set)
     """Done when it is ejected: of requests that wait for it."""
+
+    @property
+    def held(self) -> set[int]:
+        """The versions in its status that have not ended. One that has stays listed as END until the process ends."""
+        return {version for version, status in self.versions.items() if status.state != END}
 
     def ejected(self, now: float) -> bool:
         """Out of turn, though ready."""

@@ -67,7 +67,7 @@ class RestClient:
         reply = await self._get(address, f"/v1/models/{quote(model)}")
         try:
             return {int(v["version"]): _version_status(v) for v in orjson.loads(reply)["model_version_status"]}
-        except (ValueError, KeyError, TypeError) as cause:
+        except (ValueError, KeyError, TypeError, AttributeError) as cause:
             raise BadAnswerError("the status is not as TensorFlow Serving writes it") from cause
 
     async def signatures(self, address: str, model: str, version: int) -> dict[str, Signature]:
@@ -218,12 +218,11 @@ def _version_status(version: Mapping[str, Any]) -> VersionStatus:
     return VersionStatus(str(version["state"]), str(status.get("error_message") or "unknown reason") if failed else "")
 
 
-def _tensors(listed: Mapping[str, Mapping[str, object]]) -> dict[str, Tensor]:
+def _tensors(listed: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:
     return {name: Tensor(str(tensor["dtype"]), _shape(tensor["tensor_shape"])) for name, tensor in listed.items()}
 
 
-def _shape(told: object) -> tuple[int, ...] | None:
-    assert isinstance(told, dict)
+def _shape(told: Mapping[str, Any]) -> tuple[int, ...] | None:
     if told.get("unknown_rank"):
         return None
     return tuple(int(dim["size"]) for dim in told.get("dim", ()))

@@ -188,6 +188,17 @@ async def test_what_a_cancelled_request_was_just_granted_goes_to_the_next() -> N
     assert await second == "a"
 
 
+async def test_a_request_that_is_leaving_takes_nothing() -> None:
+    places = Places(a=0)
+    leaving = places.get("a")
+    await places.waiting(1)
+    leaving.cancel()
+    places.give_back("a")  # before the event loop has told the request that it is cancelled
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert places.free["a"] == 1
+
+
 STEP = st.tuples(
     st.sampled_from(["come", "come", "come", "give back", "cancel"]),
     st.sampled_from(["a", "b", "c", "ab", "bc", "abc"]),
@@ -217,6 +228,34 @@ def test_no_schedule_leaves_a_request_waiting_that_could_be_served(
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(["come", "give back", "cancel first", "cancel last", "turn"]), max_size=30))
+def test_no_schedule_loses_a_place(steps: list[str]) -> None:
+    """Between two turns of the event loop, several things happen at once."""
+
+    async def run() -> None:
+        places, tasks, given_back = Places(a=0), [], 0
+        for step in steps:
+            if step == "come":
+                tasks.append(places.get("a"))
+            elif step == "give back":
+                places.give_back("a")
+                given_back += 1
+            elif step == "turn":
+                await asyncio.sleep(0)
+            elif waiting := [task for task in tasks if not task.done()]:
+                waiting[0 if step == "cancel first" else -1].cancel()
+        for _ in range(4):
+            await asyncio.sleep(0)
+        served = sum(task.done() and not task.cancelled() for task in tasks)
+        assert served + places.free["a"] == given_back
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     asyncio.run(run())
 
@@ -262,6 +301,17 @@ async def test_more_than_there_is_takes_all_of_it() -> None:
         with pytest.raises(TimeoutError):
             await shares.acquire(1, wait_s=0)
     assert shares.free == 2
+
+
+async def test_a_share_that_is_given_back_as_its_next_holder_leaves_is_not_lost() -> None:
+    shares = Shares(1)
+    await shares.acquire()
+    leaving = asyncio.create_task(shares.acquire())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    shares.release()
+    await asyncio.gather(leaving, return_exceptions=True)
+    assert shares.free == 1
 
 
 async def test_a_share_that_is_free_in_the_moment_of_the_time_out_is_not_lost() -> None:

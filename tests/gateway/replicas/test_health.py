@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -184,11 +185,104 @@ async def test_a_number_that_comes_back_with_another_model_is_asked_anew(run: Ru
     assert (await predict(services)).model.labels == ("w", "x", "y", "z")
 
 
+OTHER = FakeModel(labels=("w", "x", "y", "z"))
+
+
+async def test_a_number_whose_last_model_has_ended_is_asked_anew(run: Run) -> None:
+    """TensorFlow Serving lists an unloaded version as END for as long as it runs."""
+    a = FakeReplica("a:1", versions={1: FakeModel(), 2: FakeModel()})
+    services = await run(a)
+    del a.versions[2]
+    a.states = {2: "END"}
+    await services.health.look()
+    a.versions[2], a.states = OTHER, {}
+    await services.health.look()
+    assert (await predict(services)).model.labels == OTHER.labels
+
+
+async def test_a_number_that_comes_back_after_a_restart_is_asked_anew(run: Run) -> None:
+    a = FakeReplica("a:1")
+    services = await run(a)
+    a.reachable = False
+    await looks(services, 2)
+    a.reachable, a.versions = True, {1: OTHER}
+    await services.health.look()
+    assert (await predict(services)).model.labels == OTHER.labels
+
+
+async def test_a_refused_number_that_comes_back_mended_serves(run: Run) -> None:
+    a = FakeReplica("a:1", versions={1: FakeModel(fingerprint="sha256:other")})
+    services = await run(a)
+    assert services.pool.replicas[0].refused[1].kind == "contract"
+    a.reachable = False
+    await looks(services, 2)
+    assert services.pool.replicas[0].refused == {}
+    a.reachable, a.versions = True, {1: FakeModel()}
+    await looks(services, 2)
+    assert (await predict(services)).model.version == "1"
+
+
+async def test_a_number_is_asked_anew_however_seldom_the_addresses_are_looked_up(run: Run) -> None:
+    a = FakeReplica("a:1", versions={1: FakeModel(), 2: FakeModel()})
+    services = await run(a)
+    (replica,) = services.pool.replicas
+    del a.versions[2]
+    await services.health.probe(replica)
+    a.versions[2] = OTHER
+    await services.health.probe(replica)
+    assert (await predict(services)).model.labels == OTHER.labels
+
+
+class SlowMetadata(httpx.AsyncBaseTransport):
+    """Replicas of which one does not show the signatures of version 2 until it is let go."""
+
+    def __init__(self, slow: str, *replicas: FakeReplica) -> None:
+        self.slow = slow
+        self.inner = network(*replicas)
+        self.go = asyncio.Event()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        response = await self.inner.handle_async_request(request)
+        if url.netloc.decode() == self.slow and url.path.endswith("/versions/2/metadata"):
+            await self.go.wait()
+        return response
+
+
+async def test_a_replica_that_was_removed_does_not_decide_what_a_version_is() -> None:
+    a, b = FakeReplica("a:1"), FakeReplica("b:1", versions={2: FakeModel()})
+    wire = SlowMetadata("b:1", a, b)
+    settings = Settings(upstream="a:1,b:1", probe_timeout_s=0.05, probe_interval_s=300)
+    async with running(settings, wire) as services:
+        await services.health.look()
+        services.pool.set_addresses(["a:1"])
+        wire.go.set()
+        await until(lambda: b.golden == 1)
+        a.versions[2] = OTHER
+        await services.health.probe(services.pool.replicas[0])
+        assert (await predict(services)).model.labels == OTHER.labels
+
+
 class Odd(FakeModel):
     """Its signature `describe` answers another document than ours."""
 
     def description(self) -> str:
         return json.dumps({"labels": ["x"]})
+
+
+class Shapeless(FakeModel):
+    """Its metadata holds a list where an object belongs."""
+
+    def signatures(self) -> dict[str, Any]:
+        listed = super().signatures()
+        listed["serving_default"]["inputs"][self.float_input]["tensor_shape"] = []
+        return listed
+
+
+async def test_a_version_with_odd_metadata_is_refused_and_costs_the_old_one_nothing(run: Run) -> None:
+    services = await run(FakeReplica("a:1", versions={1: FakeModel(), 2: Shapeless()}))
+    assert reason(services.pool) == "version 2 fails here: the metadata is not as TensorFlow Serving writes it"
+    assert (await predict(services)).model.version == "1"
 
 
 class ColdVersion(httpx.AsyncBaseTransport):

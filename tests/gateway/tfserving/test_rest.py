@@ -219,7 +219,17 @@ async def test_ten_thousand_given_up_calls_leave_the_client_working(client: Rest
         assert await client.status(address, "my_model") == {1: VersionStatus("AVAILABLE")}
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"model_version_status": [{}]}', b"<html>"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"model_version_status": [{}]}',
+        b'{"model_version_status": [{"version": "1", "state": "AVAILABLE", "status": [1]}]}',
+        b"<html>",
+    ],
+)
 async def test_a_status_that_is_none_is_a_bad_answer(client: RestClient, body: bytes) -> None:
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
