@@ -1,8 +1,9 @@
-"""The part of the lock that one image needs: `python deploy/locked.py serving training > requirements.txt`.
+"""Print the part of the lock that one image needs: `python deploy/locked.py serving training > requirements.txt`.
 
-One lock pins the whole tree, and an image installs only what its blocks ask for. pyproject.toml names what a block
-asks for (`gateway` is the project's own dependencies, the others are its extras); the lock's `# via` comments name who
-asks for the rest. Standard library only: it runs in an image's first stage, before anything is installed.
+One lock pins the whole tree, and an image installs only what its blocks require. pyproject.toml lists the direct
+dependencies of a block (`gateway` means the project's own, the other blocks are its extras). The lock's `# via`
+comments name the packages that require the rest. The script uses only the standard library, because it runs in the
+first stage of an image, before anything is installed.
 """
 
 import re
@@ -21,12 +22,12 @@ def subset(project: dict[str, Any], lock: str, blocks: Iterable[str]) -> str:
     """The pins of `blocks`, hashes included, in the lock's order.
 
     Raises:
-        LookupError: no such block in pyproject.toml, or the lock lacks what it asks for.
+        LookupError: pyproject.toml has no such block, or the lock lacks a package that the block requires.
     """
     pins = dict(_pins(lock))
     wanted = set(_asked_for(project, blocks))
     if missing := wanted - pins.keys():
-        raise LookupError(f"the lock lacks {', '.join(sorted(missing))}: run make lock")
+        raise LookupError(f"requirements.lock lacks {', '.join(sorted(missing))}: run make lock")
     askers = {name: set(_VIA.findall(pin)) for name, pin in pins.items()}
     while more := {name for name in pins if name not in wanted and askers[name] & wanted}:
         wanted |= more
@@ -45,7 +46,7 @@ def _asked_for(project: dict[str, Any], blocks: Iterable[str]) -> Iterator[str]:
     extras = project["project"]["optional-dependencies"]
     for block in blocks:
         if block != "gateway" and block not in extras:
-            raise LookupError(f"{block} is no block: choose from gateway, {', '.join(extras)}")
+            raise LookupError(f"unknown block {block!r}: use one of gateway, {', '.join(extras)}")
         for requirement in project["project"]["dependencies"] if block == "gateway" else extras[block]:
             name = _NAME.match(requirement)
             assert name is not None, requirement

@@ -1,7 +1,7 @@
-"""`make release MODEL=models/my_model`: the serving image of one model version, tagged with its number.
+"""`make release MODEL=models/my_model`: build the serving image of one model version, tagged with its number.
 
-MODEL is a version (`models/my_model/1602685044`) or a model, whose newest version is the promoted one. It has to lie
-in this checkout's `models/`, which is what the builder gets to see.
+MODEL is a version (`models/my_model/1602685044`) or a model, whose newest version is the promoted one. It must be in
+this checkout's `models/`, because the builder sees only that folder.
 """
 
 import os
@@ -17,25 +17,25 @@ REPOSITORY = "specimen/serving"
 
 
 def chosen(model: Path) -> Path:
-    """The version directory that MODEL means.
+    """The version directory that MODEL names.
 
     Raises:
-        LookupError: there is none; the message is for the operator.
+        LookupError: there is none. The message is for the operator.
     """
     path = model.resolve()
     if not path.name.isdecimal():
         if not (found := versions.present(path)):
-            raise LookupError(f"{model} holds no version; name models/NAME or models/NAME/VERSION")
+            raise LookupError(f"{model} contains no version: give models/NAME or models/NAME/VERSION")
         path /= str(found[-1])
     if not (path / "saved_model.pb").is_file():
-        raise LookupError(f"{path} is no SavedModel: it has no saved_model.pb")
+        raise LookupError(f"{path} is not a SavedModel: it has no saved_model.pb")
     if path.parents[1] != ROOT / "models":
-        raise LookupError(f"{path} is not in {ROOT / 'models'}, where the builder can see it: copy it there first")
+        raise LookupError(f"{path} is not in {ROOT / 'models'}, which is all that the builder sees: copy it there")
     return path
 
 
 def command(version: Path, repository: str, *, revision: str) -> list[str]:
-    """How Docker builds the image; SERVING_IMAGE and PYTHON_IMAGE come from the environment where they are set."""
+    """The command that builds the image. SERVING_IMAGE and PYTHON_IMAGE are taken from the environment if set."""
     arguments = {"MODEL": version.parent.name, "MODEL_VERSION": version.name}
     arguments |= {name: os.environ[name] for name in ("SERVING_IMAGE", "PYTHON_IMAGE") if os.environ.get(name)}
     given = [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
@@ -50,7 +50,7 @@ def _revision() -> str:
 
 def main() -> NoReturn:
     if len(sys.argv) != 2 or not sys.argv[1]:
-        sys.exit("release: say what to release, make release MODEL=models/my_model")
+        sys.exit("release: no model given: run make release MODEL=models/my_model")
     repository = os.environ.get("MODEL_REPOSITORY") or REPOSITORY
     try:
         version = chosen(Path(sys.argv[1]))

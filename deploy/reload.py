@@ -1,4 +1,4 @@
-"""`python -m deploy.reload gateway`: run a package and start it anew when a file of it changes. For development."""
+"""`python -m deploy.reload gateway`: run a package and restart it when one of its files changes. For development."""
 
 import signal
 import subprocess
@@ -10,7 +10,7 @@ LOOK_EVERY_S = 0.5
 
 
 def state(folder: Path) -> dict[Path, int]:
-    """When each file last changed."""
+    """The time of the last change of each file, in nanoseconds since the epoch."""
     return {
         path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.suffix in {".py", ".html", ".css", ".js"}
     }
@@ -27,7 +27,7 @@ def main() -> None:
             child = subprocess.Popen([sys.executable, "-m", package])
             while state(folder) == seen:
                 time.sleep(LOOK_EVERY_S)
-            print(f"{package} has changed: starting it anew", file=sys.stderr)  # noqa: T201
+            print(f"{package} has changed: restarting it", file=sys.stderr)  # noqa: T201
             _end(child)
     except KeyboardInterrupt:
         pass

@@ -1,9 +1,9 @@
 # The stand-in for TensorFlow Serving, with the interface of the official image: MODEL_NAME, MODEL_BASE_PATH, ports 8500
-# and 8501, and /usr/bin/tf_serving_entrypoint.sh, which takes the server's flags. It can be SERVING_IMAGE, also
-# on arm64:
+# and 8501, and /usr/bin/tf_serving_entrypoint.sh, which accepts the server's flags. SERVING_IMAGE can name it, on arm64
+# too:
 #   docker build -f serving/standin.Dockerfile -t specimen/standin .
 #
-# The first two stages are the same, word for word, in every Dockerfile with TensorFlow: it is installed once.
+# The first two stages are identical in every Dockerfile with TensorFlow, so that it is installed once.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS lock
@@ -27,10 +27,10 @@ COPY protocol /image/app/protocol
 COPY serving /image/app/serving
 RUN mkdir /image/models && python -m compileall -q -s /image /image/app
 
-# What changes with the code comes last and is one layer.
+# The code comes last, in one layer, because it changes most often.
 FROM tensorflow
 LABEL org.opencontainers.image.title="Specimen stand-in for TensorFlow Serving" \
-      org.opencontainers.image.description="TensorFlow Serving's API on TensorFlow itself, for where the official image cannot run" \
+      org.opencontainers.image.description="TensorFlow Serving's API on TensorFlow itself, for systems on which the official image cannot run" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0"
 ENV MODEL_NAME=model \

@@ -329,5 +329,5 @@ def test_the_developers_gateway_starts_anew_when_its_code_changes(laptop: Checko
     wait_until(lambda: answers_200(f"{laptop.url}/healthz"), "the gateway to answer")
     page = laptop.path / "gateway/static/index.html"
     page.write_text(page.read_text(encoding="utf-8") + "<!-- changed -->", encoding="utf-8")
-    wait_until(lambda: "starting it anew" in laptop.sh("docker compose logs gateway"), "the change to be seen")
+    wait_until(lambda: "restarting it" in laptop.sh("docker compose logs gateway"), "the change to be seen")
     wait_until(lambda: answers_200(f"{laptop.url}/healthz"), "the gateway to answer again")

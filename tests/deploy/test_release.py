@@ -32,7 +32,7 @@ def test_a_version_means_itself(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("model", "complaint"),
-    [("models/none", "holds no version"), ("models/shells/11", "no saved_model.pb"), ("elsewhere/m/1", "not in")],
+    [("models/none", "contains no version"), ("models/shells/11", "no saved_model.pb"), ("elsewhere/m/1", "not in")],
 )
 def test_what_cannot_be_released_is_reported_before_anything_is_built(root: Path, model: str, complaint: str) -> None:
     (root / "elsewhere/m/1").mkdir(parents=True)
