@@ -1,7 +1,7 @@
-"""What the scenarios measured, as one table for people: `make chaos` prints it and writes it to a file.
+"""What the scenarios measured, as one table: `make chaos` prints it and writes it to a file.
 
-Counts are asserted where they are measured. Times are only told, as ratios to the undisturbed part of the same run:
-they say how this machine was that day.
+Counts are asserted where they are measured. Times are only reported, as ratios to the undisturbed part of the same
+run: they depend on the machine and its load that day.
 """
 
 from dataclasses import dataclass, field
@@ -67,7 +67,7 @@ def part_of(scenario: str, part: str, outcomes: Outcomes, *, undisturbed: Outcom
 
 
 def write(file: Path, table: str) -> None:
-    """Into a document, between its marks; or as a file of its own."""
+    """Write the table between the marks of a document, or into a new file."""
     start, end = "<!-- results: made by `make chaos` -->", "<!-- end of results -->"
     text = file.read_text(encoding="utf-8") if file.exists() else f"{start}\n{end}\n"
     before, _, rest = text.partition(start)

@@ -1,4 +1,4 @@
-"""One scenario: replicas, a gateway before them, clients before that; repeated where the machine was too busy."""
+"""One scenario: replicas, a gateway in front of them, and clients. It is repeated if the machine was too busy."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +18,7 @@ from tests.faults.record import record
 
 ATTEMPTS = 3
 REPEAT_WITHIN_S = 420
-"""Of the whole session; a machine that busy is not going to become quiet."""
+"""Of the whole session: no scenario is repeated later than that, since so busy a machine does not become quiet."""
 SERVICE_S = 0.01
 OFFERED = Offered()
 TRANSPORTS = ("rest", "grpc")
@@ -39,7 +39,7 @@ class Bed:
     """Where the gateway looks the replicas up by name."""
 
     def look_up_gives(self, *answer: Replica) -> None:
-        """The resolver tells these replicas' addresses from now on."""
+        """Let the resolver answer with the addresses of these replicas."""
         assert self.names is not None
         self.names.tell([replica.host for replica in answer])
 
@@ -59,7 +59,7 @@ class Run:
     report: Report
     lags_s: list[float] = field(default_factory=list)
     starved: str = ""
-    """How a process of the scenario got no CPU, where what is counted depends on it; such a run is invalid, too."""
+    """Why a process got too little CPU for what is counted; then the run is invalid. Empty: it got enough."""
     _lines: list[Line] = field(default_factory=list)
     _figures: list[tuple[str, str]] = field(default_factory=list)
 
@@ -70,8 +70,8 @@ class Run:
         """Replicas that are all available, a gateway and its clients.
 
         Args:
-            by_name: the gateway looks the replicas up, and finds so many of them at first; 0: it is told a list.
-            settings: the gateway's, by name. With `transport="grpc"` the replicas speak it, too.
+            by_name: the gateway looks the replicas up and finds so many at first; 0: it gets a list of addresses.
+            settings: the gateway's, by name. With `transport="grpc"` the replicas serve gRPC, too.
         """
         folder = self.folder / str(len(self.lags_s))
         folder.mkdir()
@@ -91,25 +91,25 @@ class Run:
                         self.lags_s.append(traffic.lag_p99_s)
 
     def tell(self, part: str, outcomes: Outcomes, *, undisturbed: Outcomes | None = None, notes: str = "") -> None:
-        """A line of the report, should this run turn out valid."""
+        """Add a line to the report; it is published if the run is valid."""
         self._lines.append(part_of(self.name, part, outcomes, undisturbed=undisturbed, notes=notes))
 
     def expects_no_slow_replica(self, bed: Bed) -> None:
-        """A replica that this machine made slow lost turns, rightly: then how the others share shows nothing."""
+        """Mark the run invalid if a replica counted as slow: it rightly lost turns."""
         if slow := bed.gateway.lines("replica slow"):
             self.starved = f"{len(slow)} times a replica got so little CPU that it counted as slow"
 
     def record(self, rows: str, figure: str) -> None:
-        """What was seen of rows of the fault catalogue, numbers with spaces between, should this run hold."""
+        """Record a figure for rows of the fault catalogue (numbers with spaces between); written if the run holds."""
         self._figures += [(row, figure) for row in rows.split()]
 
     @property
     def valid(self) -> bool:
-        """The harness itself kept its time, and the machine had time for the gateway."""
+        """The harness was not late, and the gateway got enough CPU."""
         return max(self.lags_s, default=0) <= MAX_LAG_P99_S and not self.starved
 
     def publish(self, *, held: bool) -> None:
-        """Into the report: its lines, or that it was invalid; into the fault catalogue what `held`."""
+        """Add the lines to the report, or that the run was invalid; write the figures of one that `held`."""
         if self.valid:
             self.report.lines += self._lines
             for row, figure in self._figures if held else ():
@@ -131,7 +131,7 @@ class Chaos:
     report: Report
 
     async def valid_run(self, name: str, scenario: Scenario) -> None:
-        """Until a run is valid; its assertions count. Skips where none was, for then nothing was shown."""
+        """Repeat the scenario until a run is valid; its assertions count. Skip the test if no run was valid."""
         for attempt in range(ATTEMPTS):
             folder = self.folder / str(attempt)
             folder.mkdir()

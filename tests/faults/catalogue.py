@@ -21,7 +21,9 @@ UPSTREAM = (
     Fault("2", "A replica is killed in the middle of a request", "Another one answers, within the deadline"),
     Fault("3", "A replica dies half-way through its answer", "The half is never read as an answer; another answers"),
     Fault("4", "A replica hangs: connections open, no answer", "No request fails; it is ejected; no place is lost"),
-    Fault("5", "A hung replica goes on after ten seconds", "It returns after good probes; late answers reach nobody"),
+    Fault(
+        "5", "A hung replica goes on after ten seconds", "It returns after good probes; late answers reach no client"
+    ),
     Fault("6", "A replica is slow", "Least-loaded balancing sends it less; no request fails"),
     Fault("7", "One replica answers 500 now and then", "No request fails; attempts stay within the retry budget"),
     Fault("8", "Replicas answer 429 or 503", "Another is asked once; where all are busy: 503 with Retry-After"),
@@ -41,7 +43,7 @@ UPSTREAM = (
     Fault("22", "A replica's address swallows connections", "Connecting has its own, short limit; no failure"),
     Fault("23", "A peer vanishes without closing", "The deadline bounds it; the place comes back"),
     Fault("24", "A replica answers before it has read the request", "No hang; the connection is not used again"),
-    Fault("25", "A replica sends two answers for one request", "The second reaches nobody"),
+    Fault("25", "A replica sends two answers for one request", "The second reaches no client"),
     Fault("26", "All replicas are down", "503 with Retry-After at once; alive but not ready; back soon after them"),
     Fault("27", "Three times more requests than the replicas can do", "The excess is shed fast; the rest is served"),
     Fault("28", "A replica is added", "It is used within seconds; no failure"),
@@ -80,7 +82,7 @@ CLIENTS = (
     Fault("57", "JSON nested 100,000 deep, giant numbers, broken UTF-8", "400 from the replica; the gateway is well"),
     Fault("58", "Base64 that is none, or in another alphabet", "400; never a partial decode"),
     Fault("59", "Base64 or JSON beyond the limit", "413 while it is being read"),
-    Fault("60", "Odd methods and paths", "404 or 405; no file is served, nobody is redirected"),
+    Fault("60", "Odd methods and paths", "404 or 405; no file is served, no redirect"),
     Fault("61", "Pages of a foreign origin", "No CORS header for them; never a wildcard with credentials"),
     Fault("62", "Guessing of API keys", "401, compared in constant time; 429 after ten; never logged"),
     Fault("63", "X-Forwarded-For is forged", "Believed from listed proxies only"),
@@ -124,7 +126,7 @@ PROCESS = (
     Fault("95", "50 of the worst pictures at once in 512 MB", "No kill by the kernel; the excess gets 503"),
     Fault("96", "The event loop is blocked for a second", "A metric shows it; /healthz is honest"),
     Fault("97", "The clock jumps an hour", "Deadlines and limits run on a monotonic clock"),
-    Fault("98", "Nobody reads the log", "Requests go on; lines are dropped and counted"),
+    Fault("98", "The log is not read", "Requests go on; lines are dropped and counted"),
     Fault("99", "A setting is wrong, labels are missing or do not fit", "A line that says so, and no service"),
     Fault("100", "The gateway is up before any replica", "Alive, not ready; serves soon after the first is there"),
     Fault("101", "1,000 requests in the first second", "No crash; the excess is shed; then all is well"),
@@ -140,7 +142,7 @@ SECTIONS = {
 ROWS = {fault.row: fault for faults in SECTIONS.values() for fault in faults}
 
 NOT_OURS = {
-    "90": "the gateway is one process to a container; whoever runs it starts a new one",
-    "91": "the gateway is one process to a container; its liveness probe tells whoever runs it",
+    "90": "the gateway is one process to a container; the orchestrator starts a new one",
+    "91": "the gateway is one process to a container; its liveness probe fails and the orchestrator acts",
 }
 """Rows that no test proves, and why."""

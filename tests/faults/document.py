@@ -17,7 +17,7 @@ HEAD = """\
 # Faults: what can go wrong, what must follow, what was seen
 
 `make faults` provokes the faults of clients and of the platform, `make chaos` those of replicas; each writes what it
-saw into this table. The figures are those of the last run, on whatever machine that was: counts and bytes mean
+saw into this table. The figures are those of the last run, on one machine: counts and bytes mean
 what they say, times are of a shared machine with two cores. A row without a test says so.
 """
 UNSEEN = "not covered yet"

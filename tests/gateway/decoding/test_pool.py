@@ -58,14 +58,14 @@ def nicer(by: int) -> int:
 
 
 async def the_worker(decoders: Decoders) -> psutil.Process:
-    """The lasting process for quick pictures, made to exist."""
+    """The permanent process for quick pictures; started if there is none."""
     await decoders.decode(pictures.png(TINY))
     (worker,) = workers()
     return worker
 
 
 async def stopped_large(decoders: Decoders) -> tuple[psutil.Process, "asyncio.Task[object]"]:
-    """A large picture's process, in the middle of it and not getting on."""
+    """The process of a large picture, stopped in the middle of it."""
     known = set(decoders._processes._alive)
     job = asyncio.create_task(decoders.decode(LARGEST))
     await until(lambda: bool(decoders._processes._alive.keys() - known), pause_s=0)
@@ -78,7 +78,7 @@ async def stopped_large(decoders: Decoders) -> tuple[psutil.Process, "asyncio.Ta
 async def stopped_in_a_job(
     decoders: Decoders, data: bytes = pictures.png(TINY)
 ) -> tuple[psutil.Process, "asyncio.Task[object]"]:
-    """The same, in the middle of a picture and not getting on with it."""
+    """The same process, stopped in the middle of a picture."""
     worker = await the_worker(decoders)
     worker.suspend()
     job = asyncio.create_task(decoders.decode(data))
@@ -189,7 +189,7 @@ async def test_a_slow_picture_does_not_occupy_the_process_for_quick_ones(
 ) -> None:
     decoders = await start_decoders()
     worker = await the_worker(decoders)
-    worker.suspend()  # whoever needs it for more than a look at the header will not end
+    worker.suspend()  # a job that needs it for more than the header will not end
     job = asyncio.create_task(decoders.decode(data))
     worker.resume()
     await job
@@ -200,9 +200,9 @@ async def test_a_slow_picture_does_not_occupy_the_process_for_quick_ones(
 async def test_no_picture_stays_in_memory_until_garbage_collection(start_decoders: StartDecoders, data: bytes) -> None:
     decoders = await start_decoders()
     with suppress(GatewayError):
-        await decoders.decode(data)  # whatever is made once
+        await decoders.decode(data)  # fills caches that are made once
     gc.collect()
-    gc.freeze()  # what is there already need not be looked through
+    gc.freeze()  # objects that exist already need not be searched
     gc.disable()
     try:
         with suppress(GatewayError):
@@ -306,7 +306,7 @@ async def test_a_job_that_hangs_does_not_hang_for_ever_because_its_caller_left(s
 
 
 async def test_a_picture_that_is_refused_after_its_caller_has_left_is_no_defect(start_decoders: StartDecoders) -> None:
-    """Asyncio would report the refusal that nobody looked at."""
+    """Otherwise asyncio would report the exception as never retrieved."""
     decoders = await start_decoders(count=1)
     worker, job = await stopped_in_a_job(decoders, pictures.cut(pictures.png((50, 40)), 0.5))
     job.cancel()
@@ -317,7 +317,7 @@ async def test_a_picture_that_is_refused_after_its_caller_has_left_is_no_defect(
 
 
 async def test_callers_that_leave_at_any_moment_leave_nothing_behind(start_decoders: StartDecoders) -> None:
-    """And nobody gets the picture of another: each has its own size."""
+    """Nor does a caller get the picture of another: each has its own size."""
     decoders = await start_decoders(count=2, budget_bytes=128 * MIB)
     files = psutil.Process().num_fds()
     chance = random.Random(1)
@@ -371,7 +371,7 @@ async def test_the_fork_server_is_replaced_when_it_dies(start_decoders: StartDec
 async def test_the_fork_servers_start_and_death_are_logged_without_the_id_of_a_request(
     start_decoders: StartDecoders, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Although it was a request that needed a new one."""
+    """Even where a request caused the new start."""
     decoders = await start_decoders()
     logs.configure("json", "debug")
     with structlog.contextvars.bound_contextvars(request_id="abc-1"):

@@ -1,4 +1,4 @@
-"""Attempts: which replica, whose failure, who is asked next. The wire is a fake; everything above it is real."""
+"""Attempts: which replica, which failure counts, which is asked next. Only the wire is a fake."""
 
 import asyncio
 import gc
@@ -107,7 +107,7 @@ async def test_a_request_that_failed_does_not_stay_in_memory_until_garbage_colle
     for replica in replicas:
         replica.sick = answer(fault, {"error": "sick"}) if isinstance(fault, int) else httpx.ReadError(fault)
     gc.collect()
-    gc.freeze()  # what is there already need not be looked through
+    gc.freeze()  # objects that exist already need not be searched
     gc.disable()
     try:
         with suppress(GatewayError):
@@ -120,7 +120,7 @@ async def test_a_request_that_failed_does_not_stay_in_memory_until_garbage_colle
 
 
 def garbage() -> list[object]:
-    """What only a search finds."""
+    """Objects that only a garbage collection frees."""
     gc.set_debug(gc.DEBUG_SAVEALL)
     gc.collect()
     gc.set_debug(0)
@@ -225,7 +225,7 @@ async def test_without_any_replica_the_answer_comes_at_once(run: Run) -> None:
 
 
 class Slow(httpx.AsyncBaseTransport):
-    """Replicas whose predict calls wait until they are let go."""
+    """Replicas whose predict calls wait until the test releases them."""
 
     def __init__(self, *replicas: FakeReplica) -> None:
         self.inner = network(*replicas)
@@ -300,7 +300,7 @@ async def test_a_request_that_would_wait_too_long_is_refused_with_retry_after(li
 
 
 class SlowFirst(httpx.AsyncBaseTransport):
-    """One replica of several does not answer until it is let go."""
+    """One replica of several does not answer until the test releases it."""
 
     def __init__(self, slow: str, *replicas: FakeReplica) -> None:
         self.slow = slow
@@ -391,7 +391,7 @@ async def test_when_a_replica_hangs_another_is_asked_beside_it() -> None:
     wire = SlowFirst("a:1", a, b)
     async with running(Settings(upstream="a:1,b:1", hedge=True), wire) as services:
         await services.health.look()
-        for _ in range(60):  # from which it learns how long an answer takes
+        for _ in range(60):  # the gateway measures how long an answer takes
             await predict(services)
         wire.hanging = True
         for _ in range(4):
