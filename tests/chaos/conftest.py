@@ -12,13 +12,13 @@ REPORT = pytest.StashKey[Report]()
 
 @pytest.fixture
 def chaos(request: pytest.FixtureRequest, tmp_path: Path) -> Chaos:
-    """Its report is that of the session where the test is one of `make chaos`."""
+    """Runs scenarios. A test of `make chaos` adds to the report of the session; any other gets a report of its own."""
     measured = request.node.get_closest_marker("chaos") is not None
     return Chaos(tmp_path, request.config.stash.setdefault(REPORT, Report()) if measured else Report())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The report, to the terminal and to the file that CHAOS_REPORT names."""
+    """Print the report, and write it to the file that CHAOS_REPORT names."""
     told = config.stash.get(REPORT, None)
     if told is None:
         return

@@ -1,4 +1,4 @@
-"""The gateway as a process, as an operator starts it, and what it tells of itself."""
+"""The gateway as a process, as an operator starts it, and what its log, metrics and status show."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ AVAILABLE = "available"
 
 @dataclass(frozen=True)
 class Gateway:
-    """A running one."""
+    """A running gateway."""
 
     port: int
     process: psutil.Process
@@ -37,7 +37,7 @@ class Gateway:
         return {replica["address"]: replica["state"] for replica in document["replicas"]}
 
     async def takes_in(self, *addresses: str) -> None:
-        """Wait until it calls these replicas available."""
+        """Wait until it reports these replicas available."""
 
         async def taken_in() -> bool:
             states = await self.states()
@@ -46,7 +46,7 @@ class Gateway:
         await eventually(taken_in, otherwise=f"{addresses} to be available")
 
     async def leaves_out(self, *addresses: str) -> None:
-        """Wait until it calls none of these replicas available, for whatever reason."""
+        """Wait until it reports none of these replicas available; the reason does not matter."""
 
         async def left_out() -> bool:
             states = await self.states()
@@ -55,7 +55,7 @@ class Gateway:
         await eventually(left_out, otherwise=f"{addresses} to be left out")
 
     async def knows(self, *addresses: str) -> None:
-        """Wait until these replicas are all that it has, and are available."""
+        """Wait until it has exactly these replicas, all available."""
         wanted = dict.fromkeys(addresses, AVAILABLE)
 
         async def known() -> bool:
@@ -64,7 +64,7 @@ class Gateway:
         await eventually(known, otherwise=f"{addresses} to be all there is")
 
     def waited_s(self) -> float:
-        """For a CPU that was busy elsewhere, its event loop, since it began; 0 where the kernel does not say."""
+        """Seconds its event loop has waited for a CPU since it started; 0 if the kernel does not count them."""
         file = Path(f"/proc/{self.process.pid}/schedstat")
         return int(file.read_text(encoding="ascii").split()[1]) / 1e9 if file.exists() else 0
 
@@ -74,14 +74,14 @@ class Gateway:
         return False
 
     async def metric(self, name: str, **labels: str) -> float:
-        """Sum over every series of that name that has these labels."""
+        """Sum of all series of that name with these labels."""
         text = (await wire.get(self.port, "/metrics")).body.decode()
         lines = re.findall(rf"^{name}(\{{.*\}})? (\S+)$", text, re.MULTILINE)
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
         return sum(float(value) for series, value in lines if all(label in series for label in wanted))
 
     def lines(self, event: str = "") -> list[dict[str, Any]]:
-        """Its log so far, or the lines of one event."""
+        """Its log lines so far; with `event`, only those of that event."""
         with self.log.open(encoding="utf-8") as lines:
             logged = [json.loads(line) for line in lines if line.startswith("{")]
         return [line for line in logged if not event or line.get("event") == event]
@@ -89,11 +89,11 @@ class Gateway:
 
 @asynccontextmanager
 async def running(folder: Path, *, names: Names | None = None, **settings: object) -> AsyncIterator[Gateway]:
-    """From its start to its end, which must be a clean one.
+    """Start a gateway; at the end of the block, stop it and check that it exits with 0 and logged no traceback.
 
     Args:
         folder: takes the log.
-        names: what the resolver answers from; None: the system's.
+        names: the file that the resolver answers from; None: the system resolver.
         settings: the gateway's, by name.
     """
     port = _free_port()
@@ -110,7 +110,7 @@ async def running(folder: Path, *, names: Names | None = None, **settings: objec
         await eventually(gateway.ready, alive=lambda: process.returncode is None, otherwise=log)
         yield gateway
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), PATIENCE_S) == 0, "the gateway did not end well"
+        assert await asyncio.wait_for(process.wait(), PATIENCE_S) == 0, "the gateway did not exit with 0"
     finally:
         with suppress(ProcessLookupError):
             process.kill()
@@ -125,16 +125,16 @@ async def eventually(
     alive: Callable[[], bool] = lambda: True,
     otherwise: object = "",
 ) -> None:
-    """Ask an async question again and again.
+    """Poll `happened` until it returns true.
 
     Raises:
-        AssertionError: it has not happened in that time.
+        AssertionError: it was not true within `within_s`.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + within_s
     while not await happened():
-        assert alive(), f"it has died: {otherwise}"
-        assert loop.time() < until, f"waited in vain: {otherwise}"
+        assert alive(), f"the process has ended: {otherwise}"
+        assert loop.time() < until, f"not within {within_s:g} s: {otherwise}"
         await asyncio.sleep(0.02)
 
 

@@ -1,4 +1,4 @@
-"""Sixteen clients at an even pace, every answer checked; and how late the harness itself was meanwhile."""
+"""Sixteen clients at an even pace. Every answer is checked, and the lag of the harness itself is measured."""
 
 import asyncio
 import io
@@ -23,12 +23,12 @@ CLIENTS = 16
 PICTURES = 24
 PROBE_S = 0.005
 MAX_LAG_P99_S = 0.05
-"""The harness itself was later than that: what it measured says nothing about the gateway."""
+"""Above this lag, the harness was too late for its figures to show anything about the gateway."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A whole request, and what is right for it."""
+    """A whole request and its right answer."""
 
     message: bytes
     names: Sequence[str]
@@ -101,12 +101,12 @@ class Offered:
 
     rate: float = 150
     """Requests a second of all clients together, fewer when all of them wait for answers. The default is about half of
-    what two cores can do, so that queues tell of faults and not of the machine."""
+    what two cores can do, so that queues come from faults and not from the machine."""
     clients: int = CLIENTS
     most: float = math.inf
     """Requests in all."""
     batch_every: int = 0
-    """Every so manieth request is a batch; 0: none."""
+    """One request in so many is a batch; 0: none."""
 
 
 class Outcomes(list[Outcome]):
@@ -123,17 +123,17 @@ class Outcomes(list[Outcome]):
         return [outcome for outcome in self if outcome.wrong]
 
     def percentile_ms(self, share: float) -> float:
-        """Within which `share` of the requests were answered; nan where there were none."""
+        """Latency within which that share of the requests was answered, in ms; nan if there were none."""
         ordered = sorted(outcome.seconds for outcome in self)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1000 if ordered else math.nan
 
     def statuses(self) -> dict[str, int]:
-        """How many of each, problems by name."""
+        """Number of outcomes by status and problem."""
         return dict(Counter(f"{o.status} {o.problem or o.wrong}".strip() for o in self))
 
 
 class Traffic:
-    """What the clients do at the moment, and what has come of it so far."""
+    """What the clients do now, and the outcomes so far."""
 
     def __init__(self, port: int, offered: Offered) -> None:
         self.rate = offered.rate
@@ -148,35 +148,35 @@ class Traffic:
         self._news = asyncio.Event()
 
     async def requests(self, phase: str, count: int) -> Outcomes:
-        """Call what follows `phase`, and go on until so many of its requests have been answered."""
+        """Begin a phase with this name; wait until `count` of its requests have been answered."""
         self.phase = phase
         await self.until(lambda: len(self.during(phase)) >= count)
         return self.during(phase)
 
     async def more(self, count: int) -> None:
-        """Until so many more have been answered."""
+        """Wait until `count` more requests have been answered."""
         wanted = len(self.outcomes) + count
         await self.until(lambda: len(self.outcomes) >= wanted)
 
     async def until(self, happened: Callable[[], bool], *, within_s: float = 120) -> None:
-        """Looks after each answer."""
+        """Wait until `happened` is true; it is asked after each answer."""
         async with asyncio.timeout(within_s):
             while not happened():
                 self._news.clear()
                 await self._news.wait()
 
     def during(self, *phases: str) -> Outcomes:
-        """The requests that were sent in these phases; all without one."""
+        """The requests sent in these phases; all requests if none is named."""
         return Outcomes(outcome for outcome in self.outcomes if not phases or outcome.phase in phases)
 
     @property
     def lag_p99_s(self) -> float:
-        """How late the harness's own 5 ms sleep was."""
+        """99th percentile of how late the harness's own sleep of 5 ms was, in seconds."""
         ordered = sorted(self._lags_s) or [0.0]
         return ordered[int(0.99 * len(ordered))]
 
     async def client(self) -> None:
-        """One of them, as long as there are requests left."""
+        """One client: send requests until none is left."""
         wire = Wire(self._port)
         try:
             while self._left > 0:
@@ -187,7 +187,7 @@ class Traffic:
             wire.close()
 
     async def _pause(self) -> None:
-        """Until the next slot; slots that nobody was free for are not made up for."""
+        """Wait for the next slot. Slots that passed while every client was busy are skipped."""
         now = perf_counter()
         self._slot = max(now, self._slot + 1 / self.rate)
         await asyncio.sleep(self._slot - now)
@@ -208,7 +208,7 @@ class Traffic:
         return uploads()[self._turn % PICTURES]
 
     async def watch_lag(self) -> None:
-        """For ever. The event loop's own clock stands still while it works, so it is not asked."""
+        """Measure the lag; ends by cancellation. The event loop's clock stops while a task runs, so it is not used."""
         while True:
             asleep = perf_counter()
             await asyncio.sleep(PROBE_S)
@@ -257,7 +257,7 @@ def fault_in(name: str, answer: dict[str, Any]) -> str:
 
 @asynccontextmanager
 async def traffic(port: int, offered: Offered) -> AsyncIterator[Traffic]:
-    """Clients at work for as long as the block runs, or until they have sent all they have."""
+    """Run clients until the block ends or they have sent all their requests."""
     made = Traffic(port, offered)
     uploads()
     tasks = [asyncio.create_task(made.client()) for _ in range(offered.clients)]
@@ -269,7 +269,7 @@ async def traffic(port: int, offered: Offered) -> AsyncIterator[Traffic]:
 
 
 async def cancelled(tasks: Iterable["asyncio.Task[None]"]) -> None:
-    """End them all."""
+    """Cancel the tasks and wait for them."""
     for task in tasks:
         task.cancel()
     for task in tasks:

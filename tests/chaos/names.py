@@ -24,12 +24,12 @@ NAME = "replicas.test"
 
 @dataclass(frozen=True)
 class Names:
-    """FILE, from the harness's side: one name."""
+    """FILE as the harness writes it, with one name."""
 
     file: Path
 
     def tell(self, addresses: Sequence[str] | None) -> None:
-        """What the resolver answers from now on."""
+        """Set what the resolver answers; None: it fails."""
         aside = self.file.with_suffix(".new")
         aside.write_text(json.dumps({NAME: addresses}))
         aside.replace(self.file)

@@ -1,4 +1,4 @@
-"""Simulated replicas as the harness holds them: started, killed, stopped, moved, told what to do."""
+"""Simulated replicas as the harness controls them: start, kill, stop, move, change behaviour."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ class Seen:
 
 @dataclass
 class Replica:
-    """One address, and the process that is there at the moment."""
+    """One address, and the process that listens there now."""
 
     host: str
     port: int = 0
@@ -48,11 +48,11 @@ class Replica:
 
     @property
     def as_settings(self) -> dict[str, object]:
-        """What a gateway must be told beside the address."""
+        """The gateway's settings for these replicas, apart from the addresses."""
         return {"grpc_port": self.behaviour["grpc_port"]} if "grpc_port" in self.behaviour else {}
 
     async def start(self) -> None:
-        """Serves when this returns; at the same address as before."""
+        """Start the process, at the same address as before. It serves when this returns."""
         command = [sys.executable, "-m", "tests.chaos.simulator", self.host, str(self.port)]
         self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
         self.port = (await self._exchange({**_common(), **self.behaviour}))["port"]
@@ -65,25 +65,25 @@ class Replica:
         return Seen(calls, **seen)
 
     async def become_anew(self, **changes: object) -> None:
-        """The same, for a replica without a process: started."""
+        """Change the fields of its `Behaviour` while it has no process, and start it."""
         self.behaviour |= changes
         await self.start()
 
     async def heal(self) -> Seen:
-        """No fault any more."""
+        """End its faults."""
         return await self.become(fault="", share=1, idle_s=None)
 
     async def seen(self) -> Seen:
-        """By the process that is there now."""
+        """What its present process has seen."""
         return await self.become()
 
     def signal(self, sent: signal.Signals) -> None:
-        """To the process: SIGSTOP and SIGCONT."""
+        """Send SIGSTOP or SIGCONT to the process."""
         assert self._process is not None
         self._process.send_signal(sent)
 
     async def kill(self) -> None:
-        """SIGKILL; returns when it is gone."""
+        """Send SIGKILL and wait for the end of the process."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -111,7 +111,7 @@ def _common() -> dict[str, Any]:
 
 @asynccontextmanager
 async def running(count: int, *, grpc: bool = False, **behaviour: Any) -> AsyncIterator[list[Replica]]:
-    """So many replicas, each on an address of its own and all on one port, as behind one DNS name."""
+    """Start `count` replicas, each on its own address, all on one port, as behind one DNS name."""
     async with AsyncExitStack() as stack:
         port = common_port(count)
         if grpc:

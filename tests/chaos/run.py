@@ -1,4 +1,4 @@
-"""One scenario: replicas, a gateway before them, clients before that; repeated where the machine was too busy."""
+"""One scenario: replicas, a gateway in front of them, and clients. It is repeated if the machine was too busy."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +18,7 @@ from tests.faults.record import record
 
 ATTEMPTS = 3
 REPEAT_WITHIN_S = 420
-"""Of the whole session; a machine that busy is not going to become quiet."""
+"""Of the whole session: no scenario is repeated later than that, since so busy a machine does not become quiet."""
 SERVICE_S = 0.01
 OFFERED = Offered()
 TRANSPORTS = ("rest", "grpc")
@@ -39,7 +39,7 @@ class Bed:
     """Where the gateway looks the replicas up by name."""
 
     def look_up_gives(self, *answer: Replica) -> None:
-        """The resolver tells these replicas' addresses from now on."""
+        """Let the resolver answer with the addresses of these replicas."""
         assert self.names is not None
         self.names.tell([replica.host for replica in answer])
 
@@ -59,7 +59,7 @@ class Run:
     report: Report
     lags_s: list[float] = field(default_factory=list)
     starved: str = ""
-    """How a process of the scenario got no CPU, where what is counted depends on it; such a run is invalid, too."""
+    """Why a process got too little CPU for what is counted; then the run is invalid. Empty: it got enough."""
     _lines: list[Line] = field(default_factory=list)
     _figures: list[tuple[str, str]] = field(default_factory=list)
 
@@ -70,8 +70,8 @@ class Run:
         """Replicas that are all available, a gateway and its clients.
 
         Args:
-            by_name: the gateway looks the replicas up, and finds so many of them at first; 0: it is told a list.
-            settings: the gateway's, by name. With `transport="grpc"` the replicas speak it, too.
+            by_name: the gateway looks the replicas up and finds so many at first; 0: it gets a list of addresses.
+            settings: the gateway's, by name. With `transport="grpc"` the replicas serve gRPC, too.
         """
         folder = self.folder / str(len(self.lags_s))
         folder.mkdir()

@@ -1,4 +1,4 @@
-"""The test bed itself: replicas fail as they are told to, and the harness notices what it is there to notice."""
+"""The test bed itself: replicas fail as the test demands, and the harness detects wrong answers and invalid runs."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from tests.chaos.wire import Reply
 
 PIXELS: Pixels = np.zeros((224, 224, 3), np.uint8)
 HARMLESS = {"reset on reuse", "two replies"}
-"""A first call gets its answer all the same."""
+"""Faults that leave the answer to a first call intact."""
 UPLOAD = Upload(b"", [model.name_of(7)], [7])
 
 
@@ -37,7 +37,7 @@ async def replica() -> AsyncIterator[Replica]:
 
 
 async def accepted(client: TFServing, replica: Replica) -> ServedModel:
-    """Its model, as the gateway takes it in."""
+    """Its model, as the gateway accepts it."""
     signatures = await client.signatures(replica.address, "my_model", 3)
     described = await client.describe(replica.address, "my_model", 3)
     return accept("3", signatures, described, Terms("my_model", fingerprint()))
@@ -65,7 +65,7 @@ async def test_every_fault_is_one_to_the_gateway_and_is_over_when_the_replica_he
             with suppress(ReplicaError, TimeoutError):
                 async with asyncio.timeout(0.1 if fault in ("hang", "drip") else 30):
                     await client.predict(replica.address, served, PIXELS)
-                pytest.fail(f"{fault} was no fault")
+                pytest.fail(f"the call succeeded in spite of the fault {fault!r}")
         await replica.heal()
         async with RestClient() as client:
             await client.predict(replica.address, served, PIXELS)

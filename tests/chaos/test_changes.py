@@ -11,7 +11,7 @@ pytestmark = pytest.mark.chaos
 
 REFRESH_S = 0.25
 UNEVEN = 0.05
-"""Share of an even share."""
+"""Allowed difference from an even share, as a part of it."""
 
 
 async def swap(run: Run, transport: str) -> None:
@@ -39,7 +39,7 @@ async def swap(run: Run, transport: str) -> None:
 
 
 def versions(outcomes: Outcomes) -> dict[str, int]:
-    """How many answers each version gave."""
+    """Number of answers by version."""
     told = [outcome.version for outcome in outcomes]
     return {version: told.count(version) for version in sorted(set(told))}
 
@@ -66,11 +66,15 @@ async def addresses_change(run: Run) -> None:
 
 
 async def change_to(bed: Bed, count: int) -> tuple[Outcomes, float]:
-    """So many addresses; what came of it, and how far from even the calls were once the gateway knew."""
+    """Change to `count` addresses.
+
+    Returns:
+        The outcomes once the gateway knew them, and how far from even the calls were.
+    """
     bed.traffic.phase = f"changing to {count}"
     bed.look_up_gives(*bed.replicas[:count])
     await bed.gateway.knows(*(replica.address for replica in bed.replicas[:count]))
-    await bed.traffic.more(2 * CLIENTS)  # what was on its way then has arrived
+    await bed.traffic.more(2 * CLIENTS)  # requests that were in flight have been answered
     before = await bed.calls()
     outcomes = await bed.traffic.requests(f"{count} replicas", 700)
     calls = [now - then for now, then in zip(await bed.calls(), before, strict=True)]

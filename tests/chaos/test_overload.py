@@ -1,4 +1,4 @@
-"""Scenario 8: four times more requests than the replicas can do, for a minute."""
+"""Scenario 8: four times as many requests as the replicas can serve, for a minute."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ CAPACITY = 4 / SERVICE_S
 SECONDS = 60
 GOODPUT = 0.9
 MAX_STARVED = 0.15
-"""Share of the time that the gateway waited for a CPU: above that, the machine is what is overloaded."""
+"""Share of the time that the gateway waited for a CPU. Above this, the machine itself is overloaded."""
 MAX_GROWTH_MIB = 150
 LOOK_S = 0.25
 
 
 @dataclass
 class Watch:
-    """What an orchestrator and a scraper see meanwhile."""
+    """What an orchestrator and a metrics scraper see meanwhile."""
 
     gateway: Gateway
     seconds: list[float] = field(default_factory=list)
@@ -34,7 +34,7 @@ class Watch:
     rss_mib: list[float] = field(default_factory=list)
 
     async def look(self) -> None:
-        """For ever."""
+        """Poll health and metrics; ends by cancellation."""
         while True:
             for path in "/healthz", "/metrics":
                 started = perf_counter()

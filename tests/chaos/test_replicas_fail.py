@@ -1,4 +1,4 @@
-"""Scenarios 1 to 3: replicas die, hang and answer nonsense, and nobody outside notices."""
+"""Scenarios 1 to 3: replicas die, hang and answer nonsense, and no request fails."""
 
 import signal
 from collections.abc import Iterable, Iterator
@@ -42,7 +42,7 @@ NONSENSE = {
 }
 """Each with its row in the fault catalogue."""
 PASS_FOR_STALE = {"reset before the head", "closed before the head", "reset on the first bytes"}
-"""A kept connection that breaks before a byte has come is nobody's failure, so these may take a few more."""
+"""A kept connection that breaks before the first byte does not count as a failure, so these may take a few more."""
 
 
 async def killed_restarted_moved(run: Run, transport: str) -> None:
@@ -109,7 +109,7 @@ async def test_a_replica_that_hangs_costs_no_request(chaos: Chaos) -> None:
 
 
 def batched(names: Iterable[str], size: int) -> Iterator[list[str]]:
-    """As itertools' own, which Python 3.11 has not."""
+    """Like itertools.batched, which Python 3.11 lacks."""
     rest = iter(names)
     while some := list(islice(rest, size)):
         yield some
@@ -117,12 +117,12 @@ def batched(names: Iterable[str], size: int) -> Iterator[list[str]]:
 
 async def nonsense(run: Run) -> None:
     everything = Outcomes()
-    for four in batched(NONSENSE, 4):  # a replica that fails again and again stays out longer and longer
+    for four in batched(NONSENSE, 4):  # a replica that keeps failing is ejected for longer each time
         async with run.bed() as bed:
             undisturbed = await bed.traffic.requests("undisturbed", 100)
             run.tell("undisturbed", undisturbed)
             for number, fault in enumerate(four):
-                if number > 1:  # half of them may be out at a time, so the last but one must be back
+                if number > 1:  # at most half may be out at a time, so the last but one must be back
                     await bed.gateway.takes_in(bed.replicas[number - 2].address)
                 failures = await spoil_and_heal(bed, bed.replicas[number], fault)
                 told = f"unavailable after {failures} of its own failures"
@@ -138,17 +138,17 @@ async def nonsense(run: Run) -> None:
 
 
 async def spoil_and_heal(bed: Bed, replica: Replica, fault: str) -> int:
-    """One replica answers so until it is out and for a while longer.
+    """Set a fault on one replica until it is out of turn and for 60 requests more.
 
     Returns:
-        How often it had failed when it was first ejected, by the gateway's own log.
+        Its failures before its first ejection, from the gateway's log.
     """
     bed.traffic.phase = fault
     await replica.become(fault=fault)
     await bed.gateway.leaves_out(replica.address)
     await bed.traffic.requests(fault, 60)
     await replica.heal()
-    failures = 1  # the one that ejects it: the request that met it is logged when it has been answered
+    failures = 1  # the one that ejects it; its request is logged later, once it is answered
     for line in bed.gateway.lines():
         if line["event"] == "replica ejected" and line["replica"] == replica.address:
             assert failures <= OWN_FAILURES or fault in PASS_FOR_STALE, (
@@ -160,12 +160,14 @@ async def spoil_and_heal(bed: Bed, replica: Replica, fault: str) -> int:
 
 
 async def all_are_asked_again(bed: Bed) -> None:
-    """Every replica that is well is back in turn."""
+    """Check that every healthy replica gets requests again."""
     bed.traffic.phase = "healed"
     await bed.gateway.takes_in(*(replica.address for replica in bed.replicas))
     before = await bed.calls()
     await bed.traffic.more(100)
-    assert all(now > then for now, then in zip(await bed.calls(), before, strict=True)), "healed, but not asked"
+    assert all(now > then for now, then in zip(await bed.calls(), before, strict=True)), (
+        "a healed replica got no request"
+    )
 
 
 async def test_a_replica_that_answers_nonsense_is_out_after_a_few_failures_and_back_when_well(chaos: Chaos) -> None:

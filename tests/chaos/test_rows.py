@@ -1,4 +1,4 @@
-"""The rows of the fault catalogue that the scenarios leave out: one fault after the other, under load."""
+"""The rows of the fault catalogue that no scenario covers: one fault after the other, under load."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.chaos
 
 
 def flawless(run: Run, rows: str, part: str, outcomes: Outcomes, notes: str = "") -> None:
-    """Not one request failed or was answered wrongly."""
+    """Assert that no request failed or was answered wrongly, and report it."""
     assert outcomes
     assert not outcomes.failed, f"{part}: {outcomes.statuses()}"
     assert not outcomes.wrong, f"{part}: {outcomes.statuses()}"
@@ -50,7 +50,7 @@ async def killed_at_work(run: Run, bed: Bed, replica: Replica) -> None:
 
 
 async def at_work(replica: Replica) -> bool:
-    """On a request of ours."""
+    """Whether it is at work on a request."""
     return (await replica.seen()).at_work > 0
 
 
@@ -64,7 +64,7 @@ async def address_swallows_connections(run: Run, bed: Bed, replica: Replica) -> 
 
 @contextmanager
 def black_hole(host: str, port: int) -> Iterator[None]:
-    """A listener whose queue is full: the kernel drops every further SYN."""
+    """A listener with a full backlog: the kernel drops every further SYN."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -78,7 +78,7 @@ def black_hole(host: str, port: int) -> Iterator[None]:
 
 
 async def peer_vanishes(run: Run, bed: Bed, replica: Replica) -> None:
-    """It takes connections and reads no more; its probes are answered."""
+    """The replica accepts connections and reads nothing from them; it still answers probes."""
     bed.traffic.phase = "peer vanished"
     await replica.become(fault="hang")
     await bed.gateway.leaves_out(replica.address)
@@ -87,7 +87,7 @@ async def peer_vanishes(run: Run, bed: Bed, replica: Replica) -> None:
     await bed.gateway.takes_in(replica.address)
     document: Any = (await wire.get(bed.gateway.port, "/v1/models")).json()
     (held,) = [told["in_flight"] for told in document["replicas"] if told["address"] == replica.address]
-    assert held <= 16, "places are lost"
+    assert held <= 16, f"{held} attempts in flight on a healed replica: their slots were not given back"
     flawless(run, "23", "peer vanished", outcomes, f"longest {max(o.seconds for o in outcomes):.1f} s")
 
 
@@ -167,7 +167,7 @@ async def all_are_busy(run: Run, bed: Bed) -> None:
 
 
 async def all_reject(run: Run, bed: Bed) -> None:
-    """400: no retry, no ejection, none of the replica's words."""
+    """400 means no retry, no ejection, and nothing of the replica's message for the client."""
     before = sum(await bed.calls())
     await asyncio.gather(*(replica.become(fault="status 400") for replica in bed.replicas))
     connection = wire.Wire(bed.gateway.port)
@@ -266,7 +266,7 @@ async def test_replicas_that_come_and_go_cost_no_request(chaos: Chaos) -> None:
 
 
 async def fails_fast(run: Run) -> None:
-    """The one that fails at once has always the least to do: it must not attract everything."""
+    """A replica that fails at once always has the lowest load; it must not attract all requests."""
     async with run.bed(balancer="least-loaded") as bed:
         await asyncio.gather(*(replica.become(service_s=0.06) for replica in bed.replicas[1:]))
         await bed.replicas[0].become(fault="reset on the first bytes")

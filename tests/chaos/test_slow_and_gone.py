@@ -1,4 +1,4 @@
-"""Scenarios 4, 5 and 9: a replica is slow, all of them die, all of them fail half the time."""
+"""Scenarios 4, 5 and 9: one replica is slow, all replicas die, all replicas fail half the time."""
 
 import asyncio
 from functools import partial
@@ -17,7 +17,7 @@ FOUND_OUT_WITHIN_S = 5
 
 
 async def one_slow(run: Run, requests: int, *, balancer: str, hedge: bool = False) -> float:
-    """One of four takes ten times as long.
+    """Let one of four replicas take ten times as long.
 
     Returns:
         Its share of the calls.

@@ -1,4 +1,4 @@
-"""HTTP as the harness speaks it: raw sockets, keep-alive, next to no CPU."""
+"""The harness's HTTP client: raw sockets, keep-alive, hardly any CPU."""
 
 import asyncio
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ async def _read(reader: asyncio.StreamReader) -> Reply:
 
 
 async def get(port: int, path: str) -> Reply:
-    """On a connection of its own."""
+    """GET on a new connection."""
     wire = Wire(port)
     try:
         return await wire.get(path)

@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def engine() -> None:
-    """Skips where there is none, or where it is not ours to play with."""
+    """Skip if there is no engine, or if it is not set aside for tests."""
     info = (
         subprocess.run(
             ["docker", "info", "--format", "{{.Swarm.LocalNodeState}}"], capture_output=True, text=True, check=False

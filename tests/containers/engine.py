@@ -1,4 +1,4 @@
-"""Docker as an operator uses it: commands in a checkout, and what the engine says of the containers."""
+"""Docker as an operator uses it: commands in a checkout, and what the engine reports about the containers."""
 
 import base64
 import json
@@ -48,7 +48,7 @@ class Checkout:
     variables: Mapping[str, str]
 
     def sh(self, command: str, **more: str) -> str:
-        """What a command printed to standard output; its complaints are in the failure."""
+        """The standard output of a command; its standard error is in the failure."""
         command = command.replace("docker compose", compose())
         environment = {**os.environ, **self.variables, **more}
         done = subprocess.run(
@@ -121,7 +121,7 @@ def _ways_out() -> dict[str, list[str]]:
 
 
 def reached_from(container: str, targets: list[str], *, greeting: str = "") -> list[str]:
-    """Those HOST:PORT that a connection from inside it gets through to, and is greeted with those words."""
+    """The targets (HOST:PORT) that accept a connection from inside the container and send `greeting`."""
     return in_container(container, CAN_CONNECT, greeting, *targets).splitlines()
 
 
@@ -132,15 +132,15 @@ def reached_by_a_stranger(targets: list[str], *, greeting: str = "") -> list[str
 
 
 def greet_at(container: str, port: int, greeting: str) -> None:
-    """From now on, whoever connects to that port of the container is greeted, on every network that it is in."""
+    """Let the container send `greeting` to every connection to that port, on every network that it is in."""
     docker("exec", "--detach", container, "/opt/venv/bin/python", "-c", GREET, str(port), greeting)
 
 
 def wait_until(happened: Callable[[], bool], what: str) -> None:
-    """Ask again and again, until even a busy machine would have been through."""
+    """Poll `happened`, for as long as even a busy machine needs."""
     deadline = time.monotonic() + PATIENCE_S
     while not happened():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        assert time.monotonic() < deadline, f"timed out waiting for {what}"
         time.sleep(0.2)
 
 

@@ -28,7 +28,7 @@ def main(name: str = "tasks.gateway", port: int = 8080) -> None:
     turns = itertools.count()
 
     def upload() -> None:
-        asked = "nobody"
+        asked = "no address yet"
         started = time.monotonic()
         try:
             addresses = sorted({str(found[4][0]) for found in socket.getaddrinfo(name, port)})

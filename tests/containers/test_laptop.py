@@ -1,4 +1,4 @@
-"""`docker compose up --build` in a clean clone: it classifies, and is closed to everybody else."""
+"""`docker compose up --build` in a clean clone: it classifies, and only its published ports can be reached."""
 
 import hashlib
 import json
@@ -148,7 +148,7 @@ def test_the_gateways_image_adds_at_most_250_mib_and_says_what_it_is(laptop: Che
 
 
 def test_the_gateway_answers_healthz_within_three_seconds(laptop: Checkout, removed: list[str]) -> None:
-    """Of CPU where the machine is not ours alone: then the clock says more of the others than of the gateway."""
+    """Measured in CPU time: on a shared machine the clock shows the load of others, too."""
     removed.append(name := f"{PROJECT}_start")
     started = time.monotonic()
     rights = ("--read-only", "--cap-drop=ALL")
@@ -193,7 +193,7 @@ def test_notebooks_reach_the_gateway_and_no_replica(laptop: Checkout) -> None:
 
 def test_from_outside_this_machine_only_the_gateway_can_be_reached(laptop: Checkout) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # sends nothing; picks the address that others know us by
+        probe.connect(("192.0.2.1", 9))  # sends nothing; finds the address by which other machines reach this one
         ours = str(probe.getsockname()[0])
     assert answers_200(f"http://{ours}:{laptop.variables['GATEWAY_PUBLISHED_PORT']}/healthz")
     with pytest.raises(ConnectionRefusedError):

@@ -1,4 +1,4 @@
-"""`docker stack deploy` of the same file: equal shares, and not one failed upload whatever is done to the stack.
+"""`docker stack deploy` of the same file: equal shares, and not one failed upload while the stack is changed.
 
 The uploads come from a container beside the gateway and take, each of them, an address that the gateway's name has at
 that moment, as a load balancer does. Swarm's own one needs IPVS in the kernel, which the engine of the tests lacks.
@@ -71,7 +71,9 @@ def nothing_is_left() -> bool:
     if docker("ps", "--quiet", "--filter", OF_THE_STACK):
         return False
     for ended in docker("ps", "--all", "--quiet", "--filter", OF_THE_STACK).split():
-        subprocess.run(["docker", "rm", "--force", ended], capture_output=True, check=False)  # the engine may be at it
+        subprocess.run(
+            ["docker", "rm", "--force", ended], capture_output=True, check=False
+        )  # the engine may be removing it itself
     return not docker("ps", "--all", "--quiet", "--filter", OF_THE_STACK)
 
 
@@ -83,7 +85,7 @@ def client(swarm: Checkout) -> str:
 
 @pytest.fixture(scope="module")
 def stranger(swarm: Checkout) -> str:
-    """A task of somebody else's on the same Swarm."""
+    """A task outside the stack, on the same Swarm."""
     docker("network", "create", "--driver", "overlay", "--label", "com.docker.stack.namespace=tf", "tf_elsewhere")
     return idle_task("tf_stranger", network="tf_elsewhere")
 

@@ -1,4 +1,4 @@
-"""What can be said of the Compose files without an engine. The engine itself is asked in tests/containers."""
+"""Checks of the Compose files that need no Docker engine; tests/containers has those that do."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""docs/deploy.md: every command in it is run by a test, or there is a reason why it cannot be run where tests run."""
+"""docs/deploy.md: every command in it is run by a test, or the test names the reason why it cannot be run."""
 
 import re
 

@@ -48,7 +48,7 @@ def test_the_pods_below_are_all_there_are() -> None:
 @pytest.mark.parametrize("schema", SCHEMAS)
 @pytest.mark.parametrize("kustomization", KUSTOMIZATIONS)
 def test_every_manifest_fits_the_schema_of_the_api(kustomization: str, schema: str) -> None:
-    import kubernetes_validate  # here: it takes seconds, and every process that looks for tests would wait for it
+    import kubernetes_validate  # imported here: it takes seconds, which every collection of tests would wait for
 
     for manifest in rendered(kustomization):
         kubernetes_validate.validate(manifest, schema, strict=True)
@@ -73,7 +73,7 @@ def test_a_pod_runs_without_any_right_it_does_not_need(kustomization: str, name:
 def test_a_pod_is_probed_and_limited(kustomization: str, name: str) -> None:
     (container,) = deployments(kustomization)[name]["spec"]["template"]["spec"]["containers"]
     assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
-    assert container["readinessProbe"] != container["livenessProbe"], "a replica that is away is no reason to kill"
+    assert container["readinessProbe"] != container["livenessProbe"], "liveness must not depend on the replicas"
     assert container["resources"]["requests"].keys() >= {"cpu", "memory"}
     assert "memory" in container["resources"]["limits"]
 

@@ -36,7 +36,7 @@ def asked_for(blocks: tuple[str, ...]) -> list[str]:
 
 
 def needed(requirements: list[str], extra: str = "") -> set[str]:
-    """All that these need on this machine, told by the metadata of what is installed; TensorFlow by either name."""
+    """All requirements of these on this machine, from the installed metadata; TensorFlow under either name."""
     found: set[str] = set()
     waiting = [(Requirement(line), extra) for line in requirements]
     while waiting:

@@ -1,8 +1,8 @@
 """`python -m tests.faults.attackers PORT AT_ONCE FILE...`: send each file so many times at once, one after the other.
 
-A process of its own that lets all others go first: attackers have machines of their own, and here they are not to take
-the gateway's. Nor is their line a loopback's: each sends 6 MB a second at most, twenty of them fill a gigabit. Prints
-JSON: for each file, a list of [status, problem, seconds].
+A separate process at the lowest priority: real attackers do not use the gateway's CPU. Their network is slower than a
+loopback, too: each sends at most 6 MB a second, so twenty of them fill a gigabit. Prints JSON: for each file, a list of
+[status, problem, seconds].
 """
 
 import asyncio
@@ -50,7 +50,7 @@ async def send(port: int, data: bytes, *, pause_s: float = 0) -> Told:
 
 
 def attacked(port: int, files: Mapping[str, Path], *, at_once: int) -> dict[str, list[Told]]:
-    """What the gateway told attackers in a process of their own, by the files' names."""
+    """The answers to attackers in a separate process, by file name."""
     command = [sys.executable, "-m", "tests.faults.attackers", str(port), str(at_once), *map(str, files.values())]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=300)
     told = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""What every refusal in the suite must look like, whoever hears it: a documented problem, as problem+json."""
+"""What every refusal in the suite must look like: a documented problem, as problem+json."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ def problem_of(status: int, headers: Mapping[str, str], body: bytes) -> str:
 
 
 def problem_in(status: int, body: bytes) -> str:
-    """The same, where the headers are not at hand."""
+    """The same check without the headers."""
     document = json.loads(body)
     assert set(document) == FIELDS, document
     assert document["status"] == status, document

@@ -1,8 +1,8 @@
 """`python -m tests.faults.dripper PORT COUNT SECONDS`: clients that send a byte a second, half of them in the head.
 
-A process of its own on bare sockets, so that thousands of them cost next to nothing, and one that lets all others go
-first. Each client has its own moment within the second, as clients have that know nothing of each other. Whoever is
-closed comes again, until the time is up. Prints JSON: a list of [kind, seconds until closed, status].
+A separate process on plain sockets, so that thousands of clients cost hardly any CPU, at the lowest priority. Each
+client sends at its own moment within the second. A client whose connection is closed opens a new one, until the time is
+up. Prints JSON: a list of [kind, seconds until closed, status].
 """
 
 import contextlib

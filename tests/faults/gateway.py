@@ -69,7 +69,7 @@ class Gateway:
         return self.line.port
 
     def client(self) -> httpx.Client:
-        """Looks at every refusal that it gets."""
+        """A client that checks the form of every refusal."""
         url = f"http://127.0.0.1:{self.port}"
         return httpx.Client(base_url=url, timeout=30, event_hooks={"response": [as_documented]})
 
@@ -77,7 +77,7 @@ class Gateway:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
     def say(self, *messages: bytes) -> list[Answer]:
-        """Send that on a new connection; every answer until the gateway closes it."""
+        """Send the messages on a new connection; return every answer until the gateway closes it."""
         with self.connect() as connection:
             with contextlib.suppress(ConnectionError):
                 for message in messages:
@@ -119,12 +119,12 @@ class Gateway:
         return [line for line in self.lines() if line.get("status") == status]
 
     def quiet(self) -> bool:
-        """Nothing is held for anybody."""
+        """Whether no request is in flight and no body in memory."""
         return self.metric("gateway_in_flight") == 0 and self.metric("gateway_body_bytes") == 0
 
 
 def as_documented(response: httpx.Response) -> None:
-    """Fails where a refusal is of no form that the documents know."""
+    """Fail if a refusal does not have the documented form."""
     contract.check(response.status_code, response.headers, response.read(), response.request.url.path)
 
 
@@ -176,7 +176,7 @@ def status(port: int, path: str) -> int:
 
 @contextlib.contextmanager
 def running_gateway(upstream: str, log: Path, *, api_key: str = "", **settings: str) -> Iterator[Gateway]:
-    """From its start until it has ended; its log must then be as every log of ours."""
+    """Run a gateway until the block ends, then check its log."""
     settings = {"upstream": upstream, "log_format": "json", "probe_interval_s": "0.2", **settings}
     with running(Path("models"), PICTURE, log=log, api_key=api_key, **settings) as line:
         yield Gateway(line, log)

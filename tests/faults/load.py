@@ -1,4 +1,4 @@
-"""Normal clients beside a fault: uploads at a steady pace, each on time whatever happened to the one before."""
+"""Normal clients beside a fault: uploads at a steady pace, each sent on time even if the one before has no answer."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ UPLOAD = (
     b"Content-Length: %d\r\n\r\n%s" % (len(PICTURE), PICTURE)
 )
 MARGIN_MS = 150
-"""Beside what is promised of times: whatever else the machine does that tests. The table shows the figure itself."""
+"""Added to promised times, for other load on the test machine. The table shows the measured figure."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Seen:
     problems: "Counter[str]" = field(default_factory=Counter)
     latencies_ms: list[float] = field(default_factory=list)
     late_ms: list[float] = field(default_factory=list)
-    """How much later than planned each upload was sent: the clients' own doing, or the machine's."""
+    """How much later than planned each upload was sent, because of the clients or the machine."""
 
     @property
     def count(self) -> int:

@@ -1,7 +1,7 @@
 """`python -m tests.faults.replica PORT`: TensorFlow Serving's answers on a real socket, as slow as a test wants.
 
-A process of its own, as model servers are: in the tests' own it would wait for every pause of theirs, and be taken
-for a slow gateway. Prints its port, and ends with its standard input.
+A separate process, as model servers are. In the tests' own process it would stop during their pauses, and the gateway
+would look slow. Prints its port, and ends with its standard input.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tests.documents import ROOT
 from tests.fakes import FakeModel, FakeReplica, answer
 
 OF_THE_GATEWAY = b'{"signature_name":"serving_bytes"'
-"""How a predict call of the gateway's own begins; what others send is looked at more closely."""
+"""The beginning of a predict call that the gateway makes itself; other calls are parsed."""
 
 MODEL_S = 0.025
 """What a model of this size takes for a picture on a machine of two cores."""

@@ -1,4 +1,4 @@
-"""Requests that somebody could read as two, or as another one: each must be refused and its connection closed.
+"""Requests that a server could read as two, or as another one: each must be refused and its connection closed.
 
 Where there is room for one, a second request follows: GET /v1/labels, which must never be carried out.
 """

@@ -1,4 +1,4 @@
-"""Bodies over the limit, by every road: refused with 413, read no further, and never on disk."""
+"""Bodies over the limit, on every route: refused with 413, read no further, and never written to disk."""
 
 import base64
 import contextlib

@@ -1,4 +1,4 @@
-"""Clients that leave: what was done for them ends, and nothing of it stays."""
+"""Clients that leave: the work for them ends, and nothing is left behind."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ def test_a_client_that_leaves_in_mid_upload_frees_its_place_and_is_one_line(gate
 
 
 def test_a_client_that_leaves_while_a_replica_works_ends_its_request(gateway: Gateway, replica: Replica) -> None:
-    """The replica works on, whoever waits (TensorFlow Serving does), so its slot is taken until it has answered."""
+    """The replica works on, as TensorFlow Serving does, so its slot stays taken until it answers."""
     before = len(gateway.with_status(499))
     with working_for(replica, WORK_S), gateway.connect() as connection:
         connection.sendall(UPLOAD)
@@ -79,7 +79,7 @@ def test_thousands_of_clients_that_leave_at_any_moment_leave_nothing(replica: Re
 
 
 def at_rest(gateway: Gateway, replica: Replica) -> tuple[int, int, int, int]:
-    """Files, threads, processes and tasks of the gateway, once nothing is held for anybody."""
+    """Files, threads, processes and tasks of the gateway, once it holds nothing for a request."""
     wait_for(gateway.quiet)
     wait_for(lambda: replica.at_work == 0)
     wait_for(lambda: gateway.metric("gateway_connections") <= 2)

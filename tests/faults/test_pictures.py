@@ -91,7 +91,7 @@ def test_twenty_bombs_at_once_do_not_disturb_other_clients(replica: Replica, gat
     files = {name: tmp_path / str(number) for number, name in enumerate(BOMBS)}
     for name, file in files.items():
         file.write_bytes(BOMBS[name]())
-    sent(gateway, [PICTURE] * 400 + [pictures.phone_jpeg_12mp()] * 100, at_once=20)  # an ordinary day
+    sent(gateway, [PICTURE] * 400 + [pictures.phone_jpeg_12mp()] * 100, at_once=20)  # normal load, without bombs
     with working_for(replica, MODEL_S):
         with steady(lambda: gateway.port, per_second=OTHERS_A_SECOND) as before:
             time.sleep(10)

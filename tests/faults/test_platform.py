@@ -49,7 +49,7 @@ def test_a_gateway_without_descriptors_turns_away_and_comes_back(replica: Replic
 def serves(gateway: Gateway) -> bool:
     try:
         return gateway.classify() == 200
-    except Exception:  # noqa: BLE001  whatever the client makes of a connection that is reset
+    except Exception:  # noqa: BLE001  any error that the client raises for a reset connection
         return False
 
 
@@ -140,7 +140,7 @@ WRONG = {
     "no number": {"DEADLINE_S": "soon"},
     "an upstream that is none": {"UPSTREAM": "http://a/b"},
     "labels that are not there": {"LABELS_FILE": "/nonexistent"},
-    "a format that nobody knows": {"IMAGE_FORMATS": "JPEG,PSD"},
+    "an unknown format": {"IMAGE_FORMATS": "JPEG,PSD"},
     "an unknown level": {"LOG_LEVEL": "loud"},
     "keys that are not there": {"API_KEYS_FILE": "/nonexistent"},
     "keys that are none": {"API_KEYS_FILE": str(ROOT / "LICENSE")},

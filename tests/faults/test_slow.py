@@ -24,7 +24,7 @@ pytestmark = pytest.mark.faults
 SLOW = int(os.environ.get("FAULTS_SLOW_CLIENTS", "1000"))
 CONNECTIONS = int(os.environ.get("FAULTS_CONNECTIONS", "10000"))
 OTHERS = 100
-"""Uploads beside the connections that are held."""
+"""Normal uploads while connections are held."""
 BESIDE_S = float(os.environ.get("FAULTS_SLOW_S", "60"))
 
 
@@ -48,14 +48,14 @@ def test_slow_clients_are_closed_in_time_and_do_not_disturb_others(replica: Repl
         assert beside.failures == 0, beside.statuses
         assert beside.percentile(0.99) < 2 * baseline.percentile(0.99) + beside.lateness(0.99) + MARGIN_MS
         assert {status for _, _, status in slow} == {408}
-        # The gateway's own word for how long: a busy machine keeps the dripper waiting, too.
+        # The gateway's own measurement: on a busy machine the dripper is late, too.
         closed = gateway.with_status(408)
         heads = [line["ms"] / 1000 for line in closed if line["route"] == "unmatched"]
         bodies = [line["ms"] / 1000 for line in closed if line["route"] == "/v1/classify"]
         assert len(heads) + len(bodies) == len(slow)
         assert min(len(heads), len(bodies)) >= SLOW
         assert min(heads) >= 5
-        assert max(heads) < 5 + 20  # 5 s is the rule; the rest is for a machine that is busy otherwise
+        assert max(heads) < 5 + 20  # the limit is 5 s; the rest is a margin for a busy machine
         assert max(bodies) < 15 + 20
         assert grown < 120
         tail = f"other clients, a model of 25 ms: 0 of {beside.count} failed, {beside.told(baseline)}"

@@ -27,10 +27,10 @@ pytestmark = pytest.mark.faults
 SOAK_S = float(os.environ.get("FAULTS_SOAK_S", "45"))
 EVERY_S = 1.0
 LOAD = 0.7
-"""Of what the gateway is seen to carry beside the clients and the replica of this test."""
+"""Share of the throughput measured with the clients and the replica of this test."""
 ROUND_S = 15
-"""A shared machine carries a third more or less from one minute to the next, so the load follows it. The first round
-is not looked at: pools and caches fill, and free memory is given back for the first time."""
+"""The throughput of a shared machine changes by a third from one minute to the next, so the load follows it. The first
+round does not count: pools and caches fill, and free memory is given back for the first time."""
 WORK_S = 0.005
 """Of the replica, for a picture."""
 
@@ -77,9 +77,9 @@ def used(gateway: Gateway) -> Use:
 
 
 def at_rest(gateway: Gateway, replica: Replica) -> Use:
-    """When nobody waits for it any more; of its files, those that are no connections to the replica.
+    """What the gateway uses when no request is in progress, connections to the replica left out.
 
-    So many of these are kept as were ever busy at once: probes use them in turn, and none gets old.
+    It keeps as many of these as were ever in use at once: probes use them in turn, so none expires.
     """
     wait_for(gateway.quiet)
     wait_for(lambda: gateway.metric("gateway_connections") <= 2)
@@ -115,12 +115,12 @@ def test_after_hours_of_work_with_faults_the_gateway_uses_no_more_than_before(re
                         looks += [used(gateway)] if number else []
                 statuses += seen.statuses
                 problems += seen.problems
-        assert set(statuses) <= {200, 503}  # on a machine that is busy otherwise, 70 % may become too much
+        assert set(statuses) <= {200, 503}  # on a busy machine, 70 % may become too much
         assert set(problems) <= {"overloaded"}
         assert statuses[200] > statuses.total() / 2
         rss_mib = [round(look.rss_mib, 1) for look in looks]
         grown = slope(rss_mib)
-        # A short look sees the load change, which a long one evens out.
+        # A short interval shows changes of the load, which a long one evens out.
         assert grown < (1 if SOAK_S >= 600 else 8), " ".join(map(str, rss_mib[:: max(1, len(rss_mib) // 40)]))
         assert max(look.threads for look in looks) <= before.threads + 2
         after = at_rest(gateway, replica)  # under load, files and tasks follow the connections, which follow the load

@@ -51,7 +51,7 @@ def test_no_request_fails_when_gateways_stop_behind_a_balancer(replica: Replica,
     with contextlib.ExitStack() as stack:
 
         def another(number: int) -> Gateway:
-            """It lets requests wait for a busy machine: to be turned away for want of room is another fault."""
+            """A long queue wait, so that no request is refused on a busy machine: that is another fault."""
             room = {"max_in_flight": "2000", "queue_size": "2000", "queue_wait_s": "20", "deadline_s": "30"}
             return stack.enter_context(started(replica, tmp_path / f"{number}", drain_s="4", **room))
 

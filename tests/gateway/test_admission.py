@@ -1,4 +1,4 @@
-"""Bounds on what is at hand at once, and the queues before them."""
+"""Bounds on concurrent work, and the queues before them."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def shed(by: str) -> float:
 
 
 class Uploads:
-    """Requests to an application that reads the body, then answers when it is told to."""
+    """Requests to an application that reads the body and answers when the test allows it."""
 
     def __init__(self, **bounds: int) -> None:
         self.finish = asyncio.Event()

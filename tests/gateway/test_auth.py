@@ -1,4 +1,4 @@
-"""API keys: who gets in, who has to wait, and that nobody learns a key from us."""
+"""API keys: which callers are served, which have to wait, and that no key leaves the gateway."""
 
 import hashlib
 import json
@@ -116,9 +116,9 @@ def asked(peer: str, *forwarded: str) -> Request:
 @pytest.mark.parametrize(
     ("peer", "forwarded", "address"),
     [
-        ("198.51.100.1", ["1.2.3.4"], "198.51.100.1"),  # no proxy of ours: its word counts nothing
+        ("198.51.100.1", ["1.2.3.4"], "198.51.100.1"),  # not a trusted proxy: its header is ignored
         ("10.0.0.1", ["1.2.3.4"], "1.2.3.4"),
-        ("10.0.0.1", ["9.9.9.9, 1.2.3.4"], "1.2.3.4"),  # what the client wrote itself stands first
+        ("10.0.0.1", ["9.9.9.9, 1.2.3.4"], "1.2.3.4"),  # the client's own value comes first
         ("10.0.0.1", ["9.9.9.9, 1.2.3.4, 10.0.0.2"], "1.2.3.4"),
         ("10.0.0.1", ["9.9.9.9", "1.2.3.4"], "1.2.3.4"),
         ("10.0.0.1", ["not an address"], "10.0.0.1"),

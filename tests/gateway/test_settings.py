@@ -1,4 +1,4 @@
-"""What an operator may set, and what is said when it is wrong."""
+"""What an operator may set, and the error for a wrong value."""
 
 import subprocess
 import sys

@@ -30,7 +30,7 @@ def half_sent_upload(line: Line) -> tuple[socket.socket, bytes]:
     )
     connection = socket.create_connection(("127.0.0.1", line.port), timeout=30)
     connection.sendall(head.encode() + picture[:1000])
-    with client_of(line) as client:  # answered by the same loop, so the upload above has been taken in
+    with client_of(line) as client:  # the same event loop answers, so it has read the upload above
         wait_until(lambda: "gateway_body_bytes 1000.0" in client.get("/metrics").text)
     return connection, picture[1000:]
 

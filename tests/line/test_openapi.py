@@ -1,4 +1,4 @@
-"""What the OpenAPI document promises, schemathesis holds the running line to."""
+"""schemathesis checks the running line against the OpenAPI document."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The answers are the model's: through every signature, every road in, and for models of others."""
+"""The answers are the model's: for every signature, every kind of request, and foreign models."""
 
 import json
 import subprocess

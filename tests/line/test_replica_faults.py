@@ -1,4 +1,4 @@
-"""Real model servers are killed and stopped under load, and nobody outside notices."""
+"""Real model servers are killed and stopped under load, and no request fails."""
 
 import json
 import signal

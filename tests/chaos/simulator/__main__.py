@@ -1,6 +1,6 @@
-"""One replica as a process: told what to be on its standard input, a line of JSON at a time; ends with that input.
+"""One replica as a process, controlled by lines of JSON on its standard input. It ends at the end of that input.
 
-The first line is its `Behaviour`, the answer its port. Every further line holds the fields to change, perhaps none;
+The first line is its `Behaviour`; the answer holds its port. Every further line holds the fields to change, or none;
 the answer is what it has seen so far.
 """
 
@@ -16,7 +16,7 @@ from tests.chaos.simulator.replica import Behaviour, SimulatedReplica
 
 
 async def serve(host: str, port: int) -> None:
-    """Until nobody speaks to us any more."""
+    """Serve until standard input ends."""
     loop = asyncio.get_running_loop()
     orders = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
@@ -34,7 +34,7 @@ async def serve(host: str, port: int) -> None:
 
 
 def tell(document: dict[str, Any]) -> None:
-    """One line to whoever started us."""
+    """Write one line to the harness."""
     sys.stdout.write(json.dumps(document) + "\n")
     sys.stdout.flush()
 

@@ -1,6 +1,6 @@
-"""What can be wrong with an answer: every fault as the bytes that go over the wire, and what becomes of the connection.
+"""What can be wrong with an answer: each fault as the bytes to send, and what happens to the connection after them.
 
-Pure. `http` sends what stands here.
+Pure; `http` sends the bytes.
 """
 
 import json
@@ -26,7 +26,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Asked:
-    """The question that a fault spoils the answer to."""
+    """The request whose answer a fault spoils."""
 
     name: str
     """The right class name."""
@@ -45,7 +45,7 @@ def whole(body: bytes, **options: str) -> Sent:
 
 
 def failed(status: int, extra: str = "") -> Sent:
-    """As TensorFlow Serving words an error."""
+    """An error in TensorFlow Serving's form."""
     return Sent(iter([message(status, json.dumps({"error": f"simulated {status}"}).encode(), extra=extra)]))
 
 
@@ -55,18 +55,18 @@ def row(*numbers: object) -> bytes:
 
 
 def right(asked: Asked) -> bytes:
-    """What should have been answered."""
+    """The right answer."""
     return model.answer(asked.name, asked.version)
 
 
 def wrong(asked: Asked) -> bytes:
-    """A well-formed answer to somebody else's picture."""
+    """A well-formed answer for another picture."""
     other = model.NAMES[(model.NAMES.index(asked.name) + 1) % model.CLASSES]
     return model.answer(other, asked.version)
 
 
 def in_place_of_first(asked: Asked, number: str) -> Sent:
-    """The right row but for its first number."""
+    """The right row with another first number."""
     return whole(row(number, *model.probabilities(asked.name, asked.version)[1:]))
 
 
@@ -131,5 +131,5 @@ EARLY: tuple[Early, ...] = get_args(Early)
 
 
 def early_reply() -> Sent:
-    """As a server that will not read so large a body; the rest of the request meets a closed door."""
+    """413 before the body is read, then a reset, as from a server that refuses a large body."""
     return Sent(iter([message(413, b'{"error": "too large"}')]), after="reset")

@@ -21,11 +21,11 @@ CODES = {
     "status 404": grpc.StatusCode.NOT_FOUND,
 }
 BUSY = "The batch scheduling queue to which this task was submitted is full"
-"""The only case in which the original itself says UNAVAILABLE."""
+"""The only case in which TensorFlow Serving itself answers UNAVAILABLE."""
 
 
 def spoilt(fault: str, row: Sequence[float], version: int) -> bytes:
-    """The answer to one picture, with what the fault makes of it."""
+    """The answer to one picture, spoilt by the fault."""
     if fault == "garbage":
         return bytes(range(256))
     if fault == "wrong version":
@@ -40,7 +40,7 @@ def spoilt(fault: str, row: Sequence[float], version: int) -> bytes:
 
 
 class Api:
-    """Its methods, as grpc calls them."""
+    """The methods that grpc calls."""
 
     def __init__(self, replica: SimulatedReplica) -> None:
         self._replica = replica
@@ -72,7 +72,7 @@ class Api:
 
 
 async def start(replica: SimulatedReplica, address: str) -> grpc.aio.Server:
-    """Answers from now on."""
+    """Start the server."""
     api = Api(replica)
     services: dict[str, dict[str, Method]] = {
         "tensorflow.serving.PredictionService": {"Predict": api.predict, "GetModelMetadata": api.metadata},

@@ -15,7 +15,7 @@ NO_LINGER = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True)
 class Request:
-    """As far as a model server looks at it."""
+    """The parts of a request that a model server reads."""
 
     method: str
     path: str
@@ -23,22 +23,22 @@ class Request:
 
 
 class Replica(Protocol):
-    """What a connection belongs to."""
+    """The replica, as its connections use it."""
 
     connections: int
 
     def strikes(self, fault: Early) -> bool:
-        """Is this what happens now?"""
+        """Whether this fault strikes now."""
 
     def answer(self, request: Request) -> Awaitable[Sent]:
-        """Work, then say what goes out."""
+        """Do the work; return what to send."""
 
     def idle_s(self) -> float | None:
         """How long this connection may lie idle now; None: for ever."""
 
 
 class Connection(asyncio.Protocol):
-    """HTTP/1.1 with keep-alive, a request at a time. As in the original, work that nobody waits for goes on."""
+    """HTTP/1.1 with keep-alive, one request at a time. As in TensorFlow Serving, work goes on after its client left."""
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
         self._idle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Counted, and perhaps already over."""
+        """Count the connection; a fault may end it at once."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by behaviour only
         self._replica.connections += 1
         if self._replica.strikes("reset on accept"):
@@ -65,11 +65,11 @@ class Connection(asyncio.Protocol):
         self._flowing.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Whoever waits to send may look."""
+        """Wake the task that waits to send, so that it finds the connection closed."""
         self._flowing.set()
 
     def data_received(self, data: bytes) -> None:
-        """Part of a request, whole, or none that we let in."""
+        """Take a part of a request; answer once it is whole, unless a fault strikes first."""
         if self._idle is not None:
             self._idle.cancel()
         first = not self._received
@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
             self._task = asyncio.create_task(self._answer(request))
 
     def _refuses(self) -> bool:
-        """Does a fault strike before the request is in?"""
+        """Whether a fault strikes before the request is complete; if so, let it."""
         strikes = self._replica.strikes
         if strikes("reset on the first bytes") or (self._used and strikes("reset on reuse")):
             self._end("reset")
@@ -95,7 +95,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _take(self) -> Request | None:
-        """The request, once all of it is in."""
+        """The request, once it is complete."""
         head, found, body = bytes(self._received).partition(b"\r\n\r\n")
         if not found or len(body) < _content_length(head):
             return None

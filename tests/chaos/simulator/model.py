@@ -1,7 +1,7 @@
-"""What the simulated model knows: one right name for every picture, whichever version is asked.
+"""The simulated model: one right name for every picture, the same for every version.
 
-Every version orders the names differently and is differently sure of them. So an answer tells by its confidence which
-version it came from, and by its name whether it was read with that version's labels. Pure; imported by both sides.
+Every version has its own order of names and its own confidence. So the confidence of an answer shows which version it
+came from, and its name shows whether it was read with that version's labels. Pure; imported by both sides.
 """
 
 import json
@@ -14,7 +14,7 @@ NAMES = tuple(f"species {number:02}" for number in range(CLASSES))
 
 
 def digest(pixels: bytes) -> int:
-    """What a picture is known by: CRC-32 of its 150,528 bytes."""
+    """The key of a picture: CRC-32 of its 150,528 bytes."""
     return zlib.crc32(pixels)
 
 
@@ -24,13 +24,13 @@ def name_of(picture: int) -> str:
 
 
 def labels(version: int) -> Sequence[str]:
-    """The names in the order of that version's output: versions less than `CLASSES` apart put no name alike."""
+    """The names in that version's order. Versions less than `CLASSES` apart have no name at the same place."""
     start = version % CLASSES
     return (*NAMES[start:], *NAMES[:start])
 
 
 def confidence(version: int) -> float:
-    """How sure that version is of every answer: 0.50 to 0.89."""
+    """That version's confidence in every answer: 0.50 to 0.89."""
     return 0.5 + version % CLASSES / 100
 
 

@@ -22,9 +22,9 @@ class Behaviour:
     """What the harness sets."""
 
     signatures: Mapping[str, Any]
-    """Of every version, as metadata tells them."""
+    """Of every version, in the form of its metadata."""
     fingerprint: str
-    """Of the gateway's preprocessing, for `describe` to repeat."""
+    """Of the gateway's preprocessing; `describe` repeats it."""
     versions: Mapping[str, str] = field(default_factory=lambda: {"1": "AVAILABLE"})
     """State by version, in the order of the status."""
     load_errors: Mapping[str, str] = field(default_factory=dict)
@@ -37,11 +37,11 @@ class Behaviour:
     """Work on one prediction, on average."""
     spread: Literal["fixed", "exponential"] = "fixed"
     workers: int = 0
-    """Predictions at work at once; the rest wait, without a bound, as in the original. 0: any number."""
+    """Predictions at work at once; the rest wait, without a bound, as in TensorFlow Serving. 0: any number."""
     fault: str = ""
     """One of `faults.FAULTS` or `faults.EARLY`."""
     share: float = 1
-    """Of the calls, that the fault strikes."""
+    """Share of the calls that the fault strikes."""
     grpc_port: int = 0
     """0: REST only."""
     idle_s: float | None = None
@@ -62,7 +62,7 @@ class SimulatedReplica:
         self._set(behaviour)
 
     def become(self, changes: Mapping[str, Any]) -> None:
-        """From now on."""
+        """Change these fields of the behaviour."""
         self._set(replace(self.behaviour, **changes))
 
     def _set(self, behaviour: Behaviour) -> None:
@@ -78,7 +78,7 @@ class SimulatedReplica:
         return {"calls": self._calls, **counted}
 
     def strikes(self, fault: Early) -> bool:
-        """Is this fault on, and is it this call's turn?"""
+        """Whether this fault is set and strikes this call."""
         return self.behaviour.fault == fault and self._is_struck()
 
     def idle_s(self) -> float | None:
@@ -87,7 +87,7 @@ class SimulatedReplica:
         return None if most is None else self._random.uniform(0, most)
 
     async def answer(self, request: Request) -> Sent:
-        """Status and metadata at once, predictions after the work they are."""
+        """Answer status and metadata at once, predictions after their working time."""
         path = request.path
         if path == "/v1/models/my_model":
             return faults.whole(model.status(self.behaviour.versions, self.behaviour.load_errors))

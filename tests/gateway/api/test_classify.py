@@ -128,7 +128,7 @@ async def test_a_defect_of_ours_says_no_more_than_that_it_is_logged(
 
 
 class Held(httpx.AsyncBaseTransport):
-    """A replica whose predictions wait until it is let go."""
+    """A replica whose predictions wait until the test releases them."""
 
     def __init__(self, replica: FakeReplica) -> None:
         self.inner = network(replica)

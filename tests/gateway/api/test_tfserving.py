@@ -58,7 +58,7 @@ async def test_a_version_that_one_replica_lacks_is_found_on_another(start: Start
 
 async def test_a_version_that_no_replica_has_is_the_real_servers_404(start: Start) -> None:
     client = await start(FakeReplica("a:1"), FakeReplica("b:1"))
-    for _ in range(6):  # asking for what is not there is nobody's failure: no replica is ejected for it
+    for _ in range(6):  # a request for a missing version is no failure of a replica: none is ejected for it
         response = await client.post("/v1/models/my_model/versions/9:predict", json={"instances": [1]})
         assert response.status_code == 404
         assert response.json() == {"error": "Servable not found for request: Specific(my_model, 9)"}

@@ -35,8 +35,8 @@ async def start_decoders() -> AsyncIterator[StartDecoders]:
 
 
 async def until(condition: Callable[[], bool], *, within_s: float = 20, pause_s: float = 0.005) -> None:
-    """Poll until it holds; without a pause, at every turn of the event loop."""
+    """Poll the condition at every turn of the event loop until it is true."""
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, "it never came to hold"
+        assert time.monotonic() < deadline, "the condition did not become true"
         await asyncio.sleep(pause_s)

@@ -1,4 +1,4 @@
-"""A decode process that answers as none of ours would: it may have been taken over by the picture it decodes."""
+"""A decode process that answers what our code never sends: the picture it decodes may have taken it over."""
 
 import asyncio
 import socket
@@ -28,7 +28,7 @@ def answer(kind: int, payload: bytes, *, format_at: int = 0, width: int = 40, he
 def taken_over(decoders: Decoders) -> Iterator[tuple[psutil.Process, socket.socket]]:
     """The idle decode process, and the far end of its socket, which the test holds in its place.
 
-    The process hears nothing of it, and is stopped: it ends only when it is killed.
+    The process itself does not notice, and is stopped: it ends only when it is killed.
     """
     (process,) = decoders.quick._idle
     real, (process._jobs, theirs) = process._jobs, socket.socketpair()

@@ -198,9 +198,9 @@ async def test_a_picture_that_takes_long_goes_to_the_slow_pool(start_decoders: S
 async def test_no_picture_stays_in_memory_until_garbage_collection(start_decoders: StartDecoders, data: bytes) -> None:
     decoders = await start_decoders()
     with suppress(GatewayError):
-        await decoders.decode(data)  # whatever is made once
+        await decoders.decode(data)  # fills caches that are made once
     gc.collect()
-    gc.freeze()  # what is there already need not be looked through
+    gc.freeze()  # objects that exist already need not be searched
     gc.disable()
     try:
         with suppress(GatewayError):
@@ -369,7 +369,7 @@ async def test_the_fork_server_is_replaced_when_it_dies(start_decoders: StartDec
 async def test_the_fork_servers_start_and_death_are_logged_without_the_id_of_a_request(
     start_decoders: StartDecoders, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Although it was a request that needed a new one."""
+    """Even where a request caused the new start."""
     decoders = await start_decoders()
     logs.configure("json", "debug")
     with structlog.contextvars.bound_contextvars(request_id="abc-1"):

@@ -1,4 +1,4 @@
-"""Bounds on one connection, on a fake transport and at moments of our choosing; `tests/faults` uses real ones."""
+"""Bounds on one connection, with a fake transport and a chosen time; `tests/faults` uses real sockets."""
 
 import asyncio
 import gc
@@ -24,7 +24,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
 
 
 class Transport(asyncio.Transport):
-    """Keeps what is written; takes no more than it is told to."""
+    """Keeps what is written; accepts no more than the test allows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Transport(asyncio.Transport):
 
 
 class App:
-    """Answers when it has read the body, unless it is told to wait."""
+    """Answers once it has read the body, unless the test makes it wait."""
 
     def __init__(self) -> None:
         self.go_on = asyncio.Event()
@@ -295,19 +295,19 @@ async def test_connections_are_checked_in_groups_and_each_is_in_one() -> None:
 @pytest.mark.parametrize("sent", [b"", GET[:8], GET, GET + GET[:8], POST, POST + b"x" * 100_000])
 @pytest.mark.parametrize("too_late", [True, False])
 async def test_a_closed_connection_needs_no_garbage_collection(sent: bytes, too_late: bool) -> None:
-    """With two thousand slow clients, looking for the remains of those that were closed took half a second."""
+    """With two thousand slow clients, one garbage collection of their closed connections took half a second."""
     assert not await leaves_garbage(sent, too_late=too_late)
 
 
 async def test_a_connection_whose_request_was_refused_needs_none_either() -> None:
-    """Why the parser was stopped led back to the connection: thirty objects a request stayed."""
+    """The stored error referred back to the connection, which kept thirty objects a request."""
     requests = CORPUS | {"a long address": b"GET /" + b"a" * 20_000, "many fields": GET[:-2] + b"a: b\r\n" * 200}
     behind = [name for name, sent in requests.items() if await leaves_garbage(sent, too_late=False)]
     assert behind == []
 
 
 async def leaves_garbage(sent: bytes, *, too_late: bool) -> bool:
-    """Is the connection still there when its client has sent that and has left?"""
+    """Whether the connection is still in memory after its client has sent that and left."""
     bench = Bench()
     connection, _ = bench.connect()
     gc.disable()

@@ -1,4 +1,4 @@
-"""The body of an upload: what is read, what is refused, and in which words."""
+"""The body of an upload: what is read, what is refused, and with which message."""
 
 import json
 
@@ -146,7 +146,7 @@ async def test_a_client_that_leaves_in_mid_upload_is_one_line_and_frees_its_plac
         return arriving.pop(0)
 
     async def send(message: object) -> None:
-        """As uvicorn's when nobody is there any more."""
+        """As uvicorn's once the client has left."""
 
     await app(scope, receive, send)
     (line,) = capsys.readouterr().err.splitlines()

@@ -1,7 +1,7 @@
-"""Kept results: what awkward files came out as when last looked at.
+"""Kept results: the pixels of awkward files at the last check.
 
 A line is the mean red, green and blue, so that a change can be judged, and the beginning of the pixels' SHA-256.
-After a change that is meant, `python -m tests.gateway.test_imaging_goldens` prints the lines anew. Pictures that
+After a change that is meant, `python -m tests.gateway.imaging.test_goldens` prints the lines anew. Pictures that
 go through LittleCMS or libheif are not here: they compute in floats, and other machines round otherwise.
 """
 
@@ -87,4 +87,4 @@ def test_an_awkward_file_keeps_its_pixels(name: str) -> None:
 
 if __name__ == "__main__":
     for name, data in files().items():
-        print(f'    "{name}": "{line(data)}",')  # noqa: T201 - that is what it is for
+        print(f'    "{name}": "{line(data)}",')  # noqa: T201  output is its purpose

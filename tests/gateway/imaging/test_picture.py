@@ -1,4 +1,4 @@
-"""What a picture looks like to the model, whatever file it came in."""
+"""What the model sees of a picture, for every kind of file."""
 
 import struct
 from io import BytesIO

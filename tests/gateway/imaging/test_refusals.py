@@ -1,4 +1,4 @@
-"""What is refused, in which words, and at what price."""
+"""What is refused, with which message, and at what cost."""
 
 import random
 import struct
@@ -297,7 +297,7 @@ REFUSALS = PICTURE_ERRORS
 
 
 def pixels_or_refusal(data: bytes) -> None:
-    """Whatever the bytes, there are only these two ends."""
+    """Assert that the bytes give pixels or a refusal, and nothing else."""
     with suppress(*REFUSALS):
         picture = read_picture(data, formats=ALL_FORMATS, max_decoded_bytes=16 * MIB)
         assert picture.pixels.shape == (224, 224, 3)

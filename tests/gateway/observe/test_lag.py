@@ -1,4 +1,4 @@
-"""The event loop's own lateness, as others judge it and as the metrics show it."""
+"""The lag of the event loop, as the health rules use it and as the metrics show it."""
 
 import asyncio
 import contextlib

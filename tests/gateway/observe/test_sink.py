@@ -1,4 +1,4 @@
-"""Log lines reach standard error, or are dropped and counted; nobody waits."""
+"""Log lines reach standard error, or are dropped and counted; no request waits for them."""
 
 import gc
 import io

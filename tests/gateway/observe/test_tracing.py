@@ -1,4 +1,4 @@
-"""What a replica is told of the request behind an attempt, and what is kept of both."""
+"""What an attempt passes to the replica about its request, and what is recorded of both."""
 
 import json
 import re
@@ -27,7 +27,7 @@ FORM = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
 def told(request: httpx.Request) -> tuple[str, str, str]:
-    """Trace, parent and flags that a replica was told."""
+    """Trace, parent and flags that a replica received."""
     parts = FORM.fullmatch(request.headers["traceparent"])
     assert parts is not None
     trace, parent, flags = parts.groups()

@@ -1,4 +1,4 @@
-"""The C library's thresholds, in a process of its own: they cannot be read, only seen to work."""
+"""The C library's thresholds, in a separate process: they cannot be read, so their effect is tested."""
 
 import os
 import subprocess

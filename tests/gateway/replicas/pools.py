@@ -65,7 +65,7 @@ def occupy(replica: Replica) -> None:
 
 
 def eject(pool: Pool, replica: Replica, *, now: float) -> None:
-    """By failures in a row; those under way when it is out already change nothing."""
+    """Eject it by failures in a row; those that end after its ejection change nothing."""
     while replica.state(now) != "ejected":
         pool.failed(replica, now, "status 500")
 

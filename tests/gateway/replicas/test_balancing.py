@@ -1,4 +1,4 @@
-"""Who of several available replicas is asked next."""
+"""Which of several available replicas is asked next."""
 
 from collections import Counter
 from random import Random

@@ -17,7 +17,7 @@ def record(host: str) -> tuple[Any, ...]:
 
 
 class Resolver:
-    """What the system's resolver would say; asked is how often it was."""
+    """A fake of the system's resolver that counts its calls."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
         self.hosts = hosts

@@ -1,4 +1,4 @@
-"""Attempts: which replica, whose failure, who is asked next. The wire is a fake; everything above it is real."""
+"""Attempts: which replica, which failure counts, which is asked next. Only the wire is a fake."""
 
 import asyncio
 import gc
@@ -107,7 +107,7 @@ async def test_a_request_that_failed_does_not_stay_in_memory_until_garbage_colle
     for replica in replicas:
         replica.sick = answer(fault, {"error": "sick"}) if isinstance(fault, int) else httpx.ReadError(fault)
     gc.collect()
-    gc.freeze()  # what is there already need not be looked through
+    gc.freeze()  # objects that exist already need not be searched
     gc.disable()
     try:
         with suppress(GatewayError):
@@ -120,7 +120,7 @@ async def test_a_request_that_failed_does_not_stay_in_memory_until_garbage_colle
 
 
 def garbage() -> list[object]:
-    """What only a search finds."""
+    """Objects that only a garbage collection frees."""
     gc.set_debug(gc.DEBUG_SAVEALL)
     gc.collect()
     gc.set_debug(0)

@@ -1,4 +1,4 @@
-"""What the probes find, and what the pool is told."""
+"""What the probes find, and what follows for the pool."""
 
 import asyncio
 import json
@@ -89,7 +89,7 @@ async def test_the_golden_picture_is_asked_for_once_a_version_and_replica(run: R
 
 
 class Hanging(httpx.AsyncBaseTransport):
-    """Replicas whose status does not come once they hang."""
+    """Replicas that do not answer a status call while they hang."""
 
     def __init__(self, *replicas: FakeReplica) -> None:
         self.inner = network(*replicas)

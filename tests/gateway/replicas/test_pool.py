@@ -1,4 +1,4 @@
-"""Whose turn it is, and who is out of turn for how long."""
+"""Which replica has the turn, and which is out of turn for how long."""
 
 import pytest
 from hypothesis import given
@@ -22,7 +22,7 @@ def test_ejected_replica_is_skipped_until_its_time_is_up_and_it_has_proved_itsel
     assert turns(pool, now=0, count=3) == "abc"  # one failure is forgiven
     pool.failed(b, now=0, reason="")
     assert turns(pool, now=0.9, count=4) == "acac"
-    assert turns(pool, now=1, count=2) == "ac"  # its time is up, but nobody has looked whether it works
+    assert turns(pool, now=1, count=2) == "ac"  # its time is up, but no golden picture has been answered
     pool.proved(b, now=1.5)
     assert turns(pool, now=1.5, count=3) == "bac"
 
@@ -180,7 +180,7 @@ def test_a_replica_without_a_version_gets_no_turn(pool: Pool) -> None:
     assert turns(pool, now=0, count=4) == "bcbc"
 
 
-# --- whom to pick ---------------------------------------------------------------------------------------------------
+# --- choosing --------------------------------------------------------------------------------------------------------
 
 
 def test_replicas_already_tried_are_skipped(pool: Pool) -> None:
@@ -242,7 +242,7 @@ def test_a_version_held_back_is_the_default_only_where_there_is_no_other() -> No
     assert turns(pool, now=0, count=2) == "bb"
 
 
-# --- whatever happens -----------------------------------------------------------------------------------------------
+# --- any history ---------------------------------------------------------------------------------------------------
 
 EVENTS = st.lists(
     st.tuples(
@@ -299,7 +299,7 @@ def test_no_history_makes_it_pick_an_ejected_or_full_replica_while_another_is_av
 @given(EVENTS)
 def test_every_available_replica_gets_its_turn_after_every_history(events: list[tuple[str, str, float]]) -> None:
     pool = pool_of("abcd", max_in_flight=1000)
-    now = happen(pool, events) + 100  # nobody is within a slow start
+    now = happen(pool, events) + 100  # no replica is within its slow start
     available = [r for r in pool.replicas if r.state(now) == "available" and not (r.slow and r.in_flight)]
     picked = {turn(pool, now) for _ in available}
     assert picked == {r.address for r in available}

@@ -1,4 +1,4 @@
-"""What a gRPC server, or something else at its port, may do to a call, and which error of ours it becomes."""
+"""What a gRPC server, or another server at its port, may do to a call, and which error that becomes."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ PATIENCE_S = 20
 
 @contextmanager
 def serving(method: Method, port: int = 0) -> Iterator[str]:
-    """A server that answers every call so; yields its address. The end cancels what is under way."""
+    """A server that answers every call with `method`; yields its address. Its end cancels the calls in progress."""
     server = grpc.server(
         ThreadPoolExecutor(4),
         handlers=[

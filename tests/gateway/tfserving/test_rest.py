@@ -1,4 +1,4 @@
-"""What a real socket may do to a call, and which error of ours it becomes."""
+"""What a real socket may do to a call, and which error that becomes."""
 
 import asyncio
 import socket
@@ -18,7 +18,7 @@ from gateway.tfserving import Call, VersionStatus
 from gateway.tfserving.rest import MAX_REPLY_BYTES, RestClient
 
 POST = Call("POST", "/v1/models/my_model:predict", {}, b"{}")
-"""aiohttp goes again by itself with a GET, never with this."""
+"""A POST: aiohttp repeats a GET by itself, but never a POST."""
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 STATUS = b'{"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}'
 
@@ -33,7 +33,7 @@ def reply(body: bytes, *, length: int | None = None) -> bytes:
 
 @asynccontextmanager
 async def listening(handler: Handler) -> AsyncIterator[str]:
-    """A server whose every connection is handled so; closed with the block, its connections too."""
+    """A server that handles every connection with `handler`; the end of the block closes it and its connections."""
     tasks: set[asyncio.Task[None]] = set()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,7 +93,7 @@ async def test_a_connection_that_is_not_taken_up_is_unreachable_within_the_conne
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
-        for _ in range(3):  # fill the backlog: the kernel drops whatever knocks next
+        for _ in range(3):  # fill the backlog: the kernel drops every further SYN
             knocking = stack.enter_context(socket.socket())
             knocking.setblocking(False)
             knocking.connect_ex(listener.getsockname())
