@@ -1,9 +1,9 @@
-"""`make bench`: what one upload costs and how long it takes, all in one run, with a full-width MobileNetV2.
+"""`make bench`: measure CPU, latency and memory of uploads in one run, with a full-width MobileNetV2.
 
-At the end, whether training's input keeps up with the network.
+At the end it measures whether the input pipeline of training keeps up with the network.
 
-CPU figures are medians over rounds in which the line and the bare model take turns, since machines are noisy;
-the clients run in a process of their own that is not counted.
+Machines are noisy, so the whole service and the bare model alternate in rounds, and CPU figures are medians over the
+rounds. The clients run in a separate process, which is not counted.
 """
 
 import argparse
@@ -24,7 +24,7 @@ CLASSES = 137
 
 
 def main() -> None:
-    """Measure and print a Markdown table."""
+    """Measure, and print a Markdown table."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder) / "models"
@@ -45,13 +45,17 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__.splitlines()[0] if __doc__ else ""
     )
-    parser.add_argument("--requests", type=int, default=10_000, help="small uploads in all, for the memory figures")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of line and bare model")
+    parser.add_argument(
+        "--requests", type=int, default=10_000, help="total number of small uploads, for the memory figures"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="rounds in which the service and the bare model alternate"
+    )
     return parser.parse_args()
 
 
 def export_model(models: Path) -> Path:
-    """A full-width MobileNetV2 that has learnt nothing. Made in a process of its own, whose memory ends with it."""
+    """Export an untrained full-width MobileNetV2, in a separate process so that its memory is freed."""
     code = (
         "import sys; from pathlib import Path; from training.demo.untrained import export_untrained; "
         f"print(export_untrained(Path(sys.argv[1]), ['class %d' % i for i in range({CLASSES})], alpha=1.0))"
@@ -81,23 +85,23 @@ def _measure(line: Line, version: Path, small: Path, phone: Path, requests: int,
     p50, p99 = (median(load.percentile(share) for load in loads) for share in (0.5, 0.99))
     return [
         (
-            "gateway alone, 512x384 JPEG of 30 KB, CPU a request",
+            "gateway alone, 512x384 JPEG of 30 KB, CPU per request",
             f"{median(c.gateway_s for c in costs) / count * 1000:.1f} ms",
         ),
-        ("gateway alone, 12-megapixel JPEG of 2.1 MB, CPU a request", f"{phone_cost.gateway_s / 60 * 1000:.1f} ms"),
-        ("whole line (gateway and replicas), small JPEG, CPU a request", f"{whole:.1f} ms"),
-        ("bare model in one process, CPU a picture", f"{median(bare):.1f} ms"),
-        ("whole line / bare model", f"{whole / median(bare):.2f}"),
-        ("requests a second", f"{median(load.per_second for load in loads):.0f}"),
+        ("gateway alone, 12-megapixel JPEG of 2.1 MB, CPU per request", f"{phone_cost.gateway_s / 60 * 1000:.1f} ms"),
+        ("gateway and replicas, small JPEG, CPU per request", f"{whole:.1f} ms"),
+        ("bare model in one process, CPU per picture", f"{median(bare):.1f} ms"),
+        ("gateway and replicas / bare model", f"{whole / median(bare):.2f}"),
+        ("requests per second", f"{median(load.per_second for load in loads):.0f}"),
         ("latency p50", f"{p50:.0f} ms"),
         ("latency p99", f"{p99:.0f} ms"),
         ("p99 / p50", f"{p99 / p50:.2f}"),
         ("failed requests", f"{sum(load.failures for load in (*loads, first, last))} of {requests}"),
         (f"gateway memory after {requests:,} requests, decode processes included", f"{late:.0f} MiB"),
-        ("largest that the gateway's own process was", f"{peak:.0f} MiB"),
-        ("growth over the last half of them", f"{late - early:+.1f} MiB"),
+        ("peak memory of the gateway's own process", f"{peak:.0f} MiB"),
+        ("growth over the last half of the requests", f"{late - early:+.1f} MiB"),
         ("memory of a replica", f"{median(line.replica_memory_mib()):.0f} MiB"),
-        ("start to first answer, model at hand", f"{line.first_answer_s:.1f} s"),
+        ("start to first answer, with an exported model", f"{line.first_answer_s:.1f} s"),
     ]
 
 
@@ -115,14 +119,14 @@ def _bare(version: Path) -> float:
 
 
 def _teaching(width: float, side_px: int) -> list[tuple[str, str]]:
-    """How fast training's input is from the warm cache, and how fast the network learns; all cores, in turns."""
+    """Speed of the input pipeline with a warm cache, and of the network, alternating on all cores."""
     command = [sys.executable, "-m", "benchmarks.teaching", str(width), str(side_px)]
     done = subprocess.run(command, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}, stdout=subprocess.PIPE, check=True)
     delivered, learnt = json.loads(done.stdout)
     what = f"training, width {width}, {side_px} px"
     return [
-        (f"{what}: pictures a second from the warm cache, augmented", f"{delivered:.0f}"),
-        (f"{what}: pictures a second learnt", f"{learnt:.1f}"),
+        (f"{what}: pictures per second from the warm cache, augmented", f"{delivered:.0f}"),
+        (f"{what}: pictures per second trained on", f"{learnt:.1f}"),
         (f"{what}: input / network", f"{delivered / learnt:.1f}"),
     ]
 

@@ -1,6 +1,6 @@
-"""The model and nothing else, in one process: CPU milliseconds a picture. Folder, count -> JSON.
+"""Measure the model alone, in one process: CPU milliseconds per picture. Arguments: folder, count. Prints JSON.
 
-One thread and TensorFlow's own allocator, as the replicas run: the floor that the whole line is measured against.
+Uses one thread and TensorFlow's own allocator, like the replicas. This is the lower bound for gateway and replicas.
 """
 
 import json
@@ -15,10 +15,10 @@ WARM_UP = 20
 
 
 def cpu_ms_per_picture(directory: str, count: int) -> float:
-    """Numpy in, numpy out, one picture a call, through the float signature of the SavedModel."""
+    """Call the float signature of the SavedModel with one picture at a time, from NumPy to NumPy."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    model: Any = tf.saved_model.load(directory)  # kept: its signatures die with it
+    model: Any = tf.saved_model.load(directory)  # kept, because its signatures are freed with it
     signature = model.signatures["serving_default"]
     (name,) = signature.structured_input_signature[1]
     (output,) = signature.structured_outputs

@@ -1,8 +1,9 @@
-"""`python -m benchmarks.busy`: how embedded replicas share the requests on a machine that others keep busy in bursts.
+"""`python -m benchmarks.busy`: how embedded replicas share the requests on a machine with bursts of other load.
 
-Two replicas with a full-width MobileNetV2, eight clients, and four processes that burn a core in bursts (three on the
-first core, one on the second). Of each run it prints every replica's share of the attempts, and how often a replica was
-ejected or put on trial turns as slow. None may be ejected, and each share must be within a tenth of its even part.
+There are two replicas with a full-width MobileNetV2, eight clients, and four processes that use a core in bursts (three
+on the first core, one on the second). For each run it prints every replica's share of the attempts, and how often a
+replica was ejected or put on trial turns as slow. No replica may be ejected, and each share must be within a tenth of
+an equal share.
 """
 
 import argparse
@@ -34,7 +35,7 @@ while time.monotonic() < end:
 
 
 def main() -> None:
-    """Run, print, and exit with 1 if a bound was missed."""
+    """Run, print the results, and exit with 1 if a bound was exceeded."""
     arguments = _arguments()
     with tempfile.TemporaryDirectory() as folder:
         models, picture = Path(folder) / "models", Path(folder) / "small.jpg"
@@ -50,7 +51,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.busy", description=__doc__)
     parser.add_argument("--replicas", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=60, help="of each run")
+    parser.add_argument("--seconds", type=float, default=60, help="duration of each run")
     parser.add_argument("--runs", type=int, default=5)
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""The gateway with its embedded replicas, as `make run` starts it, and what its processes use."""
+"""Starts the gateway with its embedded replicas, as `make run` does, and measures its processes."""
 
 import contextlib
 import http.client
@@ -19,12 +19,12 @@ import psutil
 from benchmarks.load import Load
 
 START_WITHIN_S = 120
-NURSERY = "gateway.decoding.forkserver"
+FORK_SERVER = "gateway.decoding.forkserver"
 
 
 @dataclass(frozen=True)
 class Cpu:
-    """CPU seconds, user and system, since each process began."""
+    """CPU seconds, user and system, since the start of each process."""
 
     gateway_s: float
     replicas_s: float
@@ -35,16 +35,16 @@ class Cpu:
 
 @dataclass(frozen=True)
 class Line:
-    """A running gateway."""
+    """A running gateway with its embedded replicas."""
 
     port: int
     started: "subprocess.Popen[bytes]"
     process: psutil.Process
-    """The same, to look at what it uses."""
+    """The same process, for measuring it."""
     first_answer_s: float
 
     def cpu(self) -> Cpu:
-        """Used so far by the gateway with its decode processes, and by the replicas."""
+        """CPU time so far of the gateway with its decode processes, and of the replicas."""
         return Cpu(
             _cpu_s(self.process) + sum(_cpu_s(one, ended_too=True) for one in self.decoders()),
             sum(_cpu_s(child) for replica in self.replicas() for child in (replica, *replica.children(recursive=True))),
@@ -52,21 +52,21 @@ class Line:
 
     def replicas(self) -> list[psutil.Process]:
         """The model servers that the gateway started."""
-        return [child for child in self.process.children() if NURSERY not in child.cmdline()]
+        return [child for child in self.process.children() if FORK_SERVER not in child.cmdline()]
 
     def decoders(self) -> list[psutil.Process]:
-        """The fork server, and the decode processes that it has forked."""
-        forkservers = [child for child in self.process.children() if NURSERY in child.cmdline()]
+        """The fork server and its decode processes."""
+        forkservers = [child for child in self.process.children() if FORK_SERVER in child.cmdline()]
         return [one for forkserver in forkservers for one in (forkserver, *forkserver.children())]
 
     def memory_mib(self) -> tuple[float, float]:
-        """The gateway process's own resident memory: now, and at its peak."""
+        """Resident memory of the gateway process alone: current and peak."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
         now, peak = (int(status.split(f"{name}:")[1].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
         return now, peak
 
     def whole_memory_mib(self) -> float:
-        """Of the gateway and its decode processes together; a page that several share counts once (PSS)."""
+        """Memory of the gateway and its decode processes together; shared pages count once (PSS)."""
         return sum(_pss_mib(one) for one in (self.process, *self.decoders()))
 
     def replica_memory_mib(self) -> list[float]:
@@ -74,7 +74,7 @@ class Line:
         return [replica.memory_info().rss / 2**20 for replica in self.replicas()]
 
     def load(self, picture: Path, *, count: int, clients: int) -> Load:
-        """Uploads from a process of their own."""
+        """Send uploads from a separate process."""
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.load", str(self.port), str(picture), str(count), str(clients)],
             stdout=subprocess.PIPE,
@@ -84,7 +84,7 @@ class Line:
 
 
 def _cpu_s(process: psutil.Process, *, ended_too: bool = False) -> float:
-    """User and system; `ended_too`: of its children that have ended as well."""
+    """User and system time; with `ended_too`, that of its ended children too."""
     times = process.cpu_times()
     ended_s = times.children_user + times.children_system if ended_too else 0
     return float(times.user + times.system + ended_s)
@@ -99,13 +99,13 @@ def _pss_mib(process: psutil.Process) -> float:
 def running(
     models: Path, picture: bytes, *, log: Path | None = None, api_key: str = "", **settings: str
 ) -> Iterator[Line]:
-    """The line, from its start until its first answer to `picture` and on; stopped at the end.
+    """Start the gateway, wait for its first answer to `picture`, and stop it at the end.
 
     Args:
-        models: the folder of the embedded replicas' models.
-        log: where the gateway's log lines go.
-        api_key: to send along with the picture.
-        settings: the gateway's, by name.
+        models: the folder with the models of the embedded replicas.
+        log: the file for the gateway's log lines.
+        api_key: the key to send with the picture.
+        settings: settings of the gateway, by name.
     """
     settings = {"port": str(free_port()), "models_dir": str(models), "drain_s": "0", **settings}
     environment = {f"GATEWAY_{name.upper()}": value for name, value in settings.items()}
@@ -123,7 +123,7 @@ def running(
 
 
 def free_port() -> int:
-    """A port that is free at the moment."""
+    """A port that is currently free."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
@@ -138,4 +138,4 @@ def _await_answer(port: int, picture: bytes, gateway: "subprocess.Popen[bytes]",
             if client.getresponse().status == 200:
                 return
         time.sleep(0.05)
-    raise RuntimeError("the gateway gave no answer; run `python -m gateway` to see why")
+    raise RuntimeError(f"the gateway ended or gave no answer in {START_WITHIN_S} s; run `python -m gateway` to see why")

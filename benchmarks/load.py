@@ -1,4 +1,4 @@
-"""A client that costs next to nothing: raw sockets, keep-alive, a fixed number of requests in flight."""
+"""A client that uses little CPU: raw sockets, keep-alive, a fixed number of requests in flight."""
 
 import asyncio
 import sys
@@ -10,7 +10,7 @@ import orjson
 
 @dataclass
 class Load:
-    """What the clients saw."""
+    """The results of the clients."""
 
     seconds: float
     latencies_ms: list[float] = field(default_factory=list)
@@ -18,7 +18,7 @@ class Load:
 
     @property
     def per_second(self) -> float:
-        """Requests answered a second."""
+        """Answered requests per second."""
         return len(self.latencies_ms) / self.seconds
 
     def percentile(self, share: float) -> float:
@@ -28,7 +28,7 @@ class Load:
 
 
 def request(picture: bytes) -> bytes:
-    """One upload as curl sends it with -F: a multipart form."""
+    """One upload as a multipart form, like that of `curl -F`."""
     part = b'--X\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
     body = part + picture + b"\r\n--X--\r\n"
     head = (
@@ -68,9 +68,9 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 def main() -> None:
-    """Runs as a process of its own, whose CPU is not counted: port, file, count, clients -> JSON."""
+    """Run as a separate process, whose CPU is not counted. Arguments: port, file, count, clients. Prints JSON."""
     port, file, count, clients = sys.argv[1:]
-    with open(file, "rb") as picture:  # noqa: PTH123  a second import is a second's start
+    with open(file, "rb") as picture:  # noqa: PTH123  importing pathlib would slow the start
         load = asyncio.run(run(int(port), picture.read(), count=int(count), clients=int(clients)))
     sys.stdout.buffer.write(orjson.dumps(load))
 

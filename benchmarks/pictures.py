@@ -1,4 +1,4 @@
-"""The two uploads that are measured: a website's photo and a phone's."""
+"""The two uploads that are measured: a photo from a website and a photo from a phone."""
 
 import io
 
@@ -10,7 +10,7 @@ PHONE = (4000, 3000)
 
 
 def photo(size: tuple[int, int], *, kilobytes: int) -> bytes:
-    """A JPEG of about that many kilobytes: soft shapes with as much grain as fills it."""
+    """A JPEG of about `kilobytes` KB: soft shapes, with as much grain as this size needs."""
     random = np.random.default_rng(7)
     coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
     grain = Image.fromarray(random.integers(0, 256, (size[1], size[0], 3), np.uint8))

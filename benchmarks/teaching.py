@@ -1,6 +1,7 @@
-"""Can the input keep up with the network? Pictures a second from the warm cache, and learnt. Width, side -> JSON.
+"""Whether the input pipeline of training keeps up with the network. Arguments: width, side. Prints JSON.
 
-Both use all cores and take turns, in one process, on the same pictures with the standard augmentation.
+It measures pictures per second read from the warm cache, and pictures per second trained on. The two alternate in one
+process on all cores, with the same pictures and the standard augmentation.
 """
 
 import json
@@ -25,16 +26,16 @@ PICTURES = 1024
 BATCH = 32
 ROUNDS = 3
 STEPS = 6
-"""Learnt in a round; the input delivers all pictures in one."""
+"""Training steps per round; the input pipeline delivers all pictures in each round."""
 
 
 def rates(width: float, side_px: int) -> tuple[float, float]:
-    """Pictures a second: delivered, learnt; medians over the rounds."""
+    """Pictures per second delivered and trained on; medians over the rounds."""
     with tempfile.TemporaryDirectory() as folder:
         pictures = _noise(Path(folder))
         fitting = _fitting(width, side_px, pictures)
-        _learnt(fitting, 1)  # traced
-        _delivered(pictures, side_px)  # in the cache of the system, too
+        _learnt(fitting, 1)  # traces the graph
+        _delivered(pictures, side_px)  # also fills the page cache
         turns = [(_delivered(pictures, side_px), _learnt(fitting, STEPS)) for _ in range(ROUNDS)]
     return median(turn[0] for turn in turns), median(turn[1] for turn in turns)
 
@@ -63,7 +64,7 @@ def _delivered(pictures: LabelledSet, side_px: int) -> float:
 
 
 def _learnt(fitting: PhaseTraining, steps: int) -> float:
-    """The network's own speed: the batches are at hand before the clock starts."""
+    """Speed of the network alone: the batches are ready before the clock starts."""
     found: Any = dataset.epoch(
         fitting.pictures, fitting.phase.side_px, BATCH, augment="standard", chance=np.random.default_rng(0)
     )

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.transports`: what one attempt at a replica costs over REST and over gRPC.
+"""`python -m benchmarks.transports`: the cost of one attempt at a replica over REST and over gRPC.
 
-Both clients of the gateway call the same model server in turns, since machines are noisy: compare the columns of one
-run. CPU is counted for this process, in which nothing else runs, and for the model server.
+Machines are noisy, so both clients of the gateway call the same model server alternately: compare only the columns of
+one run. CPU is counted for this process, which runs nothing else, and for the model server.
 """
 
 import argparse
@@ -31,7 +31,7 @@ START_WITHIN_S = 120
 
 @dataclass
 class Turns:
-    """What one client has shown so far: milliseconds, one figure a turn or a call."""
+    """The results of one client so far, in milliseconds: one figure per turn (CPU) or per call (latency)."""
 
     client: TFServing
     ours: list[float] = field(default_factory=list)
@@ -40,13 +40,13 @@ class Turns:
 
 
 def main() -> None:
-    """Measure and print a Markdown table for each number of calls in flight."""
+    """Measure, and print a Markdown table for each number of calls in flight."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.transports")
-    parser.add_argument("--models", type=Path, default=Path("models"), help="folder with my_model/VERSION in it")
-    parser.add_argument("--calls", type=int, default=100, help="calls a turn")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder that contains my_model/VERSION")
+    parser.add_argument("--calls", type=int, default=100, help="calls per turn")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each client")
-    parser.add_argument("--in-flight", type=int, nargs="+", default=[1, 8], help="calls at a time")
-    parser.add_argument("--signature", default="", help="serving_default sends floats")
+    parser.add_argument("--in-flight", type=int, nargs="+", default=[1, 8], help="concurrent calls")
+    parser.add_argument("--signature", default="", help="signature to call; serving_default sends floats")
     logs.configure("text", "warning")
     uvloop.run(_measure(parser.parse_args()))
 
@@ -70,7 +70,7 @@ async def _measure(arguments: argparse.Namespace) -> None:
 
 
 async def _served(client: TFServing, address: str, signature: str) -> ServedModel:
-    """Once it is there."""
+    """Wait for the model, and accept its contract."""
     async with asyncio.timeout(START_WITHIN_S):
         version = await _version(client, address)
     signatures = await client.signatures(address, "my_model", version)
@@ -108,8 +108,8 @@ def _children_s() -> float:
 
 def _print(both: list[Turns], in_flight: int, model: ServedModel) -> None:
     rows: list[tuple[str, Callable[[Turns], float]]] = [
-        ("gateway's side, CPU a call", lambda turns: median(turns.ours)),
-        ("model server, CPU a call", lambda turns: median(turns.theirs)),
+        ("gateway's side, CPU per call", lambda turns: median(turns.ours)),
+        ("model server, CPU per call", lambda turns: median(turns.theirs)),
         ("latency p50", lambda turns: median(turns.latencies)),
         ("latency p99", lambda turns: sorted(turns.latencies)[int(len(turns.latencies) * 0.99)]),
     ]

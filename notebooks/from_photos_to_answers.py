@@ -18,21 +18,21 @@
 # %% [markdown]
 # # From photos to answers
 #
-# A walk from a folder of labelled photos to an answer of the running gateway: is the data sound, is the model good, is
-# it better than the one that serves now, does it answer the same once it is served. Each step is a verb of
-# `python -m training`, called as a function here.
+# This notebook goes from a folder of labelled photos to an answer of the running gateway. It checks the data, trains
+# and evaluates a model, compares it with the model that serves now, and puts it into service. Each step is a command of
+# `python -m training`, called here as a function.
 #
-# Run it as it is first: it draws its own pictures and takes about a minute. Then set `PHOTOS` to a folder of yours.
-# Everything it makes goes into a scratch folder, unless you name others by these environment variables:
+# First run it unchanged: it draws its own pictures and takes about a minute. Then set `PHOTOS` to your own folder.
+# All output goes to a temporary folder unless you name other folders with these environment variables:
 #
-# | variable | default | what |
+# | variable | default | meaning |
 # |---|---|---|
-# | `GATEWAY_URL` | `http://localhost:8080` | the gateway that is asked |
-# | `SPECIMEN_API_KEY` | none | the key, if that gateway wants one |
-# | `PHOTOS` | drawn pictures | folder of labelled photos, a folder per class |
-# | `RUNS_DIR` | scratch | where runs go |
-# | `MODELS_DIR` | scratch | folder of served models. Name the gateway's own, and the model goes into service |
-# | `MODEL_NAME` | `my_model` | its name there |
+# | `GATEWAY_URL` | `http://localhost:8080` | URL of the gateway |
+# | `SPECIMEN_API_KEY` | none | API key, if that gateway requires one |
+# | `PHOTOS` | drawn pictures | folder of labelled photos, one folder per class |
+# | `RUNS_DIR` | temporary | folder for training runs |
+# | `MODELS_DIR` | temporary | folder of served models. If it is the gateway's own folder, the model goes into service |
+# | `MODEL_NAME` | `my_model` | name of the model in that folder |
 
 # %%
 import os
@@ -54,7 +54,7 @@ SERVES = "MODELS_DIR" in os.environ
 # %% [markdown]
 # ## The data
 #
-# A folder per class, with the photos in it. Here are drawn ones, if you have named none.
+# One folder per class, which contains its photos. Without `PHOTOS`, the next cell draws pictures.
 
 # %%
 from training import drawings
@@ -71,8 +71,8 @@ sorted(folder.name for folder in PHOTOS.iterdir() if folder.is_dir())
 # %% [markdown]
 # ## validate: is the data sound?
 #
-# Errors (a picture under two labels, in two splits, unreadable files) must be settled before training. The same report
-# as a page with thumbnails: `write(report, SCRATCH / "validation")`.
+# Correct all errors (a picture under two labels, in two splits, unreadable files) before training.
+# `write(report, SCRATCH / "validation")` writes the same report as a page with thumbnails.
 
 # %%
 from training.data.validate import validate
@@ -85,9 +85,8 @@ for finding in report.findings[:5]:
 # %% [markdown]
 # ## train
 #
-# For real photos leave all but `data` out: the run then begins with the weights of ImageNet. Here the demo's network
-# stands in for them, so that nothing is downloaded, and only the head learns, on pictures of 112 pixels: this takes a
-# minute on any machine.
+# For real photos, pass only `data`: the run then starts from ImageNet weights. Here it starts from the demo's network,
+# so that nothing is downloaded. Only the head learns, on pictures of 112 pixels, which takes a minute on any machine.
 
 # %%
 from training.learn import model as network
@@ -117,8 +116,8 @@ print(f"accuracy: {record.training_accuracy:.3f} in training, {record.validation
 # %% [markdown]
 # ## evaluate: how good is it?
 #
-# On the pictures that the run has kept for testing. The folder of the run now holds `evaluation.html`, to look at, and
-# `model_card.md`, to hand on.
+# The evaluation uses the pictures that the run has reserved for testing. It writes `evaluation.html` and
+# `model_card.md` to the folder of the run.
 
 # %%
 from IPython.display import SVG, display
@@ -135,9 +134,9 @@ display(SVG(plots.reliability(found)))
 display(SVG(plots.confusion(found)))
 
 # %% [markdown]
-# ## compare: is it better than what serves now?
+# ## compare: is it better than the serving model?
 #
-# The gateway gets the same files and answers with the model that serves; the new model answers here. Labels are
+# The gateway receives the same files and answers with the serving model. The new model runs here. Labels are
 # matched by name.
 
 # %%
@@ -155,8 +154,8 @@ for flip in comparison.flips[:5]:
 # %% [markdown]
 # ## gate: may it serve?
 #
-# Thresholds of your own go into a TOML file; `training/judge/default.toml` has the usual ones. These are modest, and
-# the model is held against what serves from `BASE`, if anything does.
+# Put your own thresholds into a TOML file; `training/judge/default.toml` contains the defaults. The thresholds below
+# are low. The model is compared with the one that serves from `BASE`, if there is one.
 
 # %%
 from training.judge.gate import pass_gate
@@ -173,9 +172,9 @@ print(*verdict.notes)
 # %% [markdown]
 # ## export and promote: into service
 #
-# The version is verified against Keras on real pictures before anybody can see it. To promote it is to put it where
-# replicas look. Where that is the gateway's folder, every replica loads it before it drops the version before, and no
-# request fails.
+# Before the version is published, its answers for real pictures are compared with those of Keras. `promote` then puts
+# it into the folder that replicas watch. If that is the gateway's folder, every replica loads the new version before it
+# unloads the old one, so no request fails.
 
 # %%
 from training.release import promotion
@@ -185,17 +184,17 @@ from training.judge.sources.served import await_version
 if verdict.passed:
     version = export_model(run, BASE, notify=print)
     release = promotion.promote(BASE, int(version.name))
-    print(f"Version {release.version} is the one to serve from {BASE}")
+    print(f"Version {release.version} is now the serving version in {BASE}")
     if SERVES:
         await_version(GATEWAY_URL, release.version, within_s=300)
         print(f"Every replica behind {GATEWAY_URL} serves it")
 else:
-    print("It has not passed its gate, so nothing has changed.")
+    print("The model has not passed the gate, so nothing has changed.")
 
 # %% [markdown]
-# ## Ask
+# ## Classify
 #
-# What a website does: one photo to the gateway, names back.
+# Send one photo to the gateway and print the names, as a website does.
 
 # %%
 import httpx
@@ -210,8 +209,7 @@ for prediction in answer.json()["predictions"]:
     print(f"{prediction['confidence']:.3f}  {prediction['label']}")
 
 # %% [markdown]
-# Which versions there are, newest first, and what they were made of. `promotion.rollback(BASE)` makes the version serve
-# that served before.
+# The versions, newest first, and their origin. `promotion.rollback(BASE)` returns to the version that served before.
 
 # %%
 for known in promotion.history(BASE):
