@@ -41,16 +41,8 @@ RECORD, PICTURES, MODEL = "run.json", "pictures.csv", "model.keras"
 CHECKPOINTS, TENSORBOARD, LOCK = "checkpoints", "tensorboard", ".lock"
 MAY_CHANGE = {"cache", "workers", "checkpoint_steps"}
 """Options that may change when a run is resumed: the model does not depend on them."""
-LEFTOVERS = {
-    PICTURES,
-    MODEL,
-    CHECKPOINTS,
-    TENSORBOARD,
-    "gate.json",
-    "evaluation.json",
-    "evaluation.html",
-    "model_card.md",
-}
+REPORTS = {"evaluation.json", "evaluation.html", "model_card.md", "gate.json"}
+LEFTOVERS = {PICTURES, MODEL, CHECKPOINTS, TENSORBOARD, *REPORTS}
 """What a run without its record leaves behind, as when DVC repeats a stage; a new run starts by removing it."""
 ALLOWED = {LOCK, ".gitignore"}
 """Other files that may lie in the folder; DVC writes a .gitignore."""
@@ -262,7 +254,8 @@ def begin(
             raise RunError(f"The data changed since {folder} was begun: train into another folder with --run.")
         if record.fingerprint != fingerprint():
             raise RunError(f"The preprocessing changed since {folder} was begun: train into another folder with --run.")
-        return record.model_copy(update={"code_commit": _with_this_code(record.code_commit)})
+        commits = record.code_commit.split("+")
+        return record.model_copy(update={"code_commit": "+".join(dict.fromkeys([*commits, commit()]))})
     _clear(folder)
     counts = Counter(picture.split for picture in pictures)
     splits = Splits(digest=save_pictures(folder, pictures), **{part: counts[part] for part in ("train", "val", "test")})
@@ -324,11 +317,6 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-
-
-def _with_this_code(commits: str) -> str:
-    now = commit()
-    return commits if now in commits.split("+") else f"{commits}+{now}"
 
 
 def _versions() -> dict[str, str]:

@@ -52,7 +52,7 @@ def test_weights_that_cannot_be_downloaded_are_said_in_a_sentence(monkeypatch: p
         raise Exception("URL fetch failure")
 
     monkeypatch.setattr("keras.src.applications.mobilenet_v2.file_utils.get_file", no_network)
-    with pytest.raises(TrainingError, match="name a local file with --weights FILE"):
+    with pytest.raises(TrainingError, match="give a local file with --weights FILE"):
         model.build(3, alpha=0.35, weights="imagenet")
 
 

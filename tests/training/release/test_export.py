@@ -129,7 +129,7 @@ def test_a_verdict_holds_for_the_model_that_was_judged_and_for_no_other(run: Pat
     untrained.build(3, alpha=0.1, seed=6).save(run / runs.MODEL)
     assert "has not passed a gate" in str(failure(shell("export", run, "--models", tmp_path)))
     serving = failure(shell("gate", run, "--serving", run))
-    assert "has changed since it was evaluated" in str(serving)
+    assert "has changed since its evaluation" in str(serving)
 
 
 def test_the_gate_compares_with_the_model_that_serves(run: Path, tmp_path: Path) -> None:
