@@ -14,7 +14,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
@@ -40,8 +40,9 @@ class QueueFullError(Exception):
 
 
 class _Waiter(Generic[Grant]):
-    def __init__(self, take: Callable[[], Grant | None]) -> None:
+    def __init__(self, take: Callable[[], Grant | None], need: Callable[[], Hashable]) -> None:
         self.take = take
+        self.need = need
         self.granted: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
 
 
@@ -66,13 +67,20 @@ class Queue(Generic[Grant]):
         """The requests that wait, the first first."""
 
     async def get(
-        self, take: Callable[[], Grant | None], give_back: Callable[[Grant], None], *, wait_s: float | None = None
+        self,
+        take: Callable[[], Grant | None],
+        give_back: Callable[[Grant], None],
+        *,
+        need: Callable[[], Hashable],
+        wait_s: float | None = None,
     ) -> Grant:
         """What `take` returns: now, or once it returns something other than None.
 
         Args:
             take: takes what this request needs if it is free; called synchronously, once per change at most.
             give_back: the opposite, for a request that was cancelled in the moment of its grant.
+            need: what this request needs now. Where one gets nothing, no other with an equal need is asked at that
+                change: without it each change would walk all `take`s, just when there is the most to do.
             wait_s: None: without end.
 
         Raises:
@@ -81,7 +89,7 @@ class Queue(Generic[Grant]):
         """
         if not self.waiting and (grant := take()) is not None:
             return grant
-        waiter = _Waiter(take)
+        waiter = _Waiter(take, need)
         self.waiting[waiter] = None
         self.assign()
         if self._size is not None and waiter in self.waiting and len(self.waiting) > self._size:
@@ -105,14 +113,19 @@ class Queue(Generic[Grant]):
 
     def assign(self) -> None:
         """Grant each waiting request, in order, what it can have."""
+        in_vain: set[Hashable] = set()
         for waiter in tuple(self.waiting):
             if waiter.granted.done():  # cancelled a moment ago; its task has not run since
+                continue
+            if (need := waiter.need()) in in_vain:
                 continue
             if (grant := waiter.take()) is not None:
                 del self.waiting[waiter]
                 waiter.granted.set_result(grant)
             elif self._in_order:
                 return
+            else:
+                in_vain.add(need)
 
 
 class Shares:
@@ -154,7 +167,7 @@ class Shares:
         if share <= self._free and not self._queue.waiting:
             self._free -= share
             return share
-        return await self._queue.get(lambda: self._take(share), self.release, wait_s=wait_s)
+        return await self._queue.get(lambda: self._take(share), self.release, need=lambda: share, wait_s=wait_s)
 
     def _take(self, share: int) -> int | None:
         if share > self._free:

@@ -6,7 +6,7 @@ rest stays even, without a position that could shift.
 Least loaded: of two drawn at random, the one that would answer sooner, judged by its attempts in flight times its
 usual time (power of two choices with peak EWMA, as in Finagle). A slow replica gets as much as it can handle.
 
-A slow replica (`pool`) gets one attempt now and then, by which it is judged again. A replica that has just returned
+A slow replica (`pool`) gets a trial now and then, by which it is judged again. A replica that has just returned
 gets a growing share of its turns, so that it can fill its caches first.
 """
 
@@ -35,10 +35,20 @@ def preferred(replicas: Iterable[Replica], now: float, *, max_in_flight: int) ->
     for replica in free:
         if not replica.slow:
             regular.append(replica)
-        elif replica.trial_at <= now and not replica.in_flight:
-            replica.trial_at = now + doubled(FIRST_TRIAL_PAUSE_S, replica.trials, LONGEST_TRIAL_PAUSE_S)
+        elif _takes_trial_turn(replica, now):
             return [replica]
     return [replica for replica in regular if replica.resting_until <= now] or regular or free
+
+
+def _takes_trial_turn(replica: Replica, now: float) -> bool:
+    """Whether this is a turn of its trial. A trial begins when nothing is in flight there."""
+    if replica.trial_at <= now and not replica.in_flight:
+        replica.trial_at = now + doubled(FIRST_TRIAL_PAUSE_S, replica.trials, LONGEST_TRIAL_PAUSE_S)
+        replica.trial_turns = replica.trial_width
+    if not replica.trial_turns:
+        return False
+    replica.trial_turns -= 1
+    return True
 
 
 class Balancing(Protocol):

@@ -180,7 +180,12 @@ class Dispatcher:
         if not self._pool.serves(binding.version if binding.strict else None):
             raise self._not_served(binding)
         try:
-            return await self._queue.get(lambda: self._take(binding), self._give_back, wait_s=self._queue_wait_s)
+            return await self._queue.get(
+                lambda: self._take(binding),
+                self._give_back,
+                need=lambda: (binding.version, binding.strict),
+                wait_s=self._queue_wait_s,
+            )
         except (QueueFullError, TimeoutError) as cause:
             raise refusal("replicas", "every replica is at its limit of requests in flight") from cause
 

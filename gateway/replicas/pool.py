@@ -13,8 +13,9 @@ The rules, in the order in which a request meets them:
 - *Slow*: several answers in a row take three times as long as the others' and 50 ms longer, for half a second. Time
   alone may be load, so the replica only loses its regular turns. It gets a trial turn as soon as nothing is in flight
   there, when load of ours cannot be the reason, and its regular turns back once a trial takes no longer than the
-  others take for one attempt. Trials are a half second apart, then twice as long each time. It still gets what the
-  others have no room for, so slowness costs no capacity. After a false alarm the next one takes twice as long.
+  others take for one attempt. A trial that shows neither is repeated with more attempts at once (`_tried`). Trials are
+  a half second apart, then twice as long each time. It still gets what the others have no room for, so slowness costs
+  no capacity. After a false alarm the next one takes twice as long.
 - *Resting*: a replica that answers 429 or 503 is asked last for 0.1 s, twice as long each time in a row up to 2 s.
   Where all rest, all get turns.
 """
@@ -147,7 +148,7 @@ class Pool:
         if replica.unproven:  # it was asked for want of another: as good as a golden picture
             self.proved(replica, now)
         if replica.slow:
-            self._tried(replica, now, seconds, alone=in_flight == 1)
+            self._tried(replica, now, seconds, in_flight)
         elif seconds > SLOW_BY_S and self._is_slow(replica, now, seconds, _latency):
             self._suspect(replica, now, seconds)
         else:
@@ -180,16 +181,23 @@ class Pool:
             metrics.SLOWED.inc()
             self._changed(replica)
 
-    def _tried(self, replica: Replica, now: float, seconds: float, *, alone: bool) -> None:
-        """The outcome of a trial turn. What ran beside other attempts shows nothing."""
-        if not alone:
+    def _tried(self, replica: Replica, now: float, seconds: float, in_flight: int) -> None:
+        """The outcome of a trial turn. What ran beside more attempts than the trial's shows nothing.
+
+        The others' time for one attempt is too low a measure where a server works on several at once. So a trial that
+        fails only by that measure is repeated at once with more attempts beside each other.
+        """
+        if in_flight > replica.trial_width:
             return
-        if self._is_slow(replica, now, seconds, _service):
-            replica.trials += 1
-            return
-        replica.false_alarms = 0 if replica.trials else replica.false_alarms + 1
-        self._no_longer_slow(replica)
-        self._changed(replica)
+        slow = self._is_slow(replica, now, seconds, _latency)
+        if not slow and not self._is_slow(replica, now, seconds / in_flight, _service):
+            replica.false_alarms = 0 if replica.trials else replica.false_alarms + 1
+            self._no_longer_slow(replica)
+            self._changed(replica)
+        elif slow and in_flight == replica.trial_width:
+            replica.trials, replica.trial_width = replica.trials + 1, 1
+        elif in_flight == replica.trial_width:
+            replica.trial_at, replica.trial_width = now, min(2 * in_flight, self._max_in_flight)
 
     def _is_slow(self, replica: Replica, now: float, seconds: float, measure: Callable[[Replica], RunningMean]) -> bool:
         """Compared with the median of the others that get regular turns."""
@@ -205,6 +213,7 @@ class Pool:
 
     def _no_longer_slow(self, replica: Replica) -> None:
         replica.slow, replica.slow_since, replica.slow_answers, replica.reason = False, None, 0, ""
+        replica.trial_width, replica.trial_turns = 1, 0
         replica.latency, replica.service = RunningMean(), RunningMean()
 
     # --- probes -----------------------------------------------------------------------------------------------

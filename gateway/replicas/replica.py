@@ -93,9 +93,13 @@ class Replica:
     slow_answers: int = 0
     """In a row."""
     slow: bool = False
-    """It gets trial turns only, one at a time, and what the others have no room for."""
+    """It gets trial turns only, and what the others have no room for."""
     trial_at: float = NEVER
-    """Its next trial turn."""
+    """Its next trial."""
+    trial_width: int = 1
+    """Turns that the next trial takes at once."""
+    trial_turns: int = 0
+    """Turns of the trial under way that are still to come."""
     trials: int = 0
     """In a row that were slow."""
     false_alarms: int = 0

@@ -99,10 +99,13 @@ class Places:
 
     def __init__(self, **free: int) -> None:
         self.free = dict(free)
+        self.looks = 0
+        """Times that a request was asked what it can have."""
         self.queue: Queue[str] = Queue(size=8)
 
     def take(self, kinds: str) -> Callable[[], str | None]:
         def taking() -> str | None:
+            self.looks += 1
             kind = next((kind for kind in kinds if self.free[kind]), None)
             if kind:
                 self.free[kind] -= 1
@@ -115,7 +118,7 @@ class Places:
         self.queue.assign()
 
     def get(self, kinds: str, wait_s: float = 30) -> "asyncio.Task[str]":
-        return asyncio.create_task(self.queue.get(self.take(kinds), self.give_back, wait_s=wait_s))
+        return asyncio.create_task(self.queue.get(self.take(kinds), self.give_back, need=lambda: kinds, wait_s=wait_s))
 
     async def waiting(self, count: int) -> None:
         while len(self.queue.waiting) < count:
@@ -186,6 +189,21 @@ async def test_what_a_cancelled_request_was_just_granted_goes_to_the_next() -> N
     with pytest.raises(asyncio.CancelledError):
         await first
     assert await second == "a"
+
+
+async def test_of_waiting_requests_with_equal_needs_one_is_looked_at() -> None:
+    places = Places(a=0, b=0)
+    requests = [places.get(kinds) for kinds in ("a", "b", "a", "b", "a")]
+    await places.waiting(5)
+    places.looks = 0
+    places.queue.assign()
+    assert places.looks == 2
+    places.looks = 0
+    places.give_back("b")
+    assert places.looks == 3  # the first a, the first b, and the second b in vain
+    for request in requests:
+        request.cancel()
+    await asyncio.gather(*requests, return_exceptions=True)
 
 
 async def test_a_request_that_is_leaving_takes_nothing() -> None:

@@ -114,6 +114,64 @@ def test_a_trial_that_is_not_alone_decides_nothing(pool: Pool) -> None:
     assert a.slow
 
 
+@pytest.fixture
+def deep(pool: Pool) -> Pool:
+    """Of the replicas, b and c take 100 ms with 16 attempts in flight each, and a is slow."""
+    a, b, c = pool.replicas
+    for replica in (b, c):
+        for _ in range(5):
+            pool.succeeded(replica, now=0, seconds=0.1, in_flight=16)
+    answers(pool, a, count=5, seconds=0.9, until=0, in_flight=16)
+    return pool
+
+
+def taken(pool: Pool, *, now: float, count: int) -> str:
+    """The replicas that get a slot, none of which is given back."""
+    return "".join(slot.replica.address for _ in range(count) if (slot := pool.take(now)))
+
+
+def test_a_server_that_works_on_several_attempts_at_once_gets_its_turns_back(deep: Pool) -> None:
+    a = deep.replicas[0]
+    assert taken(deep, now=0, count=3).count("a") == 1
+    deep.finished(a)
+    deep.succeeded(a, now=0.1, seconds=0.1, in_flight=1)
+    assert a.slow  # one attempt alone takes as long as 16 at once elsewhere: that shows nothing yet
+    assert taken(deep, now=0.1, count=4) == "aabc"
+    for in_flight in (1, 2):
+        deep.finished(a)
+        deep.succeeded(a, now=0.2, seconds=0.1, in_flight=in_flight)
+    assert not a.slow
+    assert turns(deep, now=0.2, count=3).count("a") == 1
+
+
+def test_a_slow_server_fails_the_wider_trial_and_waits_for_the_next_one_alone(deep: Pool) -> None:
+    a = deep.replicas[0]
+    assert taken(deep, now=0, count=1) == "a"
+    deep.finished(a)
+    deep.succeeded(a, now=0.2, seconds=0.2)
+    assert taken(deep, now=0.2, count=2) == "aa"
+    for in_flight in (1, 2):
+        deep.finished(a)
+        deep.succeeded(a, now=0.6, seconds=0.2 * in_flight, in_flight=in_flight)
+    assert a.slow
+    assert (a.trials, a.trial_at) == (1, 0.7)
+    assert taken(deep, now=0.7, count=3).count("a") == 1
+
+
+def test_a_wider_trial_that_finds_too_few_requests_is_judged_by_those_it_had(deep: Pool) -> None:
+    a, b, c = deep.replicas
+    assert taken(deep, now=0, count=1) == "a"
+    deep.finished(a)
+    deep.succeeded(a, now=0.1, seconds=0.1)
+    for _ in range(100):  # the load has ended
+        for replica in (b, c):
+            deep.succeeded(replica, now=0.2, seconds=0.09, in_flight=1)
+    assert taken(deep, now=0.3, count=1) == "a"
+    deep.finished(a)
+    deep.succeeded(a, now=0.4, seconds=0.1, in_flight=1)
+    assert not a.slow
+
+
 def test_after_a_false_alarm_the_next_one_takes_twice_as_long(pool: Pool) -> None:
     a, b, c = pool.replicas
     took, tenths = [], 0
