@@ -2,17 +2,14 @@
 
 import asyncio
 import gc
-import json
 import random
 import signal
 import sys
 from contextlib import suppress
-from functools import partial
 
 import numpy as np
 import psutil
 import pytest
-import structlog
 
 from gateway.decoding.pool import LARGE_NICE, QUICK_FILE_BYTES, QUICK_JPEG_BYTES, SLOW_NICE, SMALL_BYTES, Decoders
 from gateway.errors import (
@@ -29,7 +26,6 @@ from gateway.errors import (
     UnsupportedImageTypeError,
 )
 from gateway.imaging import preprocess
-from gateway.observe import logs
 from tests import pictures
 from tests.bombs import mutants
 from tests.gateway.decoding.conftest import MIB, OPEN, StartDecoders, until
@@ -354,44 +350,6 @@ async def test_a_decode_process_has_a_ceiling_of_memory(start_decoders: StartDec
     _, ceiling = worker.rlimit(psutil.RLIMIT_AS)
     assert worker.memory_info().vms + SMALL_BYTES < ceiling < worker.memory_info().vms + SMALL_BYTES + 100 * MIB
     assert worker.rlimit(psutil.RLIMIT_CORE) == worker.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
-
-
-async def test_the_fork_server_is_replaced_when_it_dies(start_decoders: StartDecoders) -> None:
-    decoders = await start_decoders()
-    worker = await the_worker(decoders)
-    (forkserver,) = psutil.Process().children()
-    forkserver.kill()
-    await until(lambda: not worker.is_running())
-    assert (await decoders.decode(pictures.png(TINY))).width == TINY[0]
-    assert psutil.Process().children() != [forkserver]
-
-
-async def test_the_fork_servers_start_and_death_are_logged_without_the_id_of_a_request(
-    start_decoders: StartDecoders, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Even where a request caused the new start."""
-    decoders = await start_decoders()
-    logs.configure("json", "debug")
-    with structlog.contextvars.bound_contextvars(request_id="abc-1"):
-        for _ in range(2):
-            (forkserver,), forked = psutil.Process().children(), workers()
-            forkserver.kill()
-            await until(lambda: decoders._processes._control is None)
-            await until(partial(gone, forked))
-            await decoders.decode(pictures.png(TINY))
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    assert [line["event"] for line in lines] == ["fork server died", "fork server started"] * 2
-    assert not any("request_id" in line for line in lines)
-
-
-async def test_nothing_is_left_when_the_gateway_closes(start_decoders: StartDecoders) -> None:
-    decoders = await start_decoders()
-    worker, job = await stopped_in_a_job(decoders)
-    await decoders._processes.__aexit__()
-    with pytest.raises(DecoderLostError):
-        await job
-    assert not worker.is_running()
-    assert psutil.Process().children() == []
 
 
 async def test_a_picture_that_is_not_decoded_by_the_deadline_is_given_up(start_decoders: StartDecoders) -> None:

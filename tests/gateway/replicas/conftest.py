@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gateway.replicas.dispatch import Prediction
+from gateway.replicas.pool import Pool
 from gateway.services import Services, running
 from gateway.settings import Settings
 from tests.fakes import FakeReplica, network
@@ -41,3 +42,11 @@ async def until(claim: Callable[[], bool], *, within_s: float = 30) -> None:
     async with asyncio.timeout(within_s):
         while not claim():
             await asyncio.sleep(0.001)
+
+
+def states(services: Services) -> dict[str, str]:
+    return {replica.address: replica.state(services.clock()) for replica in services.pool.replicas}
+
+
+def reason(pool: Pool) -> str:
+    return pool.replicas[0].reason
