@@ -112,9 +112,9 @@ class BadAnswerError(ReplicaError):
 
 
 class ReplicaRejectedError(ReplicaError):
-    """No replica would accept this request."""
+    """No replica would accept this request. 501: the model's types have no JSON form."""
 
-    http = (400,)
+    http = (400, 501)
     grpc = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE")
     elsewhere = False
     counts = False

@@ -8,7 +8,8 @@ A version is served from a replica once
 
 What fails 2 or 3 is refused with its reason and leaves the versions that serve untouched. An examination is a task of
 its own with its own time limit: a version that takes long to answer holds up neither the probes nor another version.
-A refusal by contract lasts as long as the version; any other examination is repeated, twice as late each time.
+A refusal by contract lasts as long as the version; any other examination is repeated, twice as late each time, or with
+every probe while the replica serves no version.
 """
 
 import asyncio

@@ -63,6 +63,8 @@ class _Progress(Generic[Answer]):
     ask: Ask[Answer]
     binding: Binding
     deadline: float
+    measured: Callable[[Answer], bool] | None = None
+    """Whether the time of an answer shows how fast its replica is; None: always."""
     tried: list[Replica] = field(default_factory=list)
     running: "dict[asyncio.Task[Answer | ReplicaError], Replica]" = field(default_factory=dict)
     started: float = 0
@@ -134,18 +136,22 @@ class Dispatcher:
         """
         last: Reply | None = None
         binding = binding or Binding()
-        nowhere = binding.version is not None and not self._pool.serves(binding.version)
+        unknown = binding.version is not None and not self._pool.serves(binding.version)
+        never_found = unknown or "?" in call.target  # docs/tensorflow-serving.md, "URLs"
 
         async def ask(replica: Replica, model: ServedModel) -> Reply:
             nonlocal last
             last = await self._client.forward(replica.address, call)
-            if last.status == 400 or (last.status == 404 and nowhere):
+            if last.status == 400 or (last.status == 404 and never_found):
                 return last  # the client's own mistake, in the replica's words
             last.body_if_200()
             return last
 
+        def measured(reply: Reply) -> bool:
+            return call.method == "POST" and reply.status == 200
+
         try:
-            return await self._until(_Progress(ask, binding, deadline))
+            return await self._until(_Progress(ask, binding, deadline, measured))
         except ReplicaError as error:
             if last is not None:
                 return last
@@ -215,7 +221,8 @@ class Dispatcher:
     def _start(self, progress: _Progress[Answer], slot: Slot) -> None:
         progress.started = progress.started or self._clock()
         progress.tried.append(slot.replica)
-        task = asyncio.get_running_loop().create_task(self._attempt(slot, progress.ask))
+        attempt = self._attempt(slot, progress.ask, progress.measured)
+        task = asyncio.get_running_loop().create_task(attempt)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         progress.running[task] = slot.replica
@@ -231,7 +238,8 @@ class Dispatcher:
                 outcome = task.result()
                 if not isinstance(outcome, ReplicaError):
                     progress.winner = replica
-                    if self._hedge and len(progress.tried) == 1:
+                    measured = progress.measured is None or progress.measured(outcome)
+                    if self._hedge and len(progress.tried) == 1 and measured:
                         self._hedge.add(self._clock() - progress.started)
                     return outcome
                 del progress.running[task]
@@ -306,7 +314,9 @@ class Dispatcher:
 
     # --- one attempt ------------------------------------------------------------------------------------------
 
-    async def _attempt(self, slot: Slot, ask: Ask[Answer]) -> Answer | ReplicaError:
+    async def _attempt(
+        self, slot: Slot, ask: Ask[Answer], measured: Callable[[Answer], bool] | None
+    ) -> Answer | ReplicaError:
         """The answer, or why there is none; gives the slot back.
 
         The failure is returned, since an exception of a task whose request is over would never be retrieved.
@@ -318,9 +328,8 @@ class Dispatcher:
                 answer = await self._in_time(ask(slot.replica, slot.model), started)
             outcome = "ok"
             now = self._clock()
-            self._pool.succeeded(
-                slot.replica, now, None if self._lag.stalled(started) else now - started, in_flight=slot.in_flight
-            )
+            counts = (measured is None or measured(answer)) and not self._lag.stalled(started)
+            self._pool.succeeded(slot.replica, now, now - started if counts else None, in_flight=slot.in_flight)
             return answer
         except ReplicaError as error:
             outcome = error.outcome()

@@ -137,7 +137,8 @@ class Pool:
         """A good answer arrived.
 
         Args:
-            seconds: how long it took; None: unknown, since the gateway itself stood still meanwhile.
+            seconds: how long it took; None: unknown, since the gateway itself stood still meanwhile, or no measure of
+                its speed.
             in_flight: attempts that were in flight there when it began, itself included.
         """
         replica.failures = replica.refusals = 0

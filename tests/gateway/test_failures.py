@@ -23,6 +23,7 @@ from gateway.failures import (
         (418, ReplicaFailedError),
         (429, ReplicaBusyError),
         (500, ReplicaFailedError),
+        (501, ReplicaRejectedError),
         (503, ReplicaBusyError),
         (504, ReplicaGaveUpError),
     ],

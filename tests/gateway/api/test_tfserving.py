@@ -1,6 +1,7 @@
 """TensorFlow Serving's own paths: its clients change only the host."""
 
 import json
+from typing import Any
 
 import httpx
 import numpy as np
@@ -156,3 +157,37 @@ async def test_versions_that_no_replica_has_cost_no_retries(start: Start) -> Non
         await client.post(f"/v1/models/my_model/versions/{version}:predict", json={"instances": [0]})
     shown = (await client.get("/v1/models")).json()["replicas"]
     assert sum(replica["attempts"] for replica in shown) == 60
+
+
+async def shown(client: httpx.AsyncClient) -> list[dict[str, Any]]:
+    """The replicas in /v1/models."""
+    replicas: list[dict[str, Any]] = (await client.get("/v1/models")).json()["replicas"]
+    return replicas
+
+
+async def test_types_without_a_json_form_are_the_models_business_and_cost_no_retry(start: Start) -> None:
+    error = answer(501, {"error": "Conversion of JSON Value: 1 to type: half"})
+    a, b = FakeReplica("a:1"), FakeReplica("b:1")
+    client = await start(a, b)
+    a.sick = b.sick = error
+    for _ in range(6):
+        assert (await client.post("/v1/models/my_model:predict", json={"instances": [1]})).status_code == 501
+    replicas = await shown(client)
+    assert [replica["state"] for replica in replicas] == ["available"] * 2
+    assert sum(replica["attempts"] for replica in replicas) == 6
+
+
+async def test_a_query_string_that_the_server_does_not_know_costs_no_retry(start: Start) -> None:
+    client = await start(FakeReplica("a:1"), FakeReplica("b:1"))
+    for _ in range(6):
+        assert (await client.get("/v1/models/my_model/metadata?x=1")).status_code == 404
+    assert sum(replica["attempts"] for replica in await shown(client)) == 6
+
+
+async def test_only_predictions_are_measured(start: Start) -> None:
+    client = await start(FakeReplica("a:1"))
+    for suffix in ("", "/metadata"):
+        await client.get(f"/v1/models/my_model{suffix}")
+    assert (await shown(client))[0]["usual_ms"] is None
+    await client.post("/v1/models/my_model:predict", json={"instances": [1]})
+    assert (await shown(client))[0]["usual_ms"] is not None
