@@ -7,6 +7,7 @@
 | connections | GATEWAY_MAX_CONNECTIONS | refused (`http.connections`) | connections |
 | bytes of all bodies | GATEWAY_MAX_BODIES_BYTES | refused | bodies |
 | requests in flight | GATEWAY_MAX_IN_FLIGHT | refused | requests |
+| pictures in progress, of all batches together | GATEWAY_MAX_IN_FLIGHT | wait | |
 | pictures of one kind being decoded | GATEWAY_DECODE_PROCESSES | wait | |
 | memory for large pictures | GATEWAY_DECODE_BUDGET_BYTES | wait for GATEWAY_DECODE_WAIT_S, then refused | decoding |
 | attempts per replica | GATEWAY_REPLICA_MAX_IN_FLIGHT | wait for GATEWAY_QUEUE_WAIT_S, then refused | replicas |

@@ -43,6 +43,8 @@ class Services:
     dispatcher: Dispatcher
     versions: Versions
     decoders: Decoders
+    batch_places: asyncio.Semaphore
+    """For pictures of batches in progress, all batches together."""
 
     def clock(self) -> float:
         """Monotonic, in seconds: the event loop's, which deadlines are measured on."""
@@ -106,7 +108,8 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
             canary=canary,
             caller_of=partial(caller_of, trusted=settings.trusted_proxies),
         )
-        yield Services(settings, pool, health, discovery, dispatcher, versions, decoders)
+        batch_places = asyncio.Semaphore(settings.max_in_flight)
+        yield Services(settings, pool, health, discovery, dispatcher, versions, decoders, batch_places)
 
 
 def _client(settings: Settings, transport: Transport | None) -> TFServing:

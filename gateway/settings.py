@@ -241,7 +241,8 @@ class Settings(BaseSettings):
         64,
         ge=1,
         description="Most classify and predict requests in progress; further ones are refused with 503. A request "
-        "whose body is still arriving does not count, so slow clients cannot take the slots.",
+        "whose body is still arriving does not count, so slow clients cannot take the slots. Also the most pictures "
+        "in progress of all batches together; further ones wait.",
     )
     replica_max_in_flight: int = Field(32, ge=1, description="Most attempts in progress at one replica.")
     queue_size: int = Field(64, ge=0, description="Most requests that wait for a free replica.")

@@ -64,7 +64,7 @@ class Health:
         try:
             while True:
                 try:
-                    await self._discover()
+                    await self.discover()
                 except Exception:  # a defect here must not leave the pool's picture standing still unnoticed
                     log.exception("discovery failed")
                 await self._pause()
@@ -72,12 +72,6 @@ class Health:
             for task in (*self._watches.values(), *self._probes.values()):
                 task.cancel()
             self._acceptance.close()
-
-    async def look(self) -> None:
-        """One round now: look the addresses up and probe every replica."""
-        self._pool.set_addresses(await self._discovery.addresses())
-        await asyncio.gather(*(self.probe(replica) for replica in self._pool.replicas))
-        self._forget()
 
     def look_again(self) -> None:
         """One round soon: a connection failed, so a replica has gone or moved."""
@@ -96,7 +90,8 @@ class Health:
                 self._probing(replica)
         await asyncio.sleep(LEAST_PAUSE_S)
 
-    async def _discover(self) -> None:
+    async def discover(self) -> None:
+        """Look the addresses up, and begin to probe those that are new."""
         self._pool.set_addresses(await self._discovery.addresses())
         metrics.DISCOVERY_UP.set(not self._discovery.trouble)
         present = set(self._pool.replicas)

@@ -12,6 +12,7 @@ from PIL import Image
 from gateway.app import create_app
 from gateway.settings import Settings
 from tests.fakes import FakeReplica, network
+from tests.rounds import look
 
 Start = Callable[..., Awaitable[httpx.AsyncClient]]
 
@@ -30,7 +31,7 @@ async def start() -> AsyncIterator[Start]:
             upstream = ",".join(replica.address for replica in replicas)
             app = create_app(Settings(**{"upstream": upstream, **settings}), network(*replicas))
             await stack.enter_async_context(app.router.lifespan_context(app))
-            await app.state.services.health.look()
+            await look(app.state.services)
             wire = httpx.ASGITransport(app, raise_app_exceptions=False)
             return await stack.enter_async_context(httpx.AsyncClient(transport=wire, base_url="http://gateway"))
 

@@ -6,14 +6,11 @@ import re
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
-from gateway.app import create_app
 from gateway.imaging import preprocess
 from gateway.observe import logs
-from gateway.settings import Settings
-from tests.fakes import FakeModel, FakeReplica, answer, is_golden, network, pixels_sent
+from tests.fakes import FakeModel, FakeReplica, answer, pixels_sent
 from tests.gateway.conftest import Start
 
 ANSWER = [("crab", 0.6), ("brittle_star", 0.2), ("anemone", 0.1), ("sea_urchin", 0.1)]
@@ -127,46 +124,6 @@ async def test_a_defect_of_ours_says_no_more_than_that_it_is_logged(
     }
 
 
-class Held(httpx.AsyncBaseTransport):
-    """A replica whose predictions wait until the test releases them."""
-
-    def __init__(self, replica: FakeReplica) -> None:
-        self.inner = network(replica)
-        self.held, self.go = asyncio.Event(), asyncio.Event()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        body = await request.aread()
-        if b'"b64"' in body and not is_golden(body):
-            self.held.set()
-            await self.go.wait()
-        return await self.inner.handle_async_request(request)
-
-
-async def test_more_requests_than_allowed_are_turned_away_before_their_body_is_read(
-    replica: FakeReplica, jpeg: bytes
-) -> None:
-    wire = Held(replica)
-    app = create_app(Settings(upstream=replica.address, max_in_flight=1), wire)
-    headers = {"Content-Type": "image/jpeg"}
-
-    async def body() -> Any:
-        pytest.fail("it was read")
-        yield jpeg
-
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client,
-    ):
-        await app.state.services.health.look()
-        first = asyncio.create_task(client.post("/v1/classify", content=jpeg, headers=headers))
-        await wire.held.wait()
-        refused = await client.post("/v1/classify", content=body(), headers=headers)
-        wire.go.set()
-        assert (await first).status_code == 200
-    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
-    assert refused.json()["type"] == "/problems/overloaded"
-
-
 async def test_an_upload_that_is_still_arriving_does_not_block_others(
     start: Start, replica: FakeReplica, jpeg: bytes
 ) -> None:
@@ -184,29 +141,6 @@ async def test_an_upload_that_is_still_arriving_does_not_block_others(
     assert (await client.post("/v1/classify", content=jpeg, headers=headers)).status_code == 200
     finish.set()
     assert (await first).status_code == 200
-
-
-async def test_bodies_that_would_fill_the_memory_are_turned_away(
-    start: Start, replica: FakeReplica, jpeg: bytes
-) -> None:
-    sizes = dict.fromkeys(("max_upload_bytes", "max_batch_bytes", "max_predict_bytes", "max_bodies_bytes"), 4096)
-    client = await start(replica, **sizes)
-    half_in, finish = asyncio.Event(), asyncio.Event()
-
-    async def half_a_body() -> Any:
-        yield bytes(3000)
-        half_in.set()
-        await finish.wait()
-        yield b""
-
-    headers = {"Content-Type": "image/jpeg"}
-    first = asyncio.create_task(client.post("/v1/classify", content=half_a_body(), headers=headers))
-    await half_in.wait()
-    second = await client.post("/v1/classify", content=bytes(2000), headers=headers)
-    assert (second.status_code, second.json()["type"]) == (503, "/problems/overloaded")
-    finish.set()
-    assert (await first).status_code == 415
-    assert "gateway_body_bytes 0.0" in (await client.get("/metrics")).text
 
 
 async def test_a_batch_answers_each_picture_in_order_and_a_bad_one_fails_alone(
@@ -379,20 +313,3 @@ async def test_callers_behind_a_proxy_are_told_apart_and_each_stays_on_its_side(
         (side,) = {answered.json()["model"]["version"] for answered in answers}
         sides.append(side)
     assert set(sides) == {"1", "2"}
-
-
-async def test_one_deadline_holds_for_decoding_and_prediction_together(
-    start: Start, replica: FakeReplica, jpeg: bytes
-) -> None:
-    client = await start(replica, deadline_s=0.2, decode_processes=1)
-    (forkserver,) = psutil.Process().children()
-    assert (await client.post("/v1/classify", files=form(jpeg))).status_code == 200
-    (worker,) = forkserver.children()
-    worker.suspend()
-    try:
-        late = await client.post("/v1/classify", files=form(jpeg))
-        batch = await client.post("/v1/classify/batch", files=form(jpeg, jpeg))
-    finally:
-        worker.resume()
-    assert (late.status_code, late.json()["type"]) == (504, "/problems/deadline-exceeded")
-    assert batch.status_code == 504

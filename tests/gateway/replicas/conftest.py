@@ -13,6 +13,7 @@ from gateway.replicas.pool import Pool
 from gateway.services import Services, running
 from gateway.settings import Settings
 from tests.fakes import FakeReplica, network
+from tests.rounds import look
 
 PIXELS = np.zeros((224, 224, 3), np.uint8)
 Run = Callable[..., Awaitable[Services]]
@@ -27,7 +28,7 @@ async def run() -> AsyncIterator[Run]:
             upstream = ",".join(replica.address for replica in replicas)
             chosen = Settings(**{"upstream": upstream, "probe_interval_s": 300, **settings})
             services = await stack.enter_async_context(running(chosen, network(*replicas)))
-            await services.health.look()
+            await look(services)
             return services
 
         yield started

@@ -16,6 +16,7 @@ from gateway.settings import Settings
 from tests.fakes import FakeModel, FakeReplica, answer, is_golden, network
 from tests.gateway.replicas.conftest import Run, predict, reason, states, until
 from tests.gateway.replicas.pools import MODELS
+from tests.rounds import look
 
 
 @pytest.mark.parametrize(
@@ -33,7 +34,7 @@ async def test_a_new_version_that_fails_here_leaves_the_old_one_serving(run: Run
     services = await run(a)
     a.versions[2] = FakeModel()
     a.sick = answer(200, {"predictions": []})
-    await services.health.look()
+    await look(services)
     assert list(services.pool.replicas[0].models) == ["1"]
     assert reason(services.pool).startswith("version 2 fails here: ")
 
@@ -42,10 +43,10 @@ async def test_the_golden_picture_is_asked_for_once_a_version_and_replica(run: R
     a, b = FakeReplica("a:1"), FakeReplica("b:1")
     services = await run(a, b)
     for _ in range(3):
-        await services.health.look()
+        await look(services)
     assert (a.golden, b.golden) == (1, 1)
     a.versions[2] = FakeModel()
-    await services.health.look()
+    await look(services)
     assert (a.golden, b.golden) == (2, 1)
 
 
@@ -81,8 +82,8 @@ async def test_a_version_is_asked_once_however_many_replicas_hold_it(run: Run, m
     a, b = FakeReplica("a:1"), FakeReplica("b:1", reachable=False)
     services = await run(a, b)
     b.reachable = True
-    await services.health.look()
-    await services.health.look()
+    await look(services)
+    await look(services)
     assert states(services) == {"a:1": "available", "b:1": "available"}
     assert asked == ["describe"]
 
@@ -91,9 +92,9 @@ async def test_a_number_that_comes_back_with_another_model_is_asked_anew(run: Ru
     a = FakeReplica("a:1", versions={1: FakeModel()})
     services = await run(a)
     a.versions = {}
-    await services.health.look()
+    await look(services)
     a.versions = {1: FakeModel(labels=("w", "x", "y", "z"))}
-    await services.health.look()
+    await look(services)
     assert (await predict(services)).model.labels == ("w", "x", "y", "z")
 
 
@@ -106,9 +107,9 @@ async def test_a_number_whose_last_model_has_ended_is_asked_anew(run: Run) -> No
     services = await run(a)
     del a.versions[2]
     a.states = {2: "END"}
-    await services.health.look()
+    await look(services)
     a.versions[2], a.states = OTHER, {}
-    await services.health.look()
+    await look(services)
     assert (await predict(services)).model.labels == OTHER.labels
 
 
@@ -118,7 +119,7 @@ async def test_a_number_that_comes_back_after_a_restart_is_asked_anew(run: Run) 
     a.reachable = False
     await looks(services, 2)
     a.reachable, a.versions = True, {1: OTHER}
-    await services.health.look()
+    await look(services)
     assert (await predict(services)).model.labels == OTHER.labels
 
 
@@ -166,7 +167,7 @@ async def test_a_replica_that_was_removed_does_not_decide_what_a_version_is() ->
     wire = SlowMetadata("b:1", a, b)
     settings = Settings(upstream="a:1,b:1", probe_timeout_s=0.05, probe_interval_s=300)
     async with running(settings, wire) as services:
-        await services.health.look()
+        await look(services)
         services.pool.set_addresses(["a:1"])
         wire.go.set()
         await until(lambda: b.golden == 1)
@@ -217,7 +218,7 @@ def four() -> list[FakeReplica]:
 
 async def looks(services: Services, count: int) -> None:
     for _ in range(count):
-        await services.health.look()
+        await look(services)
 
 
 async def test_a_new_version_that_describes_itself_otherwise_is_refused_and_costs_the_old_one_nothing(run: Run) -> None:
@@ -253,7 +254,7 @@ async def test_a_cold_new_version_holds_up_neither_the_probes_nor_the_old_one_an
     wire = ColdVersion(*replicas)
     settings = Settings(upstream=",".join(r.address for r in replicas), probe_timeout_s=0.05, probe_interval_s=300)
     async with running(settings, wire) as services:
-        await services.health.look()
+        await look(services)
         for replica in replicas:
             replica.versions[2] = FakeModel()
         await looks(services, 4)
@@ -267,7 +268,7 @@ async def test_a_cold_new_version_holds_up_neither_the_probes_nor_the_old_one_an
 async def until_looks(services: Services, claim: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
         while not claim():
-            await services.health.look()
+            await look(services)
 
 
 async def test_a_new_version_that_takes_too_long_is_refused_with_that_reason() -> None:
@@ -279,7 +280,7 @@ async def test_a_new_version_that_takes_too_long_is_refused_with_that_reason() -
         probe_interval_s=300,
     )
     async with running(settings, wire) as services:
-        await services.health.look()
+        await look(services)
         for replica in replicas:
             replica.versions[2] = FakeModel()
         await looks(services, 3)

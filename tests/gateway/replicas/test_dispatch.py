@@ -23,6 +23,7 @@ from gateway.settings import Settings
 from tests.fakes import FakeModel, FakeReplica, answer
 from tests.gateway.replicas.conftest import PIXELS, Run, predict, until
 from tests.gateway.replicas.wires import Slow
+from tests.rounds import look
 
 
 def answered(*replicas: FakeReplica) -> list[int]:
@@ -169,10 +170,10 @@ async def test_an_ejected_replica_gets_the_golden_picture_before_any_clients(run
         await predict(services)
     replica = services.pool.replicas[0]
     replica.ejected_until = 0
-    await services.health.look()
+    await look(services)
     assert replica.state(services.clock()) == "ejected"
     a.sick = None
-    await services.health.look()
+    await look(services)
     assert replica.state(services.clock()) == "available"
     assert len(a.seen) == 2
 
@@ -227,7 +228,7 @@ async def test_without_any_replica_the_answer_comes_at_once(run: Run) -> None:
 async def test_nothing_outlives_its_deadline() -> None:
     wire = Slow(FakeReplica("a:1"))
     async with running(Settings(upstream="a:1", deadline_s=0.05), wire) as services:
-        await services.health.look()
+        await look(services)
         with pytest.raises(DeadlineError):
             await predict(services)
         assert services.pool.replicas[0].failures == 0  # the deadline is ours, not the replica's
@@ -236,7 +237,7 @@ async def test_nothing_outlives_its_deadline() -> None:
 async def test_an_attempt_that_takes_too_long_is_the_replicas_failure() -> None:
     wire = Slow(FakeReplica("a:1"))
     async with running(Settings(upstream="a:1", attempt_timeout_s=0.05), wire) as services:
-        await services.health.look()
+        await look(services)
         with pytest.raises(DeadlineError):
             await predict(services)
         assert services.pool.replicas[0].failures == 1
@@ -245,7 +246,7 @@ async def test_an_attempt_that_takes_too_long_is_the_replicas_failure() -> None:
 async def test_a_request_that_is_given_up_holds_its_slot_until_the_replica_has_answered() -> None:
     wire = Slow(FakeReplica("a:1"))
     async with running(Settings(upstream="a:1"), wire) as services:
-        await services.health.look()
+        await look(services)
         (replica,) = services.pool.replicas
         request = asyncio.create_task(predict(services))
         await wire.waiting.wait()

@@ -9,6 +9,7 @@ from gateway.services import running
 from gateway.settings import Settings
 from tests.fakes import FakeReplica, network
 from tests.gateway.replicas.conftest import Run, reason, states, until
+from tests.rounds import look
 
 
 async def test_a_status_of_200_without_an_available_version_is_not_ready(run: Run) -> None:
@@ -22,7 +23,7 @@ async def test_an_unreachable_replica_is_not_ready_and_comes_back_by_itself(run:
     services = await run(a, b)
     assert states(services) == {"a:1": "not ready", "b:1": "available"}
     a.reachable = True
-    await services.health.look()
+    await look(services)
     assert states(services) == {"a:1": "available", "b:1": "available"}
 
 
@@ -31,12 +32,12 @@ async def test_a_replica_that_went_away_is_back_with_its_second_good_probe(run: 
     services = await run(a, b)
     a.reachable = False
     for _ in range(2):
-        await services.health.look()
+        await look(services)
     assert states(services) == {"a:1": "not ready", "b:1": "available"}
     a.reachable = True
-    await services.health.look()
+    await look(services)
     assert states(services) == {"a:1": "not ready", "b:1": "available"}
-    await services.health.look()
+    await look(services)
     assert states(services) == {"a:1": "available", "b:1": "available"}
 
 
@@ -58,10 +59,10 @@ class Hanging(httpx.AsyncBaseTransport):
 async def test_replicas_that_do_not_answer_the_probe_are_ejected_but_never_all_of_them() -> None:
     wire = Hanging(FakeReplica("a:1"), FakeReplica("b:1"))
     async with running(Settings(upstream="a:1,b:1", probe_timeout_s=0.01, probe_interval_s=300), wire) as services:
-        await services.health.look()
+        await look(services)
         wire.hanging = {"a:1", "b:1"}
         for _ in range(4):
-            await services.health.look()
+            await look(services)
         assert sorted(states(services).values()) == ["available", "ejected"]
 
 
@@ -77,13 +78,13 @@ async def test_a_probe_missed_while_the_gateway_itself_stalls_does_not_count() -
     wire = Hanging(FakeReplica("a:1"), FakeReplica("b:1"))
     settings = Settings(upstream="a:1,b:1", probe_timeout_s=0.3, probe_interval_s=300)
     async with running(settings, wire) as services:
-        await services.health.look()
+        await look(services)
         wire.hanging = {"a:1"}
         for _ in range(2):
             wire.asked.clear()
-            look = asyncio.create_task(services.health.look())
+            round_ = asyncio.create_task(look(services))
             await wire.asked.wait()
             time.sleep(0.5)  # noqa: ASYNC251  the stall itself
-            await look
+            await round_
         assert states(services) == {"a:1": "available", "b:1": "available"}
         assert services.pool.replicas[0].missed == 0

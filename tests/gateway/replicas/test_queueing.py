@@ -15,12 +15,13 @@ from gateway.settings import Settings
 from tests.fakes import FakeModel, FakeReplica, answer
 from tests.gateway.replicas.conftest import PIXELS, predict, until
 from tests.gateway.replicas.wires import Gate, Slow, SlowFirst
+from tests.rounds import look
 
 
 async def test_a_request_that_finds_every_replica_full_waits_for_a_slot() -> None:
     wire = Slow(FakeReplica("a:1"))
     async with running(Settings(upstream="a:1", replica_max_in_flight=1, queue_wait_s=30), wire) as services:
-        await services.health.look()
+        await look(services)
         first = asyncio.create_task(predict(services))
         await wire.waiting.wait()
         second = asyncio.create_task(predict(services))
@@ -33,7 +34,7 @@ async def test_a_request_that_finds_every_replica_full_waits_for_a_slot() -> Non
 async def test_a_request_that_would_wait_too_long_is_refused_with_retry_after(line: dict[str, Any]) -> None:
     wire = Slow(FakeReplica("a:1"))
     async with running(Settings(upstream="a:1", replica_max_in_flight=1, **line), wire) as services:
-        await services.health.look()
+        await look(services)
         first = asyncio.create_task(predict(services))
         await wire.waiting.wait()
         with pytest.raises(OverloadedError) as failure:
@@ -48,7 +49,7 @@ async def test_a_request_bound_to_a_full_version_holds_up_none_that_another_repl
     wire = SlowFirst("a:1", old, new)
     settings = Settings(upstream="a:1,b:1", replica_max_in_flight=1, queue_wait_s=30)
     async with running(settings, wire) as services:
-        await services.health.look()
+        await look(services)
         wire.hanging = True
         bound = [
             asyncio.create_task(
@@ -70,7 +71,7 @@ async def test_a_request_that_waits_does_not_get_the_replica_that_has_just_been_
     wire = Gate(a, b)
     settings = Settings(upstream="a:1,b:1", replica_max_in_flight=1, queue_wait_s=30, probe_interval_s=300)
     async with running(settings, wire) as services:
-        await services.health.look()
+        await look(services)
         services.pool.failed(services.pool.replicas[0], services.clock(), "status 500")
         a.sick = answer(500, {"error": "internal"})
         requests = [asyncio.create_task(predict(services)) for _ in range(3)]

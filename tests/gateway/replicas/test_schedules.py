@@ -12,6 +12,7 @@ from gateway.services import Services, running
 from gateway.settings import Settings
 from tests.fakes import FakeModel, FakeReplica, answer, is_golden, network
 from tests.gateway.replicas.conftest import PIXELS, until
+from tests.rounds import look
 
 NAMES = ("a:1", "b:1", "c:1")
 FAULTS: list[httpx.Response | Exception | None] = [
@@ -66,7 +67,7 @@ async def test_no_schedule_loses_a_slot_or_ends_in_an_unforeseen_error(seed: int
         probe_interval_s=300,
     )
     async with running(settings, Erratic(random, *replicas)) as services:
-        await services.health.look()
+        await look(services)
         tasks: list[asyncio.Task[str]] = []
         ever = set(services.pool.replicas)
         for _ in range(300):
@@ -78,7 +79,7 @@ async def test_no_schedule_loses_a_slot_or_ends_in_an_unforeseen_error(seed: int
             elif step > 0.98:
                 services.pool.set_addresses(random.sample(NAMES, random.randint(1, 3)))
                 ever.update(services.pool.replicas)
-                await services.health.look()
+                await look(services)
                 ever.update(services.pool.replicas)
             for _ in range(random.choice((0, 0, 1, 3))):
                 await asyncio.sleep(0)

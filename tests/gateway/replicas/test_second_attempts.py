@@ -7,13 +7,14 @@ from gateway.settings import Settings
 from tests.fakes import FakeReplica, answer
 from tests.gateway.replicas.conftest import predict, until
 from tests.gateway.replicas.wires import Gate, SlowFirst
+from tests.rounds import look
 
 
 async def test_a_good_answer_that_arrives_with_a_failure_is_taken_and_no_third_replica_is_asked() -> None:
     a, b, c = FakeReplica("a:1"), FakeReplica("b:1"), FakeReplica("c:1")
     wire = Gate(a, b, c)
     async with running(Settings(upstream="a:1,b:1,c:1", probe_interval_s=300), wire) as services:
-        await services.health.look()
+        await look(services)
         a.faults.append(answer(500, {"error": "internal"}))
         request = asyncio.create_task(predict(services))
         await until(lambda: wire.held == ["a:1"])
@@ -29,7 +30,7 @@ async def test_when_a_replica_hangs_another_is_asked_beside_it() -> None:
     a, b = FakeReplica("a:1"), FakeReplica("b:1")
     wire = SlowFirst("a:1", a, b)
     async with running(Settings(upstream="a:1,b:1", hedge=True), wire) as services:
-        await services.health.look()
+        await look(services)
         for _ in range(60):  # from which it learns how long an answer takes
             await predict(services)
         wire.hanging = True
@@ -45,7 +46,7 @@ async def test_a_request_that_waits_for_a_replica_being_ejected_is_answered_by_a
     a, b = FakeReplica("a:1"), FakeReplica("b:1")
     wire = SlowFirst("a:1", a, b)
     async with running(Settings(upstream="a:1,b:1"), wire) as services:
-        await services.health.look()
+        await look(services)
         wire.hanging = True
         requests = [asyncio.create_task(predict(services)) for _ in range(2)]
         await wire.waiting.wait()

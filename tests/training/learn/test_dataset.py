@@ -13,6 +13,7 @@ from gateway.app import create_app
 from gateway.settings import Settings
 from tests import pictures
 from tests.fakes import FakeReplica, network, pixels_sent
+from tests.rounds import look
 from tests.training import data_sets
 from training.console import no_bar
 from training.data.manifest import digest_of_bytes
@@ -51,7 +52,7 @@ async def sent(folder: Path, prepared: Prepared) -> dict[str, Any]:
     app = create_app(Settings(upstream="a:1"), network(replica))
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(app.router.lifespan_context(app))
-        await app.state.services.health.look()
+        await look(app.state.services)
         wire = httpx.ASGITransport(app, raise_app_exceptions=False)
         client = await stack.enter_async_context(httpx.AsyncClient(transport=wire, base_url="http://gateway"))
         found = {}
