@@ -63,8 +63,8 @@ class _Progress(Generic[Answer]):
     ask: Ask[Answer]
     binding: Binding
     deadline: float
-    measured: Callable[[Answer], bool] = lambda _: True
-    """Whether the time of an answer shows how fast its replica is."""
+    measured: Callable[[Answer], bool] | None = None
+    """Whether the time of an answer shows how fast its replica is; None: always."""
     tried: list[Replica] = field(default_factory=list)
     running: "dict[asyncio.Task[Answer | ReplicaError], Replica]" = field(default_factory=dict)
     started: float = 0
@@ -238,7 +238,8 @@ class Dispatcher:
                 outcome = task.result()
                 if not isinstance(outcome, ReplicaError):
                     progress.winner = replica
-                    if self._hedge and len(progress.tried) == 1 and progress.measured(outcome):
+                    measured = progress.measured is None or progress.measured(outcome)
+                    if self._hedge and len(progress.tried) == 1 and measured:
                         self._hedge.add(self._clock() - progress.started)
                     return outcome
                 del progress.running[task]
@@ -313,7 +314,9 @@ class Dispatcher:
 
     # --- one attempt ------------------------------------------------------------------------------------------
 
-    async def _attempt(self, slot: Slot, ask: Ask[Answer], measured: Callable[[Answer], bool]) -> Answer | ReplicaError:
+    async def _attempt(
+        self, slot: Slot, ask: Ask[Answer], measured: Callable[[Answer], bool] | None
+    ) -> Answer | ReplicaError:
         """The answer, or why there is none; gives the slot back.
 
         The failure is returned, since an exception of a task whose request is over would never be retrieved.
@@ -328,8 +331,8 @@ class Dispatcher:
                 self._pool.finished(slot.replica)
             outcome = "ok"
             now = self._clock()
-            seconds = now - started if measured(answer) and not self._lag.stalled(started) else None
-            self._pool.succeeded(slot.replica, now, seconds, in_flight=slot.in_flight)
+            known = (measured is None or measured(answer)) and not self._lag.stalled(started)
+            self._pool.succeeded(slot.replica, now, now - started if known else None, in_flight=slot.in_flight)
             return answer
         except ReplicaError as error:
             outcome = error.outcome()
