@@ -21,10 +21,8 @@ from typing import Generic, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.errors import OverloadedError, TooManyConnectionsError
+from gateway.errors import RETRY_AFTER_S, OverloadedError, TooManyConnectionsError
 from gateway.observe import metrics
-
-RETRY_AFTER_S = 1
 
 Grant = TypeVar("Grant")
 

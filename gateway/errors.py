@@ -7,6 +7,9 @@ and one replica is in `failures`.
 
 from typing import ClassVar
 
+RETRY_AFTER_S = 1
+"""What answers that will soon be different tell the client to wait, in seconds (RFC 9110, section 10.2.3)."""
+
 
 class GatewayError(Exception):
     """Becomes a problem+json answer (RFC 9457) in `gateway/http/problems.py`.

@@ -7,9 +7,7 @@ holds it: see `replicas.acceptance`.
 
 from typing import ClassVar
 
-from gateway.errors import DeadlineError, GatewayError, NoReplicaError, OverloadedError, UpstreamError
-
-RETRY_AFTER_S = 1
+from gateway.errors import RETRY_AFTER_S, DeadlineError, GatewayError, NoReplicaError, OverloadedError, UpstreamError
 
 
 class ReplicaError(Exception):

@@ -11,8 +11,7 @@ from pydantic import BaseModel, Field
 from gateway.api.classify import ModelVersion
 from gateway.api.schema import problems_of
 from gateway.decoding.pool import Decoders
-from gateway.errors import NoReplicaError, ShuttingDownError
-from gateway.failures import RETRY_AFTER_S
+from gateway.errors import RETRY_AFTER_S, NoReplicaError, ShuttingDownError
 from gateway.observe import metrics
 from gateway.services import Services, lifecycle_of, services_of
 from gateway.tfserving.contract import ServedModel

@@ -28,14 +28,13 @@ from gateway.decoding.protocol import (
     Share,
     outcome,
 )
-from gateway.errors import DecoderLostError, GatewayError, LargerShareError
+from gateway.errors import RETRY_AFTER_S, DecoderLostError, GatewayError, LargerShareError
 from gateway.imaging import RGB_BYTES, Decoded
 from gateway.process.memory import DECODERS_ENVIRONMENT
 
 START_WITHIN_S = 30.0
 FORK_WITHIN_S = 5.0
 STOP_WITHIN_S = 5.0
-RETRY_AFTER_S = 1
 PROJECT = Path(__file__).resolve().parents[2]
 BUFFER_BYTES = 512 * 1024
 """Send buffer of each socket: an answer of 150 KB then fits into one write."""

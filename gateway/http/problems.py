@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.errors import (
+    RETRY_AFTER_S,
     GatewayError,
     InvalidParameterError,
     MethodNotAllowedError,
@@ -31,7 +32,6 @@ from gateway.observe import logs, metrics, tracing
 
 MEDIA_TYPE = "application/problem+json"
 TF_SERVING_PATHS = "/v1/models/"
-RETRY_AFTER_S = 1
 
 log = structlog.get_logger()
 

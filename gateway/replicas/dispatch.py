@@ -20,8 +20,8 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from gateway.admission import QueueFullError, refusal
-from gateway.errors import DeadlineError, GatewayError, NoReplicaError, VersionNotServedError
-from gateway.failures import RETRY_AFTER_S, AttemptTimeoutError, ReplicaError
+from gateway.errors import RETRY_AFTER_S, DeadlineError, GatewayError, NoReplicaError, VersionNotServedError
+from gateway.failures import AttemptTimeoutError, ReplicaError
 from gateway.imaging import Pixels
 from gateway.labels import Probabilities
 from gateway.observe import metrics, tracing
