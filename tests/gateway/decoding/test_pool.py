@@ -15,6 +15,7 @@ import pytest
 import structlog
 
 from gateway.decoding.pool import LARGE_NICE, QUICK_FILE_BYTES, QUICK_JPEG_BYTES, SLOW_NICE, SMALL_BYTES, Decoders
+from gateway.decoding.processes import Processes
 from gateway.errors import (
     PICTURE_ERRORS,
     DecoderCrashedError,
@@ -383,6 +384,18 @@ async def test_the_fork_servers_start_and_death_are_logged_without_the_id_of_a_r
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["event"] for line in lines] == ["fork server died", "fork server started"] * 2
     assert not any("request_id" in line for line in lines)
+
+
+async def test_a_fork_server_that_is_just_starting_when_its_caller_leaves_is_not_left_behind() -> None:
+    for turns in range(20):
+        processes = Processes(OPEN)
+        job = asyncio.create_task(processes.fork(share_bytes=MIB))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        job.cancel()
+        await asyncio.wait([job])
+        await processes.__aexit__()
+        assert psutil.Process().children() == []
 
 
 async def test_nothing_is_left_when_the_gateway_closes(start_decoders: StartDecoders) -> None:
