@@ -30,6 +30,7 @@ from gateway.decoding.protocol import (
 )
 from gateway.errors import RETRY_AFTER_S, DecoderLostError, GatewayError, LargerShareError
 from gateway.imaging import RGB_BYTES, Decoded
+from gateway.process import children
 from gateway.process.memory import DECODERS_ENVIRONMENT
 
 START_WITHIN_S = 30.0
@@ -200,15 +201,19 @@ class Processes:
         loop = asyncio.get_running_loop()
         ours, theirs = _pair()
         start = {"control": theirs.fileno(), "parent": os.getpid(), "limits": self._limits._asdict()}
-        with theirs:
-            self._forkserver = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "gateway.decoding.forkserver", json.dumps(start)),
-                cwd=PROJECT,
-                env={**os.environ, **DECODERS_ENVIRONMENT},
-                stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,  # Ctrl-C in the terminal is for the gateway, which lets requests finish first
-            )
+        try:
+            with theirs:
+                self._forkserver = await children.start(
+                    *(sys.executable, "-m", "gateway.decoding.forkserver", json.dumps(start)),
+                    cwd=PROJECT,
+                    env={**os.environ, **DECODERS_ENVIRONMENT},
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # Ctrl-C in the terminal is for the gateway alone: requests finish first
+                )
+        except BaseException:
+            ours.close()
+            raise
         self._control, self._ready = ours, loop.create_future()
         loop.add_reader(ours, self._receive_event, ours)
         try:

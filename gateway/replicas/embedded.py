@@ -20,6 +20,7 @@ from typing import Any
 
 import structlog
 
+from gateway.process import children
 from gateway.process.orphans import die_with
 from gateway.settings import CORES
 
@@ -111,7 +112,7 @@ class Embedded:
 
     async def _run_once(self, port: int, grpc_port: int) -> tuple[int, str]:
         """Exit code and the last lines of output."""
-        child = await asyncio.create_subprocess_exec(
+        child = await children.start(
             *self.command(port, grpc_port),
             cwd=PROJECT,
             env=_environment(os.environ),

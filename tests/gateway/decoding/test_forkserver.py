@@ -1,5 +1,6 @@
 """The fork server: its start, its death and its end."""
 
+import asyncio
 import json
 from functools import partial
 
@@ -7,12 +8,11 @@ import psutil
 import pytest
 import structlog
 
-from gateway.errors import (
-    DecoderLostError,
-)
+from gateway.decoding.processes import Processes
+from gateway.errors import DecoderLostError
 from gateway.observe import logs
 from tests import pictures
-from tests.gateway.decoding.conftest import StartDecoders, until
+from tests.gateway.decoding.conftest import MIB, OPEN, StartDecoders, until
 from tests.gateway.decoding.test_pool import TINY, gone, stopped_in_a_job, the_worker, workers
 
 
@@ -42,6 +42,18 @@ async def test_the_fork_servers_start_and_death_are_logged_without_the_id_of_a_r
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [line["event"] for line in lines] == ["fork server died", "fork server started"] * 2
     assert not any("request_id" in line for line in lines)
+
+
+async def test_a_fork_server_that_is_just_starting_when_its_caller_leaves_is_not_left_behind() -> None:
+    for turns in range(20):
+        processes = Processes(OPEN)
+        job = asyncio.create_task(processes.fork(share_bytes=MIB))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        job.cancel()
+        await asyncio.wait([job])
+        await processes.__aexit__()
+        assert psutil.Process().children() == []
 
 
 async def test_nothing_is_left_when_the_gateway_closes(start_decoders: StartDecoders) -> None:

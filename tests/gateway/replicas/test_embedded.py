@@ -1,5 +1,6 @@
 """Model servers that the gateway starts itself; a stub takes their place, found on the path as the real one is."""
 
+import asyncio
 import json
 import shutil
 import sys
@@ -8,6 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import structlog
 
@@ -174,3 +176,12 @@ async def test_its_log_lines_carry_no_request_id_although_a_request_started_it(
         await until(lambda: len(log.events("model server died")) >= 2)
     assert not any("request_id" in line for line in log.events("model server started"))
     assert not any("request_id" in line for line in log.events("model server died"))
+
+
+async def test_one_that_is_just_starting_when_the_gateway_stops_is_stopped_too(tmp_path: Path, stub: Stub) -> None:
+    stub.does(SERVES)
+    for turns in range(20):
+        async with Embedded(1, models_dir=tmp_path / "models", model_name="my_model"):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        assert psutil.Process().children() == []
