@@ -4,11 +4,11 @@ import asyncio
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from gateway.app import create_app
 from gateway.settings import Settings
+from tests.children import children
 from tests.fakes import FakeReplica, is_golden, network
 from tests.gateway.api.test_classify import form
 from tests.gateway.conftest import Start
@@ -83,7 +83,7 @@ async def test_one_deadline_holds_for_decoding_and_prediction_together(
     start: Start, replica: FakeReplica, jpeg: bytes
 ) -> None:
     client = await start(replica, deadline_s=0.2, decode_processes=1)
-    (forkserver,) = psutil.Process().children()
+    (forkserver,) = children()
     assert (await client.post("/v1/classify", files=form(jpeg))).status_code == 200
     (worker,) = forkserver.children()
     worker.suspend()

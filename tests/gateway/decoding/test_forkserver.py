@@ -4,7 +4,6 @@ import asyncio
 import json
 from functools import partial
 
-import psutil
 import pytest
 import structlog
 
@@ -12,6 +11,7 @@ from gateway.decoding.processes import Processes
 from gateway.errors import DecoderLostError
 from gateway.observe import logs
 from tests import pictures
+from tests.children import children
 from tests.gateway.decoding.conftest import MIB, OPEN, StartDecoders, until
 from tests.gateway.decoding.test_pool import TINY, gone, stopped_in_a_job, the_worker, workers
 
@@ -19,11 +19,11 @@ from tests.gateway.decoding.test_pool import TINY, gone, stopped_in_a_job, the_w
 async def test_the_fork_server_is_replaced_when_it_dies(start_decoders: StartDecoders) -> None:
     decoders = await start_decoders()
     worker = await the_worker(decoders)
-    (forkserver,) = psutil.Process().children()
+    (forkserver,) = children()
     forkserver.kill()
     await until(lambda: not worker.is_running())
     assert (await decoders.decode(pictures.png(TINY))).width == TINY[0]
-    assert psutil.Process().children() != [forkserver]
+    assert children() != [forkserver]
 
 
 async def test_the_fork_servers_start_and_death_are_logged_without_the_id_of_a_request(
@@ -34,7 +34,7 @@ async def test_the_fork_servers_start_and_death_are_logged_without_the_id_of_a_r
     logs.configure("json", "debug")
     with structlog.contextvars.bound_contextvars(request_id="abc-1"):
         for _ in range(2):
-            (forkserver,), forked = psutil.Process().children(), workers()
+            (forkserver,), forked = children(), workers()
             forkserver.kill()
             await until(lambda: decoders._processes._control is None)
             await until(partial(gone, forked))
@@ -53,7 +53,7 @@ async def test_a_fork_server_that_is_just_starting_when_its_caller_leaves_is_not
         job.cancel()
         await asyncio.wait([job])
         await processes.__aexit__()
-        assert psutil.Process().children() == []
+        assert children() == []
 
 
 async def test_nothing_is_left_when_the_gateway_closes(start_decoders: StartDecoders) -> None:
@@ -63,4 +63,4 @@ async def test_nothing_is_left_when_the_gateway_closes(start_decoders: StartDeco
     with pytest.raises(DecoderLostError):
         await job
     assert not worker.is_running()
-    assert psutil.Process().children() == []
+    assert children() == []

@@ -28,6 +28,7 @@ from gateway.errors import (
 from gateway.imaging import preprocess
 from tests import pictures
 from tests.bombs import mutants
+from tests.children import children
 from tests.gateway.decoding.conftest import MIB, OPEN, StartDecoders, until
 
 TINY = (40, 30)
@@ -41,7 +42,7 @@ SLOW = pictures.png((1600, 1200))
 
 def workers() -> list[psutil.Process]:
     """The decode processes that run now: children of this process's children."""
-    return [worker for forkserver in psutil.Process().children() for worker in forkserver.children()]
+    return [worker for forkserver in children() for worker in forkserver.children()]
 
 
 def gone(processes: list[psutil.Process]) -> bool:

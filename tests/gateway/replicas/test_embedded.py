@@ -9,13 +9,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import structlog
 
 from gateway.observe import logs
 from gateway.replicas import embedded
 from gateway.replicas.embedded import LONGEST_LINE_BYTES, Embedded
+from tests.children import children
 from tests.gateway.replicas.conftest import until
 
 STUB = """#!{python}
@@ -184,4 +184,4 @@ async def test_one_that_is_just_starting_when_the_gateway_stops_is_stopped_too(t
         async with Embedded(1, models_dir=tmp_path / "models", model_name="my_model"):
             for _ in range(turns):
                 await asyncio.sleep(0)
-        assert psutil.Process().children() == []
+        assert children() == []
