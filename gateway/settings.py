@@ -309,8 +309,8 @@ class Settings(BaseSettings):
         folder = self.models_dir / self.model_name
         if not self.upstream_addresses and not any(path.name.isdecimal() for path in folder.glob("*/")):
             raise ValueError(
-                f"there is no model in {folder}; make the demo model with `python -m training demo`, "
-                "or name running TensorFlow Serving replicas with GATEWAY_UPSTREAM"
+                f"GATEWAY_MODELS_DIR: there is no model in {folder}; make the demo model with "
+                "`python -m training demo`, or name running TensorFlow Serving replicas with GATEWAY_UPSTREAM"
             )
         return self
 
