@@ -60,10 +60,17 @@ def swarm(checkout: Checkout, standin: str) -> Iterator[Checkout]:
         )
         yield checkout
     finally:
-        docker("stack", "rm", "tf")
-        docker("swarm", "leave", "--force")
+        try:
+            wait_until(the_stack_is_removed, "the stack's services and networks to be removed")
+        finally:
+            docker("swarm", "leave", "--force")
         wait_until(nothing_is_left, "the stack to end")
         forget_releases()
+
+
+def the_stack_is_removed() -> bool:
+    """Asks for it anew as long as the engine refuses: a network stays in use until the last task on it has ended."""
+    return subprocess.run(["docker", "stack", "rm", "tf"], capture_output=True, timeout=300, check=False).returncode == 0
 
 
 def nothing_is_left() -> bool:
