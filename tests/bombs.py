@@ -143,7 +143,7 @@ BOMBS: dict[str, Callable[[], bytes]] = {
         scene((8, 8)), "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))] * 99
     ),
 }
-"""By what they are. Those that are small enough may be decoded; nobody asks how long they would take without limits."""
+"""By what they are. Those that are small enough may be decoded; no test measures them without limits."""
 ROWS = {
     "66": ("WebP of 34 bytes, 88 MP", "WebP of 34 bytes, 268 MP"),
     "67": tuple(name for name in BOMBS if " MP" in name and "WebP" not in name and "scans" not in name),

@@ -128,7 +128,7 @@ def either_way(picture: Any) -> bytes:
 
 
 def test_standard_changes_stay_close_to_the_picture(awkward: Prepared) -> None:
-    """They move, but what is in the middle remains: nobody could take it for another picture."""
+    """They move, but what is in the middle remains, so the picture is still recognizable."""
     for (before, *_), (after, light, *_) in zip(epoch(awkward, "none"), epoch(awkward, "standard"), strict=True):
         assert not np.array_equal(before, after)
         assert np.abs(before.mean(axis=(1, 2)) - after.mean(axis=(1, 2))).max() < 40
