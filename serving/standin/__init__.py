@@ -19,7 +19,8 @@ One predict request over REST passes through these files:
 1. `http/server.py` reads the bytes of a connection; `http/message.py` makes a request of them.
 2. `http/routes.py` asks `http/urls.py` for the model and the verb, and hands the request to a worker thread.
 3. `http/predictions.py` unpacks the body and follows the request from here on.
-4. `json/structure.py` counts its values and `json/parser.py` parses it; `models/catalog.py` finds the version, a `models/servable.py`.
+4. `json/structure.py` counts its values, `json/parser.py` parses it; `models/catalog.py` finds the version, a
+   `models/servable.py`.
 5. `json/predict_request.py` makes the input tensors, with `json/values.py`, `json/base64.py` and `tensors/dtypes.py`.
 6. `models/servable.py` waits for its turn in `engine/fair_semaphore.py` and runs the graph in `engine/tensorflow_c.py`.
 7. `json/predict_response.py` writes the outputs, with `json/numbers.py` and `json/text.py`.
