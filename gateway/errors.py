@@ -74,6 +74,15 @@ class TooManyImagesError(GatewayError):
     advice = "The detail states the limit. Split the batch."
 
 
+class PredictBodyError(GatewayError):
+    status, slug, title = 400, "predict-body-refused", "The body does not fit the model"
+    advice = (
+        "On TensorFlow Serving's paths the body must be JSON of the form that TensorFlow Serving documents, and every "
+        "input must have the rank and the sizes of the signature; GET /v1/models/NAME/metadata shows them. The detail "
+        "says what was expected and what came. docs/model-contract.md lists the limits."
+    )
+
+
 class MalformedRequestError(GatewayError):
     status, slug, title = 400, "malformed-request", "This is not a valid HTTP request"
     advice = (

@@ -7,7 +7,15 @@ holds it: see `replicas.acceptance`.
 
 from typing import ClassVar
 
-from gateway.errors import RETRY_AFTER_S, DeadlineError, GatewayError, NoReplicaError, OverloadedError, UpstreamError
+from gateway.errors import (
+    RETRY_AFTER_S,
+    DeadlineError,
+    GatewayError,
+    NoReplicaError,
+    OverloadedError,
+    PredictBodyError,
+    UpstreamError,
+)
 
 
 class ReplicaError(Exception):
@@ -118,6 +126,14 @@ class ReplicaRejectedError(ReplicaError):
     counts = False
 
 
+class BodyUnfitError(ReplicaError):
+    """The body does not fit the version that the replica has by now. Nothing was sent."""
+
+    elsewhere = False
+    counts = False
+    answer, detail = PredictBodyError, "the model has just been replaced, and the body does not fit the new version"
+
+
 class ReplicaGaveUpError(ReplicaError):
     """Its own time limit passed. It may still be at work on the request, so no other replica takes it up."""
 
@@ -138,6 +154,7 @@ FAILURES: tuple[type[ReplicaError], ...] = (
     ReplicaFailedError,
     BadAnswerError,
     ReplicaRejectedError,
+    BodyUnfitError,
     ReplicaGaveUpError,
 )
 """Every kind. `docs/replicas.md` shows them as a table."""

@@ -21,7 +21,7 @@ import structlog
 
 from gateway.admission import QueueFullError, refusal
 from gateway.errors import RETRY_AFTER_S, DeadlineError, GatewayError, NoReplicaError, VersionNotServedError
-from gateway.failures import AttemptTimeoutError, ReplicaError
+from gateway.failures import AttemptTimeoutError, BadAnswerError, ReplicaError
 from gateway.imaging import Pixels
 from gateway.labels import Probabilities
 from gateway.observe import metrics, tracing
@@ -141,7 +141,11 @@ class Dispatcher:
 
         async def ask(replica: Replica, model: ServedModel) -> Reply:
             nonlocal last
-            last = await self._client.forward(replica.address, call)
+            reply = await self._client.forward(replica.address, call.to(model))
+            if not reply.is_json:  # a page for a browser, which would take it for ours
+                reply.body_if_200()
+                raise BadAnswerError("the answer is not JSON")
+            last = reply
             if last.status == 400 or (last.status == 404 and never_found):
                 return last  # the client's own mistake, in the replica's words
             last.body_if_200()

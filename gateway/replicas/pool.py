@@ -112,6 +112,11 @@ class Pool:
         """What one replica would be asked for; see `Replica.model`."""
         return replica.model(version, held_back=self._held_back_now())
 
+    def defaults(self) -> list[ServedModel]:
+        """What requests for no version in particular may get now, the newest first."""
+        models = {model.version: model for replica in self.replicas if (model := self.model_of(replica))}
+        return sorted(models.values(), key=lambda model: int(model.version), reverse=True)
+
     def _held_back_now(self) -> str | None:
         other = any(version != self._held_back for replica in self.replicas for version in replica.models)
         return self._held_back if other else None
@@ -123,8 +128,7 @@ class Pool:
     @property
     def model(self) -> ServedModel | None:
         """The newest version that requests get by default."""
-        models = [model for replica in self.replicas if (model := self.model_of(replica))]
-        return max(models, key=lambda model: int(model.version), default=None)
+        return next(iter(self.defaults()), None)
 
     # --- attempts ---------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from gateway.failures import (
 from gateway.imaging import Pixels
 from gateway.labels import Description, Probabilities
 from gateway.observe import tracing
-from gateway.tfserving import Call, Reply, VersionStatus
+from gateway.tfserving import MALFORMED, Call, Reply, VersionStatus
 from gateway.tfserving.contract import ServedModel, Signature, Tensor
 from gateway.tfserving.json import describe_body, description_text, predict_body, probabilities
 
@@ -67,7 +67,7 @@ class RestClient:
         reply = await self._get(address, f"/v1/models/{quote(model)}")
         try:
             return {int(v["version"]): _version_status(v) for v in orjson.loads(reply)["model_version_status"]}
-        except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        except MALFORMED as cause:
             raise BadAnswerError("the status is not as TensorFlow Serving writes it") from cause
 
     async def signatures(self, address: str, model: str, version: int) -> dict[str, Signature]:
@@ -76,7 +76,7 @@ class RestClient:
         try:
             listed = orjson.loads(reply)["metadata"]["signature_def"]["signature_def"]
             return {name: Signature(_tensors(s["inputs"]), _tensors(s["outputs"])) for name, s in listed.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        except MALFORMED as cause:
             raise BadAnswerError("the metadata is not as TensorFlow Serving writes it") from cause
 
     async def describe(self, address: str, model: str, version: int) -> Description:

@@ -112,7 +112,12 @@ CLIENTS = (
     Fault(
         "57",
         "JSON nested 100,000 deep, huge numbers, broken UTF-8",
-        "400 from the replica; the gateway is unaffected",
+        "400 from the gateway; no replica gets it",
+    ),
+    Fault(
+        "57b",
+        "Predict, classify and regress bodies that kill a model server: of another shape, deep, many, long, packed",
+        "4xx; no replica gets them; no process is lost; no other request fails",
     ),
     Fault("58", "Text that is not base64, or uses another alphabet", "400; never a partial decode"),
     Fault("59", "Base64 or JSON above the limit", "413 while it is being read"),
