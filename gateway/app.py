@@ -49,6 +49,7 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
+        openapi_url=None,  # `pages` serves the document from memory
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -58,8 +59,8 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
     app.include_router(classify.router, dependencies=guards)
     app.include_router(operations.router, dependencies=guards)
     app.include_router(tfserving.router, dependencies=guards)
-    pages.mount(app)
     schema.add_settings(app.openapi(), settings)
+    pages.mount(app, settings)
     problems.install(app, lifecycle)
     app.add_middleware(Admission, max_in_flight=settings.max_in_flight, max_bodies_bytes=settings.max_bodies_bytes)
     if settings.cors_origins:

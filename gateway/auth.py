@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import stat
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -59,6 +60,11 @@ def _text(file: Path) -> str:
         raise KeysError(f"{file} is not UTF-8 text; save it as UTF-8") from None
     except OSError as cause:
         raise KeysError(f"{file} cannot be read: {cause.strerror}") from cause
+
+
+def writable_by_others(file: Path) -> bool:
+    """Whether another user than the file's owner may add a key of their own; reading it gives away hashes only."""
+    return bool(file.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH))
 
 
 class WrongKeys:

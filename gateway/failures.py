@@ -29,6 +29,8 @@ class ReplicaError(Exception):
     """Held against the replica: two of these in a row eject it."""
     timed_here: ClassVar[bool] = False
     """Measured by our own clock, so it does not count if the event loop itself was late."""
+    ours: ClassVar[bool] = False
+    """The gateway's own failure, from which nothing follows for the replica: a probe that ends so is forgotten."""
     gone: ClassVar[bool] = False
     """Nothing listens there: the addresses are looked up again."""
     rests: ClassVar[bool] = False
@@ -61,6 +63,15 @@ class ReplicaUnreachableError(ReplicaError):
 
     gone = True
     answer, detail = NoReplicaError, "no replica could be reached"
+
+
+class NoDescriptorError(ReplicaError):
+    """The gateway has no file descriptor free for a connection."""
+
+    ours = True
+    counts = False
+    elsewhere = False
+    answer, detail = OverloadedError, "the gateway has no file descriptor free"
 
 
 class ConnectionLostError(ReplicaError):
@@ -146,6 +157,7 @@ class ReplicaGaveUpError(ReplicaError):
 
 FAILURES: tuple[type[ReplicaError], ...] = (
     ReplicaUnreachableError,
+    NoDescriptorError,
     ConnectionLostError,
     ConnectionStaleError,
     AttemptTimeoutError,

@@ -58,4 +58,6 @@ def test_a_row_that_the_catalogue_lacks_cannot_be_recorded() -> None:
 
 
 def test_the_catalogue_has_every_row_once() -> None:
-    assert list(ROWS) == [*map(str, range(1, 36)), "35b", *map(str, range(36, 58)), "57b", *map(str, range(58, 103))]
+    whole = list(map(str, range(1, 103)))
+    assert [row for row in ROWS if row.isdecimal()] == whole
+    assert [row for row in ROWS if not row.isdecimal()] == ["35b", "41b", "94b", "98b"]

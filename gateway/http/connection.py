@@ -73,7 +73,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         self._writer = CoalescingTransport(transport, self.hang_up)
-        if error := self._limiter.admit(self):
+        if error := self._limiter.admit(self, _descriptor(transport)):
             self._receiving = DROPPING
             transport.write(refusal(error))
             transport.close()
@@ -81,6 +81,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left, so the work for it ends."""
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn keeps its timer, and so the connection, after a reset
         self._limiter.remove(self)
         self.pipeline.clear()
         exchange, task = self._active or (None, None)
@@ -152,6 +153,13 @@ class Connection(HttpToolsProtocol):
             self._lingering_since = self.loop.time()
             self.flow.pause_reading()
             self.transport.write_eof()
+
+    def give_way(self) -> None:
+        """Close at once; what the client has not read is dropped, or the descriptor would stay in use."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.hang_up()
 
     # --- Time limits -------------------------------------------------------------------------------------------------
 
@@ -336,3 +344,9 @@ class Connection(HttpToolsProtocol):
             super().on_response_complete()
             if self._receiving == BETWEEN and not self._busy():
                 self._limiter.mark_idle(self)
+
+
+def _descriptor(transport: asyncio.Transport) -> int:
+    """The file descriptor of a connection; 0 where there is none."""
+    its = transport.get_extra_info("socket")
+    return its.fileno() if its else 0

@@ -69,9 +69,12 @@ class Reply:
         return self.content_type.partition(";")[0].strip().lower() == "application/json"
 
     def body_if_200(self) -> bytes:
-        """The body; any other status becomes the `ReplicaError` it means."""
+        """The body; any other status becomes the `ReplicaError` it means.
+
+        The body is not quoted: it may repeat what the client sent, and the reason is logged.
+        """
         if self.status != 200:
-            raise of_http(self.status, f"status {self.status}: {self.body[:200]!r}")
+            raise of_http(self.status, f"status {self.status}")
         return self.body
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import weakref
 
 import pytest
@@ -10,6 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.http.connection import LINGER_S
 from gateway.http.connections import GROUPS
+from gateway.observe import logs
 from tests.fakes import FakeReplica
 from tests.faults.smuggling import CORPUS
 from tests.gateway.conftest import Start
@@ -186,9 +188,10 @@ async def test_connections_are_checked_in_groups_and_each_is_in_one() -> None:
 
 @pytest.mark.parametrize("sent", [b"", GET[:8], GET, GET + GET[:8], POST, POST + b"x" * 100_000])
 @pytest.mark.parametrize("too_late", [True, False])
-async def test_a_closed_connection_needs_no_garbage_collection(sent: bytes, too_late: bool) -> None:
+@pytest.mark.parametrize("reset", [True, False])
+async def test_a_closed_connection_needs_no_garbage_collection(sent: bytes, too_late: bool, reset: bool) -> None:
     """With two thousand slow clients, one garbage collection of their closed connections took half a second."""
-    assert not await leaves_garbage(sent, too_late=too_late)
+    assert not await leaves_garbage(sent, too_late=too_late, reset=reset)
 
 
 async def test_a_connection_whose_request_was_refused_needs_none_either() -> None:
@@ -198,7 +201,7 @@ async def test_a_connection_whose_request_was_refused_needs_none_either() -> Non
     assert behind == []
 
 
-async def leaves_garbage(sent: bytes, *, too_late: bool) -> bool:
+async def leaves_garbage(sent: bytes, *, too_late: bool, reset: bool = False) -> bool:
     """Whether the connection is still in memory after its client has sent that and left."""
     bench = Bench()
     connection, _ = bench.connect()
@@ -209,7 +212,7 @@ async def leaves_garbage(sent: bytes, *, too_late: bool) -> bool:
         if too_late:
             bench.limiter.check(after(20))
             await turns()
-        connection.connection_lost(None)
+        connection.connection_lost(ConnectionResetError() if reset else None)
         await turns()
         still_there = weakref.ref(connection)
         del connection
@@ -326,3 +329,35 @@ async def test_an_answer_to_a_body_that_has_arrived_unread_leaves_its_connection
     await turns()
     assert transport.statuses == [200]
     assert not transport.closed
+
+
+async def test_an_answered_client_that_reads_nothing_gives_way_at_once() -> None:
+    """Closing would wait for the answer to be read, and keep the descriptor until then."""
+    bench = Bench(max_connections=1)
+    first, unread = bench.connect()
+    first.data_received(GET)
+    await turns()
+    unread.unsent = 1_500_000
+    bench.connect()
+    assert (unread.aborted, unread.closed) == (True, False)
+
+
+async def test_the_last_descriptors_are_not_for_connections() -> None:
+    bench = Bench()
+    bench.limiter.last_descriptor = 100
+    _, taken = bench.connect(descriptor=100)
+    _, refused = bench.connect(descriptor=101)
+    assert (taken.statuses, refused.statuses, refused.closed) == ([], [503], True)
+    assert b"retry-after: 1" in refused.written
+
+
+async def test_connections_that_are_turned_away_are_one_line_a_second(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+    bench = Bench(max_connections=1)
+    bench.connect()
+    capsys.readouterr()
+    for tenth in range(30):
+        bench.connect()
+        bench.limiter.check(after(60 + tenth / 10), group=99)
+    counts = [json.loads(line)["count"] for line in capsys.readouterr().err.splitlines()]
+    assert counts == [1, 10, 10]
