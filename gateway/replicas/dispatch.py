@@ -3,8 +3,9 @@
 A request has one deadline. It waits in the queue while every replica that it could use is full (`admission`), then the
 replica whose turn it is gets an attempt. After a failure that another replica may do better (`failures`) it goes there,
 while the retry budget lasts (`retries`). One that takes unusually long (hedging, where it is set) or whose replica has
-meanwhile been ejected gets a second attempt beside the first; then the first answer counts. The version stays the same
-while any replica has it (`versions`).
+meanwhile been ejected gets a second attempt beside the first; then the first answer counts. One that may itself have
+cost a replica its process is tried once more at most, and not anywhere (`trials`). The version stays the same while any
+replica has it (`versions`).
 
 An attempt is a task of its own. TensorFlow Serving does not stop work when its client goes away
 (docs/tensorflow-serving.md, "Timeouts"), so neither does the attempt when its request has been answered otherwise or
@@ -12,7 +13,7 @@ its client has left: it holds the replica's slot until the answer arrives or its
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from random import random
 from typing import Any, Generic, TypeVar
@@ -27,8 +28,10 @@ from gateway.labels import Probabilities
 from gateway.observe import metrics, tracing
 from gateway.observe.lag import STALL_S, LagProbe
 from gateway.replicas.pool import Pool, Slot
+from gateway.replicas.quarantine import Body, Loss
 from gateway.replicas.replica import Replica
 from gateway.replicas.retries import HedgeDelay, RetryBudget
+from gateway.replicas.trials import Case, Trials
 from gateway.replicas.versions import Binding
 from gateway.tfserving import Call, Reply, TFServing
 from gateway.tfserving.contract import ServedModel
@@ -63,6 +66,7 @@ class _Progress(Generic[Answer]):
     ask: Ask[Answer]
     binding: Binding
     deadline: float
+    case: Case
     measured: Callable[[Answer], bool] | None = None
     """Whether the time of an answer shows how fast its replica is; None: always."""
     tried: list[Replica] = field(default_factory=list)
@@ -73,6 +77,10 @@ class _Progress(Generic[Answer]):
     free_used: bool = False
     """The one free retry after a stale connection has been made."""
     winner: Replica | None = None
+
+    def counts(self, answer: Answer) -> bool:
+        """Whether the time of this answer shows how fast its replica is."""
+        return self.measured is None or self.measured(answer)
 
 
 class Dispatcher:
@@ -103,6 +111,7 @@ class Dispatcher:
         """Attempts, those included whose requests are over."""
         self._budget = RetryBudget()
         self._hedge = HedgeDelay() if hedge else None
+        self._trials = Trials(pool, clock=clock, refresh=refresh, look_again=look_again)
         self._refresh = refresh
         self._look_again = look_again
 
@@ -114,25 +123,27 @@ class Dispatcher:
             binding: the version; shared by the pictures of a batch.
 
         Raises:
-            NoReplicaError, OverloadedError, DeadlineError, UpstreamError, VersionNotServedError: as an answer to the
-                client.
+            NoReplicaError, OverloadedError, DeadlineError, UpstreamError, VersionNotServedError,
+                RequestQuarantinedError: as an answer to the client.
         """
 
         async def ask(replica: Replica, model: ServedModel) -> Prediction:
             left_s = deadline - self._clock()
             return Prediction(await self._client.predict(replica.address, model, pixels, timeout_s=left_s), model)
 
+        case = self._trials.open(Body.of_upload(pixels))
         try:
-            return await self._until(_Progress(ask, binding or Binding(), deadline))
+            return await self._until(_Progress(ask, binding or Binding(), deadline, case))
         except ReplicaError as error:
             error.__traceback__ = None  # it refers to the attempt: a cycle that would keep picture and body in memory
-            raise error.as_answer() from error
+            raise self._trials.refusal(case) or error.as_answer() from error
 
     async def forward(self, call: Call, *, deadline: float, binding: Binding | None = None) -> Reply:
         """A TensorFlow Serving client's own call; where every replica refuses, the last one's answer.
 
         Raises:
-            NoReplicaError, OverloadedError, DeadlineError, UpstreamError: as an answer to the client.
+            NoReplicaError, OverloadedError, DeadlineError, UpstreamError, RequestQuarantinedError: as an answer to the
+                client.
         """
         last: Reply | None = None
         binding = binding or Binding()
@@ -150,19 +161,22 @@ class Dispatcher:
         def measured(reply: Reply) -> bool:
             return call.method == "POST" and reply.status == 200
 
+        case = self._trials.open(Body.of_call(call))
         try:
-            return await self._until(_Progress(ask, binding, deadline, measured))
+            return await self._until(_Progress(ask, binding, deadline, case, measured))
         except ReplicaError as error:
-            if last is not None:
+            refusal = self._trials.refusal(case)
+            if last is not None and refusal is None:
                 return last
             error.__traceback__ = None  # as above
-            raise error.as_answer() from error
+            raise refusal or error.as_answer() from error
 
     async def close(self) -> None:
         """Cancel the attempts that are left."""
         for task in tuple(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        await self._trials.close()
 
     async def _until(self, progress: _Progress[Answer]) -> Answer:
         self._budget.requests += 1
@@ -195,9 +209,9 @@ class Dispatcher:
         except (QueueFullError, TimeoutError) as cause:
             raise refusal("replicas", "every replica is at its limit of requests in flight") from cause
 
-    def _take(self, binding: Binding, tried: list[Replica] | None = None) -> Slot | None:
+    def _take(self, binding: Binding, tried: Sequence[Replica] = ()) -> Slot | None:
         """By version where the request is bound to one, while any replica has it."""
-        now, tried = self._clock(), tried or []
+        now = self._clock()
         slot = self._pool.take(now, version=binding.version, tried=tried)
         if slot is None and binding.version and not binding.strict:
             others = [replica for replica in self._pool.replicas if replica not in tried]
@@ -221,7 +235,7 @@ class Dispatcher:
     def _start(self, progress: _Progress[Answer], slot: Slot) -> None:
         progress.started = progress.started or self._clock()
         progress.tried.append(slot.replica)
-        attempt = self._attempt(slot, progress.ask, progress.measured)
+        attempt = self._attempt(slot, progress)
         task = asyncio.get_running_loop().create_task(attempt)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -238,8 +252,7 @@ class Dispatcher:
                 outcome = task.result()
                 if not isinstance(outcome, ReplicaError):
                     progress.winner = replica
-                    measured = progress.measured is None or progress.measured(outcome)
-                    if self._hedge and len(progress.tried) == 1 and measured:
+                    if self._hedge and len(progress.tried) == 1 and progress.counts(outcome):
                         self._hedge.add(self._clock() - progress.started)
                     return outcome
                 del progress.running[task]
@@ -266,7 +279,7 @@ class Dispatcher:
     def _hedge_now(self, progress: _Progress[Answer]) -> None:
         """Ask a second replica; the first of the two answers counts."""
         progress.may_hedge = False
-        if not self._may_retry("hedge"):
+        if not self._trials.may_hedge(progress.case, beside=progress.tried[-1]) or not self._may_retry("hedge"):
             return
         if (other := self._take(progress.binding, progress.tried)) is None:
             self._budget.give_back()
@@ -289,8 +302,10 @@ class Dispatcher:
         """A slot for the retry: on another replica, or on the same one where our view of it was out of date."""
         if error.gone:
             self._look_again()
-        if not error.elsewhere or len(progress.tried) >= MAX_ATTEMPTS:
+        if not error.elsewhere or len(progress.tried) >= MAX_ATTEMPTS or progress.case.over:
             return None
+        if progress.case.loss:
+            return await self._last_try(progress, progress.case.loss, error)
         free = error.free and not progress.free_used
         if not free and not self._may_retry("retry"):
             return None
@@ -306,6 +321,21 @@ class Dispatcher:
             self._budget.give_back()
         return slot
 
+    async def _last_try(self, progress: _Progress[Answer], loss: Loss, error: ReplicaError) -> Slot | None:
+        """A slot for a request that is suspected; none while another of its attempts still runs."""
+        if progress.running or not (error.suspect or error.gone or error.refreshes) or not self._may_retry("retry"):
+            return None
+        slot = await self._trials.slot(
+            progress.case,
+            loss,
+            lambda tried: self._take(progress.binding, tried),
+            tried=progress.tried,
+            deadline=progress.deadline,
+        )
+        if slot is None:
+            self._budget.give_back()
+        return slot
+
     def _may_retry(self, what: metrics.Again) -> bool:
         """Asked before the turn moves on: a retry that is denied must not cost another request its turn."""
         granted = self._budget.take()
@@ -314,9 +344,7 @@ class Dispatcher:
 
     # --- one attempt ------------------------------------------------------------------------------------------
 
-    async def _attempt(
-        self, slot: Slot, ask: Ask[Answer], measured: Callable[[Answer], bool] | None
-    ) -> Answer | ReplicaError:
+    async def _attempt(self, slot: Slot, progress: _Progress[Answer]) -> Answer | ReplicaError:
         """The answer, or why there is none; gives the slot back.
 
         The failure is returned, since an exception of a task whose request is over would never be retrieved.
@@ -325,18 +353,22 @@ class Dispatcher:
         outcome = "abandoned"  # by us: the gateway stops
         try:
             with tracing.span("attempt", {"replica": slot.replica.address, "model.version": slot.model.version}):
-                answer = await self._in_time(ask(slot.replica, slot.model), started)
+                answer = await self._in_time(progress.ask(slot.replica, slot.model), started)
             outcome = "ok"
             now = self._clock()
-            counts = (measured is None or measured(answer)) and not self._lag.stalled(started)
+            self._trials.answered(progress.case, now)
+            counts = progress.counts(answer) and not self._lag.stalled(started)
             self._pool.succeeded(slot.replica, now, now - started if counts else None, in_flight=slot.in_flight)
             return answer
         except ReplicaError as error:
             outcome = error.outcome()
+            self._trials.failed(progress.case, slot.replica, error)
             self._failed(slot.replica, error, started)
             return error
         finally:
-            self._pool.finished(slot.replica)  # last: a request that waits is not to get a replica that has just failed
+            self._trials.finished(
+                progress.case, slot
+            )  # last: a request that waits is not to get a replica that has just failed
             metrics.attempt_seconds(slot.model.version, outcome).observe(self._clock() - started)
 
     async def _in_time(self, asked: Awaitable[Answer], started: float) -> Answer:
@@ -360,4 +392,4 @@ class Dispatcher:
         if error.rests:
             self._pool.busy(replica, now)
         if error.counts and not (error.timed_here and self._lag.stalled(started)):
-            self._pool.failed(replica, now, str(error))
+            self._pool.failed(replica, now, str(error), suspect=error.suspect)

@@ -1,0 +1,167 @@
+"""The last try of a request that may have cost a replica its process: when it comes, and where.
+
+`quarantine` judges; this follows its verdict. A request on trial waits in the pool's queue, so each change of the pool
+and each attempt that ends there lets it be judged anew. One suspect at a time is tried on a replica: then a second
+loss there is the fault of one request, and costs no other suspect its last try.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from gateway.admission import QueueFullError
+from gateway.errors import RequestQuarantinedError
+from gateway.failures import ReplicaError
+from gateway.replicas.pool import Pool, Slot
+from gateway.replicas.quarantine import Body, Loss, Quarantine
+from gateway.replicas.replica import Replica
+
+WAIT_SHARE = 0.95
+"""Of the time until its deadline, for which a request on trial may wait."""
+
+Take = Callable[[Sequence[Replica]], Slot | None]
+"""Takes a slot for the request on a replica that is not among these."""
+
+
+@dataclass(eq=False)
+class Case:
+    """What one request has cost so far."""
+
+    body: Body | None
+    """None: it carries nothing that could harm a replica."""
+    costly: int = 0
+    """Failures of the kinds that it may have twice (`ReplicaError.once_more`)."""
+    loss: Loss | None = None
+    """The last connection that it may have cost."""
+    failed_at: float = 0
+    """When its last attempt failed."""
+    tried_at: Replica | None = None
+    """Where it is on trial."""
+
+    @property
+    def over(self) -> bool:
+        """It is not tried again, anywhere."""
+        return self.costly > 1 or (self.loss is not None and self.loss.convicted)
+
+
+class Trials:
+    """Follows the quarantine's verdicts."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        clock: Callable[[], float],
+        refresh: Callable[[Replica], Awaitable[None]],
+        look_again: Callable[[], None],
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._refresh = refresh
+        self._look_again = look_again
+        self._quarantine = Quarantine()
+        self._under_trial: set[Replica] = set()
+        self._probes: set[asyncio.Task[None]] = set()
+
+    def open(self, body: Body | None) -> Case:
+        """The case of a request that begins.
+
+        Raises:
+            RequestQuarantinedError: the same body is suspected or convicted.
+        """
+        if body:
+            self._quarantine.admit(body, self._clock())
+        return Case(body)
+
+    def harmless(self, case: Case) -> bool:
+        """Whether it is known that the request does not harm a replica."""
+        return case.body is None or self._quarantine.harmless(case.body, self._clock())
+
+    def may_hedge(self, case: Case, *, beside: Replica) -> bool:
+        """Whether a second replica may be asked beside one that is slow or has been ejected.
+
+        Not where connections broke there: this request's own is about to, and it may be the cause. And no foreign body
+        that was not answered before: what takes long at one replica would take long at two.
+        """
+        if self.harmless(case):
+            return True
+        broke = beside.ejected_by_suspect and beside.ejected(self._clock())
+        return case.body is not None and case.body.kind == "upload" and not broke
+
+    def refusal(self, case: Case) -> RequestQuarantinedError | None:
+        """The error for the client, where the request is still suspected or convicted at its end."""
+        return self._quarantine.refusal(case.body, self._clock()) if case.body else None
+
+    # --- attempts ---------------------------------------------------------------------------------------------
+
+    def answered(self, case: Case, now: float) -> None:
+        """A replica has answered the request."""
+        if case.body:
+            self._quarantine.answered(case.body, now)
+
+    def failed(self, case: Case, replica: Replica, error: ReplicaError) -> None:
+        """An attempt of the request has failed."""
+        now = case.failed_at = self._clock()
+        case.costly += error.once_more
+        if error.survived and case.loss and case.body:
+            self._quarantine.answered(case.body, now)
+            case.loss = None
+        stale = not error.once_more
+        if not error.suspect or case.body is None or (stale and self.harmless(case)):
+            return
+        again = case.costly > 1 or case.loss is not None
+        loss = self._quarantine.lost(case.body, replica, now, stale=stale, again=again)
+        case.loss = None if self._quarantine.verdict(loss) == "innocent" else loss
+
+    def finished(self, case: Case, slot: Slot) -> None:
+        """An attempt of the request is over: its slot is free, and others may be tried there."""
+        if case.tried_at is slot.replica:
+            self._under_trial.discard(slot.replica)
+            case.tried_at = None
+        self._pool.finished(slot.replica)
+
+    # --- the last try -----------------------------------------------------------------------------------------
+
+    async def slot(
+        self, case: Case, loss: Loss, take: Take, *, tried: Sequence[Replica], deadline: float
+    ) -> Slot | None:
+        """A slot for the last try; None: none came in time."""
+        self._look_again()
+        probe = asyncio.create_task(self._probe(loss.replica))
+        self._probes.add(probe)
+        probe.add_done_callback(self._probes.discard)
+        if loss.stale:  # mostly the connection alone was closed: then no other replica is needed
+            await asyncio.wait([probe])
+        try:
+            return await self._pool.queue.get(
+                lambda: self._take(case, loss, take, tried),
+                lambda slot: self.finished(case, slot),
+                need=lambda: loss,
+                wait_s=(deadline - self._clock()) * WAIT_SHARE,
+            )
+        except (QueueFullError, TimeoutError):
+            return None
+
+    async def _probe(self, replica: Replica) -> None:
+        await self._refresh(replica)
+
+    def _take(self, case: Case, loss: Loss, take: Take, tried: Sequence[Replica]) -> Slot | None:
+        verdict = self._quarantine.verdict(loss)
+        slot = None
+        if verdict == "innocent":
+            self._quarantine.release(loss.body)
+            slot = take(tried)
+        elif verdict == "shared" or loss.replica not in self._pool.replicas:
+            slot = take([*tried, *self._under_trial])
+        if slot is None and loss.replica.heard_at > case.failed_at and loss.replica not in self._under_trial:
+            slot = take([other for other in self._pool.replicas if other is not loss.replica])
+        if slot and verdict != "innocent":
+            case.tried_at = slot.replica
+            self._under_trial.add(slot.replica)
+        return slot
+
+    async def close(self) -> None:
+        """Cancel the probes that are under way."""
+        for probe in tuple(self._probes):
+            probe.cancel()
+        await asyncio.gather(*self._probes, return_exceptions=True)
