@@ -15,6 +15,7 @@ its client has left: it holds the replica's slot until the answer arrives or its
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import random
 from typing import Any, Generic, TypeVar
 
@@ -28,7 +29,7 @@ from gateway.labels import Probabilities
 from gateway.observe import metrics, tracing
 from gateway.observe.lag import STALL_S, LagProbe
 from gateway.replicas.pool import Pool, Slot
-from gateway.replicas.quarantine import Body, Loss
+from gateway.replicas.quarantine import Body
 from gateway.replicas.replica import Replica
 from gateway.replicas.retries import HedgeDelay, RetryBudget
 from gateway.replicas.trials import Case, Trials
@@ -182,7 +183,7 @@ class Dispatcher:
         self._budget.requests += 1
         try:
             async with asyncio.timeout_at(progress.deadline):
-                self._start(progress, await self._first(progress.binding))
+                self._start(progress, await self._first(progress.binding, progress.case))
                 return await self._run(progress)
         except TimeoutError as cause:
             raise DeadlineError("no replica answered before the deadline") from cause
@@ -193,21 +194,28 @@ class Dispatcher:
 
     # --- the first attempt ------------------------------------------------------------------------------------
 
-    async def _first(self, binding: Binding) -> Slot:
+    async def _first(self, binding: Binding, case: Case) -> Slot:
         """A slot on the replica whose turn it is; if all are full, after a wait in the queue."""
-        if not self._queue.waiting and (slot := self._take(binding)):
+        if not self._queue.waiting and (slot := self._take_first(binding, case)):
             return slot
         if not self._pool.serves(binding.version if binding.strict else None):
             raise self._not_served(binding)
         try:
             return await self._queue.get(
-                lambda: self._take(binding),
-                self._give_back,
-                need=lambda: (binding.version, binding.strict),
+                lambda: self._take_first(binding, case),
+                lambda slot: self._trials.finished(case, slot),
+                need=lambda: (binding.version, binding.strict, self._trials.suspects(case)),
                 wait_s=self._queue_wait_s,
             )
         except (QueueFullError, TimeoutError) as cause:
             raise refusal("replicas", "every replica is at its limit of requests in flight") from cause
+
+    def _take_first(self, binding: Binding, case: Case) -> Slot | None:
+        for left_out in self._trials.left_out(case):
+            if slot := self._take(binding, left_out):
+                self._trials.begun(case, slot)
+                return slot
+        return None
 
     def _take(self, binding: Binding, tried: Sequence[Replica] = ()) -> Slot | None:
         """By version where the request is bound to one, while any replica has it."""
@@ -220,9 +228,6 @@ class Dispatcher:
         if slot:
             binding.version = slot.model.version
         return slot
-
-    def _give_back(self, slot: Slot) -> None:
-        self._pool.finished(slot.replica)
 
     def _not_served(self, binding: Binding) -> GatewayError:
         if binding.strict and self._pool.serves(None):
@@ -305,7 +310,7 @@ class Dispatcher:
         if not error.elsewhere or len(progress.tried) >= MAX_ATTEMPTS or progress.case.over:
             return None
         if progress.case.loss:
-            return await self._last_try(progress, progress.case.loss, error)
+            return await self._last_try(progress, error)
         free = error.free and not progress.free_used
         if not free and not self._may_retry("retry"):
             return None
@@ -321,17 +326,12 @@ class Dispatcher:
             self._budget.give_back()
         return slot
 
-    async def _last_try(self, progress: _Progress[Answer], loss: Loss, error: ReplicaError) -> Slot | None:
+    async def _last_try(self, progress: _Progress[Answer], error: ReplicaError) -> Slot | None:
         """A slot for a request that is suspected; none while another of its attempts still runs."""
-        if progress.running or not (error.suspect or error.gone or error.refreshes) or not self._may_retry("retry"):
+        if progress.running or not self._trials.goes_on_after(error) or not self._may_retry("retry"):
             return None
-        slot = await self._trials.slot(
-            progress.case,
-            loss,
-            lambda tried: self._take(progress.binding, tried),
-            tried=progress.tried,
-            deadline=progress.deadline,
-        )
+        take = partial(self._take, progress.binding)
+        slot = await self._trials.slot(progress.case, take, tried=progress.tried, deadline=progress.deadline)
         if slot is None:
             self._budget.give_back()
         return slot

@@ -13,7 +13,7 @@ from gateway.admission import QueueFullError
 from gateway.errors import RequestQuarantinedError
 from gateway.failures import ReplicaError
 from gateway.replicas.pool import Pool, Slot
-from gateway.replicas.quarantine import Body, Loss, Quarantine
+from gateway.replicas.quarantine import Body, Loss, Name, Quarantine
 from gateway.replicas.replica import Replica
 
 WAIT_SHARE = 0.95
@@ -31,10 +31,14 @@ class Case:
     """None: it carries nothing that could harm a replica."""
     costly: int = 0
     """Failures of the kinds that it may have twice (`ReplicaError.once_more`)."""
+    lost: int = 0
+    """Connections that broke under it."""
     loss: Loss | None = None
     """The last connection that it may have cost."""
     failed_at: float = 0
     """When its last attempt failed."""
+    first: Name | None = None
+    """Its body, during its first attempt, if that was not answered before."""
     tried_at: Replica | None = None
     """Where it is on trial."""
 
@@ -61,6 +65,8 @@ class Trials:
         self._look_again = look_again
         self._quarantine = Quarantine()
         self._under_trial: set[Replica] = set()
+        self._first: dict[Name, tuple[Replica, int]] = {}
+        """Where bodies that were not answered before are at work for the first time, and how many copies."""
         self._probes: set[asyncio.Task[None]] = set()
 
     def open(self, body: Body | None) -> Case:
@@ -76,6 +82,32 @@ class Trials:
     def harmless(self, case: Case) -> bool:
         """Whether it is known that the request does not harm a replica."""
         return case.body is None or self._quarantine.harmless(case.body, self._clock())
+
+    def suspects(self, case: Case) -> bool:
+        """Whether the request's body is suspected or convicted by now."""
+        return case.body is not None and self._quarantine.holds(case.body)
+
+    def left_out(self, case: Case) -> Sequence[Sequence[Replica]]:
+        """The replicas that must not get the first attempt of a request: the first choice, then the next.
+
+        Copies of a body that was not answered before go to one replica while it has room. Otherwise a body that kills,
+        sent several times at once, would reach every replica before the first is lost.
+        """
+        if self.suspects(case):  # since it was let in
+            return ()
+        if case.body is None or case.body.name not in self._first or self.harmless(case):
+            return ((),)
+        copy_at = self._first[case.body.name][0]
+        others = [replica for replica in self._pool.replicas if replica is not copy_at]
+        return ((),) if copy_at.ejected(self._clock()) else (others, ())
+
+    def begun(self, case: Case, slot: Slot) -> None:
+        """The first attempt of a request has its slot."""
+        if case.body is None or self.harmless(case):
+            return
+        replica, copies = self._first.get(case.body.name, (slot.replica, 0))
+        self._first[case.body.name] = (replica, copies + 1)
+        case.first = case.body.name
 
     def may_hedge(self, case: Case, *, beside: Replica) -> bool:
         """Whether a second replica may be asked beside one that is slow or has been ejected.
@@ -109,12 +141,17 @@ class Trials:
         stale = not error.once_more
         if not error.suspect or case.body is None or (stale and self.harmless(case)):
             return
-        again = case.costly > 1 or case.loss is not None
-        loss = self._quarantine.lost(case.body, replica, now, stale=stale, again=again)
+        case.lost += 1
+        loss = self._quarantine.lost(case.body, replica, now, stale=stale, again=case.lost > 1)
         case.loss = None if self._quarantine.verdict(loss) == "innocent" else loss
 
     def finished(self, case: Case, slot: Slot) -> None:
         """An attempt of the request is over: its slot is free, and others may be tried there."""
+        if case.first:
+            replica, copies = self._first.pop(case.first)
+            if copies > 1:
+                self._first[case.first] = (replica, copies - 1)
+            case.first = None
         if case.tried_at is slot.replica:
             self._under_trial.discard(slot.replica)
             case.tried_at = None
@@ -122,10 +159,14 @@ class Trials:
 
     # --- the last try -----------------------------------------------------------------------------------------
 
-    async def slot(
-        self, case: Case, loss: Loss, take: Take, *, tried: Sequence[Replica], deadline: float
-    ) -> Slot | None:
+    def goes_on_after(self, error: ReplicaError) -> bool:
+        """Whether a suspected request may still have its last try: it was not worked on, or its replica was lost."""
+        return error.suspect or error.gone or error.refreshes
+
+    async def slot(self, case: Case, take: Take, *, tried: Sequence[Replica], deadline: float) -> Slot | None:
         """A slot for the last try; None: none came in time."""
+        loss = case.loss
+        assert loss is not None
         self._look_again()
         probe = asyncio.create_task(self._probe(loss.replica))
         self._probes.add(probe)

@@ -1,0 +1,174 @@
+"""Which requests are suspected of having cost a replica its process. Simulated time, no network."""
+
+import numpy as np
+import pytest
+
+from gateway.errors import RequestQuarantinedError
+from gateway.replicas import quarantine
+from gateway.replicas.quarantine import Body, Quarantine
+from gateway.replicas.replica import Replica
+from gateway.tfserving import Call
+
+A, B = Replica("a:1"), Replica("b:1")
+
+
+def upload(shade: int) -> Body:
+    return Body.of_upload(np.full((224, 224, 3), shade, np.uint8))
+
+
+def call(text: bytes, target: str = "/v1/models/my_model:predict") -> Body:
+    body = Body.of_call(Call("POST", target, {}, text))
+    assert body is not None
+    return body
+
+
+def refused(kept: Quarantine, body: Body, now: float) -> int | None:
+    """Seconds for which it is still refused; None: it is let in."""
+    try:
+        kept.admit(body, now)
+    except RequestQuarantinedError as error:
+        return error.retry_after_s
+    return None
+
+
+# --- verdicts -----------------------------------------------------------------------------------------------------
+
+
+def test_a_loss_that_nothing_else_explains_is_the_requests() -> None:
+    kept = Quarantine()
+    assert kept.verdict(kept.lost(upload(1), A, now=0)) == "alone"
+
+
+def test_a_body_that_was_answered_within_a_minute_is_innocent() -> None:
+    kept = Quarantine()
+    kept.answered(upload(1), now=0)
+    assert kept.verdict(kept.lost(upload(1), A, now=59)) == "innocent"
+    assert refused(kept, upload(1), now=59) is None
+
+
+def test_an_answer_shows_nothing_after_a_minute() -> None:
+    kept = Quarantine()
+    kept.answered(upload(1), now=0)
+    assert kept.verdict(kept.lost(upload(1), A, now=60)) == "alone"
+
+
+def test_what_one_target_answers_may_harm_at_another() -> None:
+    kept = Quarantine()
+    kept.answered(call(b"x", "/v1/models/my_model:classify"), now=0)
+    assert kept.verdict(kept.lost(call(b"x"), A, now=1)) == "alone"
+
+
+def test_bodies_that_are_lost_together_share_the_suspicion() -> None:
+    kept = Quarantine()
+    first = kept.lost(upload(1), A, now=0)
+    assert kept.verdict(first) == "alone"
+    second = kept.lost(upload(2), A, now=0.4)
+    assert (kept.verdict(first), kept.verdict(second)) == ("shared", "shared")
+
+
+@pytest.mark.parametrize(("replica", "shade", "now"), [(B, 2, 0.0), (A, 1, 0.0), (A, 2, 0.6)])
+def test_another_replica_the_same_body_or_another_moment_is_no_company(
+    replica: Replica, shade: int, now: float
+) -> None:
+    kept = Quarantine()
+    first = kept.lost(upload(1), A, now=0)
+    kept.lost(upload(shade), replica, now=now)
+    assert kept.verdict(first) == "alone"
+
+
+def test_harmless_bodies_that_are_lost_together_with_another_do_not_excuse_it() -> None:
+    kept = Quarantine()
+    kept.answered(upload(2), now=0)
+    kept.lost(upload(2), A, now=1)
+    assert kept.verdict(kept.lost(upload(1), A, now=1)) == "alone"
+    kept.lost(upload(2), A, now=1.1)
+    assert kept.verdict(kept.lost(upload(1), A, now=3)) == "alone"  # on its second try
+
+
+def test_a_replica_that_also_loses_harmless_bodies_at_other_times_is_to_blame() -> None:
+    kept = Quarantine()
+    kept.answered(upload(2), now=0)
+    kept.lost(upload(2), A, now=1)
+    assert kept.verdict(kept.lost(upload(1), A, now=3)) == "innocent"
+    assert kept.verdict(kept.lost(upload(1), B, now=3)) == "alone"
+    assert kept.verdict(kept.lost(upload(3), A, now=12)) == "alone"  # by then it is long ago
+
+
+def test_a_body_that_is_acquitted_becomes_evidence_against_its_replica() -> None:
+    kept = Quarantine()
+    kept.lost(upload(2), A, now=1)
+    assert kept.verdict(kept.lost(upload(1), A, now=3)) == "alone"
+    kept.answered(upload(2), now=4)
+    assert kept.verdict(kept.lost(upload(3), A, now=5)) == "innocent"
+
+
+def test_an_upload_is_innocent_where_a_pass_through_call_was_lost_with_it() -> None:
+    kept = Quarantine()
+    own, foreign = kept.lost(upload(1), A, now=0), kept.lost(call(b"x"), A, now=0)
+    assert (kept.verdict(own), kept.verdict(foreign)) == ("innocent", "alone")
+    assert kept.verdict(kept.lost(call(b"y"), A, now=0)) == "shared"
+
+
+def test_what_is_lost_together_with_a_convicted_body_is_innocent() -> None:
+    kept = Quarantine()
+    beside = kept.lost(upload(2), B, now=5)
+    assert kept.lost(upload(1), B, now=5, again=True).convicted
+    assert kept.verdict(beside) == "innocent"
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------
+
+
+def test_a_suspected_body_is_refused_for_two_minutes_and_others_are_not() -> None:
+    kept = Quarantine()
+    kept.lost(upload(1), A, now=0)
+    assert (refused(kept, upload(1), now=1), refused(kept, upload(2), now=1)) == (119, None)
+    assert refused(kept, upload(1), now=120) is None
+
+
+def test_a_convicted_body_is_refused_for_ten_minutes_and_longer_with_each_repetition() -> None:
+    kept = Quarantine()
+    kept.lost(upload(1), A, now=0)
+    assert kept.lost(upload(1), A, now=2, again=True).convicted
+    assert refused(kept, upload(1), now=601) == 600
+    assert refused(kept, upload(1), now=1200) == 600
+    assert refused(kept, upload(1), now=1800) is None
+
+
+def test_an_answer_acquits() -> None:
+    kept = Quarantine()
+    kept.lost(upload(1), A, now=0)
+    kept.answered(upload(1), now=1)
+    assert refused(kept, upload(1), now=2) is None
+
+
+def test_a_harmless_body_that_loses_two_connections_is_not_refused_but_must_be_answered_anew() -> None:
+    kept = Quarantine()
+    kept.answered(upload(1), now=0)
+    kept.lost(upload(1), A, now=1)
+    assert not kept.lost(upload(1), B, now=2, again=True).convicted
+    assert refused(kept, upload(1), now=3) is None
+    assert not kept.harmless(upload(1), now=3)
+
+
+def test_the_oldest_digest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "MAX_HELD", 2)
+    kept = Quarantine()
+    for number in range(3):
+        kept.lost(call(b"%d" % number), A, now=number)
+    assert [refused(kept, call(b"%d" % number), now=3) for number in range(3)] == [None, 118, 119]
+
+
+def test_a_digest_is_of_the_kind_and_of_every_byte() -> None:
+    pixels = np.zeros((224, 224, 3), np.uint8)
+    last = pixels.copy()
+    last[-1, -1, -1] = 1
+    bodies = [Body.of_upload(pixels), Body.of_upload(last), call(pixels.tobytes())]
+    assert len({body.digest() for body in bodies}) == len({body.name for body in bodies}) == 3
+    assert Body.of_upload(pixels.copy()).name == bodies[0].name
+
+
+def test_an_upload_is_recognised_whatever_its_layout_in_memory() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (224, 224, 3), np.uint8)
+    turned = pixels[::-1]
+    assert Body.of_upload(turned).name == Body.of_upload(turned.copy()).name != Body.of_upload(pixels).name
