@@ -19,6 +19,7 @@ from functools import partial
 from random import random
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import structlog
 
 from gateway.admission import QueueFullError, refusal
@@ -29,7 +30,7 @@ from gateway.labels import Probabilities
 from gateway.observe import metrics, tracing
 from gateway.observe.lag import STALL_S, LagProbe
 from gateway.replicas.pool import Pool, Slot
-from gateway.replicas.quarantine import Body
+from gateway.replicas.quarantine import WEIGHTS, Body
 from gateway.replicas.replica import Replica
 from gateway.replicas.retries import HedgeDelay, RetryBudget
 from gateway.replicas.trials import Case, Trials
@@ -79,10 +80,6 @@ class _Progress(Generic[Answer]):
     """The one free retry after a stale connection has been made."""
     winner: Replica | None = None
 
-    def counts(self, answer: Answer) -> bool:
-        """Whether the time of this answer shows how fast its replica is."""
-        return self.measured is None or self.measured(answer)
-
 
 class Dispatcher:
     """Sends each request to the replica whose turn it is."""
@@ -113,6 +110,7 @@ class Dispatcher:
         self._budget = RetryBudget()
         self._hedge = HedgeDelay() if hedge else None
         self._trials = Trials(pool, clock=clock, refresh=refresh, look_again=look_again)
+        self._quarantine = self._trials.quarantine
         self._refresh = refresh
         self._look_again = look_again
 
@@ -132,7 +130,8 @@ class Dispatcher:
             left_s = deadline - self._clock()
             return Prediction(await self._client.predict(replica.address, model, pixels, timeout_s=left_s), model)
 
-        case = self._trials.open(Body.of_upload(pixels))
+        key = int(np.dot(pixels.reshape(-1).view(np.uint64), WEIGHTS))
+        case = Case(Body(("upload", key), pixels))
         try:
             return await self._until(_Progress(ask, binding or Binding(), deadline, case))
         except ReplicaError as error:
@@ -162,9 +161,10 @@ class Dispatcher:
         def measured(reply: Reply) -> bool:
             return call.method == "POST" and reply.status == 200
 
-        case = self._trials.open(Body.of_call(call))
+        case = Case(Body.of_call(call))
+        may_hedge = self._trials.harmless(case)
         try:
-            return await self._until(_Progress(ask, binding, deadline, case, measured))
+            return await self._until(_Progress(ask, binding, deadline, case, measured, may_hedge=may_hedge))
         except ReplicaError as error:
             refusal = self._trials.refusal(case)
             if last is not None and refusal is None:
@@ -180,6 +180,8 @@ class Dispatcher:
         await self._trials.close()
 
     async def _until(self, progress: _Progress[Answer]) -> Answer:
+        if self._quarantine.held:
+            self._trials.admit(progress.case)
         self._budget.requests += 1
         try:
             async with asyncio.timeout_at(progress.deadline):
@@ -203,19 +205,18 @@ class Dispatcher:
         try:
             return await self._queue.get(
                 lambda: self._take_first(binding, case),
-                lambda slot: self._trials.finished(case, slot),
-                need=lambda: (binding.version, binding.strict, self._trials.suspects(case)),
+                lambda slot: self._pool.finished(slot.replica),
+                need=lambda: (binding.version, binding.strict, case.body and case.body.name in self._quarantine.held),
                 wait_s=self._queue_wait_s,
             )
         except (QueueFullError, TimeoutError) as cause:
             raise refusal("replicas", "every replica is at its limit of requests in flight") from cause
 
     def _take_first(self, binding: Binding, case: Case) -> Slot | None:
-        for left_out in self._trials.left_out(case):
-            if slot := self._take(binding, left_out):
-                self._trials.begun(case, slot)
-                return slot
-        return None
+        if not case.body or not (self._quarantine.held or case.body.name in self._trials.at_work):
+            return self._take(binding)
+        slots = (self._take(binding, left_out) for left_out in self._trials.left_out(case.body))
+        return next(filter(None, slots), None)
 
     def _take(self, binding: Binding, tried: Sequence[Replica] = ()) -> Slot | None:
         """By version where the request is bound to one, while any replica has it."""
@@ -240,6 +241,8 @@ class Dispatcher:
     def _start(self, progress: _Progress[Answer], slot: Slot) -> None:
         progress.started = progress.started or self._clock()
         progress.tried.append(slot.replica)
+        if progress.case.body:
+            self._trials.at_work.setdefault(progress.case.body.name, slot)
         attempt = self._attempt(slot, progress)
         task = asyncio.get_running_loop().create_task(attempt)
         self._running.add(task)
@@ -257,7 +260,8 @@ class Dispatcher:
                 outcome = task.result()
                 if not isinstance(outcome, ReplicaError):
                     progress.winner = replica
-                    if self._hedge and len(progress.tried) == 1 and progress.counts(outcome):
+                    measured = progress.measured is None or progress.measured(outcome)
+                    if self._hedge and len(progress.tried) == 1 and measured:
                         self._hedge.add(self._clock() - progress.started)
                     return outcome
                 del progress.running[task]
@@ -356,8 +360,11 @@ class Dispatcher:
                 answer = await self._in_time(progress.ask(slot.replica, slot.model), started)
             outcome = "ok"
             now = self._clock()
-            self._trials.answered(progress.case, now)
-            counts = progress.counts(answer) and not self._lag.stalled(started)
+            if body := progress.case.body:
+                self._quarantine.answers.append((body.name, body.target, now))
+            if self._quarantine.held or self._quarantine.losses:
+                self._trials.answered(progress.case, now)
+            counts = (progress.measured is None or progress.measured(answer)) and not self._lag.stalled(started)
             self._pool.succeeded(slot.replica, now, now - started if counts else None, in_flight=slot.in_flight)
             return answer
         except ReplicaError as error:
@@ -366,9 +373,11 @@ class Dispatcher:
             self._failed(slot.replica, error, started)
             return error
         finally:
-            self._trials.finished(
-                progress.case, slot
-            )  # last: a request that waits is not to get a replica that has just failed
+            if (body := progress.case.body) and self._trials.at_work.get(body.name) is slot:
+                del self._trials.at_work[body.name]
+            if progress.case.tried_at is slot.replica:
+                self._trials.ended(progress.case)
+            self._pool.finished(slot.replica)  # last: a request that waits is not to get a replica that has just failed
             metrics.attempt_seconds(slot.model.version, outcome).observe(self._clock() - started)
 
     async def _in_time(self, asked: Awaitable[Answer], started: float) -> Answer:

@@ -37,8 +37,6 @@ class Case:
     """The last connection that it may have cost."""
     failed_at: float = 0
     """When its last attempt failed."""
-    first: Name | None = None
-    """Its body, during its first attempt, if that was not answered before."""
     tried_at: Replica | None = None
     """Where it is on trial."""
 
@@ -59,55 +57,43 @@ class Trials:
         refresh: Callable[[Replica], Awaitable[None]],
         look_again: Callable[[], None],
     ) -> None:
+        """`refresh` probes one replica now, `look_again` looks the addresses up soon."""
         self._pool = pool
         self._clock = clock
         self._refresh = refresh
         self._look_again = look_again
-        self._quarantine = Quarantine()
+        self.quarantine = Quarantine()
+        self.at_work: dict[Name, Slot] = {}
+        """Where the first of the copies of each body is at work; kept by the dispatcher."""
         self._under_trial: set[Replica] = set()
-        self._first: dict[Name, tuple[Replica, int]] = {}
-        """Where bodies that were not answered before are at work for the first time, and how many copies."""
         self._probes: set[asyncio.Task[None]] = set()
 
-    def open(self, body: Body | None) -> Case:
-        """The case of a request that begins.
+    def admit(self, case: Case) -> None:
+        """Let a request in.
 
         Raises:
             RequestQuarantinedError: the same body is suspected or convicted.
         """
-        if body:
-            self._quarantine.admit(body, self._clock())
-        return Case(body)
+        if case.body:
+            self.quarantine.admit(case.body, self._clock())
 
     def harmless(self, case: Case) -> bool:
         """Whether it is known that the request does not harm a replica."""
-        return case.body is None or self._quarantine.harmless(case.body, self._clock())
+        return case.body is None or self.quarantine.harmless(case.body, self._clock())
 
-    def suspects(self, case: Case) -> bool:
-        """Whether the request's body is suspected or convicted by now."""
-        return case.body is not None and self._quarantine.holds(case.body)
-
-    def left_out(self, case: Case) -> Sequence[Sequence[Replica]]:
+    def left_out(self, body: Body) -> Sequence[Sequence[Replica]]:
         """The replicas that must not get the first attempt of a request: the first choice, then the next.
 
         Copies of a body that was not answered before go to one replica while it has room. Otherwise a body that kills,
         sent several times at once, would reach every replica before the first is lost.
         """
-        if self.suspects(case):  # since it was let in
+        now = self._clock()
+        if body.name in self.quarantine.held:  # since it was let in
             return ()
-        if case.body is None or case.body.name not in self._first or self.harmless(case):
+        slot = self.at_work.get(body.name)
+        if slot is None or slot.replica.ejected(now) or self.quarantine.harmless(body, now):
             return ((),)
-        copy_at = self._first[case.body.name][0]
-        others = [replica for replica in self._pool.replicas if replica is not copy_at]
-        return ((),) if copy_at.ejected(self._clock()) else (others, ())
-
-    def begun(self, case: Case, slot: Slot) -> None:
-        """The first attempt of a request has its slot."""
-        if case.body is None or self.harmless(case):
-            return
-        replica, copies = self._first.get(case.body.name, (slot.replica, 0))
-        self._first[case.body.name] = (replica, copies + 1)
-        case.first = case.body.name
+        return [replica for replica in self._pool.replicas if replica is not slot.replica], ()
 
     def may_hedge(self, case: Case, *, beside: Replica) -> bool:
         """Whether a second replica may be asked beside one that is slow or has been ejected.
@@ -118,43 +104,41 @@ class Trials:
         if self.harmless(case):
             return True
         broke = beside.ejected_by_suspect and beside.ejected(self._clock())
-        return case.body is not None and case.body.kind == "upload" and not broke
+        return case.body is not None and case.body.name[0] == "upload" and not broke
 
     def refusal(self, case: Case) -> RequestQuarantinedError | None:
         """The error for the client, where the request is still suspected or convicted at its end."""
-        return self._quarantine.refusal(case.body, self._clock()) if case.body else None
+        return self.quarantine.refusal(case.body, self._clock()) if case.body else None
 
     # --- attempts ---------------------------------------------------------------------------------------------
 
     def answered(self, case: Case, now: float) -> None:
-        """A replica has answered the request."""
+        """A replica has answered the request, while some are suspected."""
         if case.body:
-            self._quarantine.answered(case.body, now)
+            self.quarantine.acquit(case.body, now)
 
     def failed(self, case: Case, replica: Replica, error: ReplicaError) -> None:
         """An attempt of the request has failed."""
         now = case.failed_at = self._clock()
         case.costly += error.once_more
         if error.survived and case.loss and case.body:
-            self._quarantine.answered(case.body, now)
+            self.quarantine.acquit(case.body, now)
             case.loss = None
         stale = not error.once_more
         if not error.suspect or case.body is None or (stale and self.harmless(case)):
             return
         case.lost += 1
-        loss = self._quarantine.lost(case.body, replica, now, stale=stale, again=case.lost > 1)
-        case.loss = None if self._quarantine.verdict(loss) == "innocent" else loss
+        loss = self.quarantine.lost(case.body, replica, now, stale=stale, again=case.lost > 1)
+        case.loss = None if self.quarantine.verdict(loss) == "innocent" else loss
 
-    def finished(self, case: Case, slot: Slot) -> None:
-        """An attempt of the request is over: its slot is free, and others may be tried there."""
-        if case.first:
-            replica, copies = self._first.pop(case.first)
-            if copies > 1:
-                self._first[case.first] = (replica, copies - 1)
-            case.first = None
-        if case.tried_at is slot.replica:
-            self._under_trial.discard(slot.replica)
+    def ended(self, case: Case) -> None:
+        """The last try is over: others may be tried there."""
+        if case.tried_at:
+            self._under_trial.discard(case.tried_at)
             case.tried_at = None
+
+    def _give_back(self, case: Case, slot: Slot) -> None:
+        self.ended(case)
         self._pool.finished(slot.replica)
 
     # --- the last try -----------------------------------------------------------------------------------------
@@ -176,7 +160,7 @@ class Trials:
         try:
             return await self._pool.queue.get(
                 lambda: self._take(case, loss, take, tried),
-                lambda slot: self.finished(case, slot),
+                lambda slot: self._give_back(case, slot),
                 need=lambda: loss,
                 wait_s=(deadline - self._clock()) * WAIT_SHARE,
             )
@@ -187,10 +171,10 @@ class Trials:
         await self._refresh(replica)
 
     def _take(self, case: Case, loss: Loss, take: Take, tried: Sequence[Replica]) -> Slot | None:
-        verdict = self._quarantine.verdict(loss)
+        verdict = self.quarantine.verdict(loss)
         slot = None
         if verdict == "innocent":
-            self._quarantine.release(loss.body)
+            self.quarantine.release(loss.body)
             slot = take(tried)
         elif verdict == "shared" or loss.replica not in self._pool.replicas:
             slot = take([*tried, *self._under_trial])
