@@ -23,7 +23,7 @@ import numpy as np
 import structlog
 
 from gateway.admission import QueueFullError, refusal
-from gateway.errors import RETRY_AFTER_S, DeadlineError, GatewayError, NoReplicaError, VersionNotServedError
+from gateway.errors import DeadlineError
 from gateway.failures import AttemptTimeoutError, ReplicaError
 from gateway.imaging import Pixels
 from gateway.labels import Probabilities
@@ -34,7 +34,7 @@ from gateway.replicas.quarantine import WEIGHTS, Body
 from gateway.replicas.replica import Replica
 from gateway.replicas.retries import HedgeDelay, RetryBudget
 from gateway.replicas.trials import Case, Trials
-from gateway.replicas.versions import Binding
+from gateway.replicas.versions import Binding, not_served
 from gateway.tfserving import Call, Reply, TFServing
 from gateway.tfserving.contract import ServedModel
 
@@ -201,7 +201,7 @@ class Dispatcher:
         if not self._queue.waiting and (slot := self._take_first(binding, case)):
             return slot
         if not self._pool.serves(binding.version if binding.strict else None):
-            raise self._not_served(binding)
+            raise not_served(binding, {version for replica in self._pool.replicas for version in replica.models})
         try:
             return await self._queue.get(
                 lambda: self._take_first(binding, case),
@@ -229,12 +229,6 @@ class Dispatcher:
         if slot:
             binding.version = slot.model.version
         return slot
-
-    def _not_served(self, binding: Binding) -> GatewayError:
-        if binding.strict and self._pool.serves(None):
-            served = sorted({version for replica in self._pool.replicas for version in replica.models}, key=int)
-            return VersionNotServedError(f"Version {binding.version} is not served; served: {', '.join(served)}.")
-        return NoReplicaError("no replica serves this model at the moment", retry_after_s=RETRY_AFTER_S)
 
     # --- and then ---------------------------------------------------------------------------------------------
 
@@ -288,7 +282,7 @@ class Dispatcher:
     def _hedge_now(self, progress: _Progress[Answer]) -> None:
         """Ask a second replica; the first of the two answers counts."""
         progress.may_hedge = False
-        if not self._trials.may_hedge(progress.case, beside=progress.tried[-1]) or not self._may_retry("hedge"):
+        if not self._trials.may_hedge(progress.case, beside=progress.tried[-1]) or not self._budget.grants("hedge"):
             return
         if (other := self._take(progress.binding, progress.tried)) is None:
             self._budget.give_back()
@@ -316,7 +310,7 @@ class Dispatcher:
         if progress.case.loss:
             return await self._last_try(progress, error)
         free = error.free and not progress.free_used
-        if not free and not self._may_retry("retry"):
+        if not free and not self._budget.grants("retry"):
             return None
         progress.free_used = progress.free_used or free
         if error.refreshes:
@@ -332,19 +326,13 @@ class Dispatcher:
 
     async def _last_try(self, progress: _Progress[Answer], error: ReplicaError) -> Slot | None:
         """A slot for a request that is suspected; none while another of its attempts still runs."""
-        if progress.running or not self._trials.goes_on_after(error) or not self._may_retry("retry"):
+        if progress.running or not self._trials.goes_on_after(error) or not self._budget.grants("retry"):
             return None
         take = partial(self._take, progress.binding)
         slot = await self._trials.slot(progress.case, take, tried=progress.tried, deadline=progress.deadline)
         if slot is None:
             self._budget.give_back()
         return slot
-
-    def _may_retry(self, what: metrics.Again) -> bool:
-        """Asked before the turn moves on: a retry that is denied must not cost another request its turn."""
-        granted = self._budget.take()
-        metrics.RETRIES.labels(what, "granted" if granted else "denied").inc()
-        return granted
 
     # --- one attempt ------------------------------------------------------------------------------------------
 
