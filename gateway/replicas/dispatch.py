@@ -107,9 +107,9 @@ class Dispatcher:
         self._attempt_timeout_s = attempt_timeout_s
         self._running: set[asyncio.Task[Any]] = set()
         """Attempts, those included whose requests are over."""
-        self._budget = RetryBudget()
         self._hedge = HedgeDelay() if hedge else None
-        self._trials = Trials(pool, clock=clock, refresh=refresh, look_again=look_again)
+        self._budget = RetryBudget()
+        self._trials = Trials(pool, self._budget, clock=clock, refresh=refresh, look_again=look_again)
         self._quarantine = self._trials.quarantine
         self._refresh = refresh
         self._look_again = look_again
@@ -180,16 +180,19 @@ class Dispatcher:
         await self._trials.close()
 
     async def _until(self, progress: _Progress[Answer]) -> Answer:
-        if self._quarantine.held:
-            self._trials.admit(progress.case)
         self._budget.requests += 1
         try:
             async with asyncio.timeout_at(progress.deadline):
+                if self._quarantine.held:
+                    await self._trials.admit(progress.case)
                 self._start(progress, await self._first(progress.binding, progress.case))
                 return await self._run(progress)
         except TimeoutError as cause:
             raise DeadlineError("no replica answered before the deadline") from cause
         finally:
+            progress.case.closed = True
+            if progress.case.loss or progress.case.lost:
+                self._trials.close_case(progress.case)
             if progress.tried:
                 asked = progress.winner or progress.tried[-1]
                 add_to_request_line(replica=asked.address, attempts=len(progress.tried))
@@ -210,7 +213,9 @@ class Dispatcher:
                 wait_s=self._queue_wait_s,
             )
         except (QueueFullError, TimeoutError) as cause:
-            raise refusal("replicas", "every replica is at its limit of requests in flight") from cause
+            raise self._trials.refusal(case) or refusal(
+                "replicas", "every replica is at its limit of requests in flight"
+            ) from cause
 
     def _take_first(self, binding: Binding, case: Case) -> Slot | None:
         if not case.body or not (self._quarantine.held or case.body.name in self._trials.at_work):
@@ -308,7 +313,10 @@ class Dispatcher:
         if not error.elsewhere or len(progress.tried) >= MAX_ATTEMPTS or progress.case.over:
             return None
         if progress.case.loss:
-            return await self._last_try(progress, error)
+            if progress.running:  # the other attempt goes on
+                return None
+            take = partial(self._take, progress.binding)
+            return await self._trials.slot(progress.case, error, take, tried=progress.tried, deadline=progress.deadline)
         free = error.free and not progress.free_used
         if not free and not self._budget.grants("retry"):
             return None
@@ -321,16 +329,6 @@ class Dispatcher:
         if slot is None and error.same_again and progress.tried.count(replica) == 1:
             slot = self._take(progress.binding, [tried for tried in progress.tried if tried is not replica])
         if slot is None and not free:
-            self._budget.give_back()
-        return slot
-
-    async def _last_try(self, progress: _Progress[Answer], error: ReplicaError) -> Slot | None:
-        """A slot for a request that is suspected; none while another of its attempts still runs."""
-        if progress.running or not self._trials.goes_on_after(error) or not self._budget.grants("retry"):
-            return None
-        take = partial(self._take, progress.binding)
-        slot = await self._trials.slot(progress.case, take, tried=progress.tried, deadline=progress.deadline)
-        if slot is None:
             self._budget.give_back()
         return slot
 
@@ -357,7 +355,7 @@ class Dispatcher:
             return answer
         except ReplicaError as error:
             outcome = error.outcome()
-            self._trials.failed(progress.case, slot.replica, error)
+            self._trials.failed(progress.case, slot.replica, error, since=started)
             self._failed(slot.replica, error, started)
             return error
         finally:

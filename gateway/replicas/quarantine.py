@@ -38,7 +38,9 @@ ANSWERED_S = 60.0
 """How long an answer shows that a body is harmless. A new version may bear less than the old one."""
 MAX_ANSWERS = 4096
 BESIDE_S = 0.5
-"""Connections that break at most this far apart broke together."""
+"""Losses at most this far apart may have one cause."""
+NOTICED_S = 0.05
+"""A request that began at most so long after another was lost may have met the same death."""
 REMEMBERED_S = 10.0
 """For so long a loss shows that the replica loses connections by itself."""
 MAX_LOSSES = 128
@@ -82,9 +84,11 @@ class Loss:
 
     body: Name
     replica: Replica
+    since: float
+    """When the attempt began."""
     at: float
     stale: bool
-    """A kept connection broke before the answer began: it may have been closed before the request arrived."""
+    """A kept connection broke before the answer began, and nothing shows that the replica is gone."""
     harmless: bool
     """The body had been answered before."""
     acquitted: bool = False
@@ -96,9 +100,14 @@ class Loss:
         """The body was not the cause."""
         return self.harmless or self.acquitted
 
-    def beside(self, other: "Loss") -> bool:
-        """Whether both broke together, under different bodies."""
+    def near(self, other: "Loss") -> bool:
+        """Whether another body was lost at about the same time."""
         return other.body != self.body and abs(other.at - self.at) <= BESIDE_S
+
+    def together(self, other: "Loss") -> bool:
+        """Whether one death of the replica explains both: both were at work there."""
+        overlap = other.since <= self.at + NOTICED_S and self.since <= other.at + NOTICED_S
+        return self.near(other) and overlap
 
 
 @dataclass
@@ -160,23 +169,29 @@ class Quarantine:
 
     def verdict(self, loss: Loss) -> Verdict:
         """What is known of a loss by now."""
-        here = [other for other in self.losses if other.replica is loss.replica]
-        beside = [other for other in here if other.beside(loss) and not other.harmless]
-        if loss.cleared or any(other.convicted for other in beside) or self._loses_by_itself(loss, here):
+        if loss.cleared or self._explained(loss):
             return "innocent"
-        kinds = {other.body[0] for other in beside}
+        kinds = {other.body[0] for other in self._there(loss) if other.near(loss) and not other.harmless}
         if loss.body[0] == "upload" and "pass-through" in kinds:
             return "innocent"
         return "shared" if loss.body[0] in kinds else "alone"
 
-    def _loses_by_itself(self, loss: Loss, here: list[Loss]) -> bool:
-        """Whether the replica has lost harmless bodies, too, at a time that no suspect explains."""
+    def _there(self, loss: Loss) -> list[Loss]:
+        return [other for other in self.losses if other.replica is loss.replica]
+
+    def _explained(self, loss: Loss) -> bool:
+        """Whether another body is to blame, or the replica, which has lost harmless ones without a suspect at work."""
+        there = self._there(loss)
+        if any(other.convicted and other.together(loss) for other in there):
+            return True
+        suspects = [other for other in there if not other.cleared]
         return any(
             other.cleared
             and other.body != loss.body
-            and BESIDE_S < abs(other.at - loss.at) <= REMEMBERED_S
-            and not any(suspect.beside(other) and not suspect.cleared for suspect in here)
-            for other in here
+            and not other.together(loss)
+            and abs(other.at - loss.at) <= REMEMBERED_S
+            and not any(suspect.together(other) for suspect in suspects)
+            for other in there
         )
 
     # --- told -------------------------------------------------------------------------------------------------
@@ -189,17 +204,32 @@ class Quarantine:
             loss.acquitted |= loss.body == body.name
         self.release(body.name)
 
-    def lost(self, body: Body, replica: Replica, now: float, *, stale: bool = False, again: bool = False) -> Loss:
-        """A replica lost its connection under it; `again`: this request has lost one before."""
-        loss = Loss(body.name, replica, now, stale, harmless=self.harmless(body, now))
+    def lost(
+        self, body: Body, replica: Replica, now: float, *, since: float, stale: bool = False, again: bool = False
+    ) -> Loss:
+        """A replica lost its connection under an attempt that began at `since`; `again`: so did the one before."""
+        loss = Loss(body.name, replica, since, now, stale, harmless=self.harmless(body, now))
         self.losses.append(loss)
-        if again:  # what was answered once must be answered again
+        if again and not self._explained(loss):  # what was answered once must be answered again
             kept = [answer for answer in self.answers if answer[:2] != (body.name, body.target)]
             self.answers = deque(kept, maxlen=MAX_ANSWERS)
         if self.verdict(loss) != "innocent":
             loss.convicted = again
             self._hold(body, replica, now, convicted=again)
+        self._judge_again(loss)
         return loss
+
+    def _judge_again(self, news: Loss) -> None:
+        """One more loss may explain those before it, even where a body was convicted of them."""
+        for loss in self._there(news):
+            if loss is not news and not loss.cleared and self._explained(loss):
+                self.excuse(loss)
+
+    def excuse(self, loss: Loss) -> None:
+        """Something else explains this loss."""
+        loss.acquitted, loss.convicted = True, False
+        if not any(other.body == loss.body and not other.cleared for other in self.losses):
+            self.release(loss.body)
 
     def release(self, name: Name) -> None:
         """The body was not the cause."""

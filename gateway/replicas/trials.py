@@ -7,7 +7,7 @@ loss there is the fault of one request, and costs no other suspect its last try.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.admission import QueueFullError
 from gateway.errors import RequestQuarantinedError
@@ -15,7 +15,12 @@ from gateway.failures import ReplicaError
 from gateway.replicas.pool import Pool, Slot
 from gateway.replicas.quarantine import Body, Loss, Name, Quarantine
 from gateway.replicas.replica import Replica
+from gateway.replicas.retries import RetryBudget
 
+PATIENCE_S = 0.25
+"""Before the only suspect is tried on its own replica again: if that loses other requests, too, another one may do."""
+MAX_COPIES = 16
+"""Of an upload, that wait for the outcome of the first."""
 WAIT_SHARE = 0.95
 """Of the time until its deadline, for which a request on trial may wait."""
 
@@ -32,11 +37,13 @@ class Case:
     costly: int = 0
     """Failures of the kinds that it may have twice (`ReplicaError.once_more`)."""
     lost: int = 0
-    """Connections that broke under it."""
+    """Connections that broke under it, those left out that had only been kept for too long."""
     loss: Loss | None = None
     """The last connection that it may have cost."""
     failed_at: float = 0
     """When its last attempt failed."""
+    closed: bool = False
+    """The request is over; an attempt may still run."""
     tried_at: Replica | None = None
     """Where it is on trial."""
 
@@ -46,12 +53,23 @@ class Case:
         return self.costly > 1 or (self.loss is not None and self.loss.convicted)
 
 
+@dataclass(eq=False)
+class _Open:
+    """Requests with one body that are suspected and not over."""
+
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    cases: set[Case] = field(default_factory=set)
+    copies: int = 0
+    """Further requests that wait for the outcome."""
+
+
 class Trials:
     """Follows the quarantine's verdicts."""
 
     def __init__(
         self,
         pool: Pool,
+        budget: RetryBudget,
         *,
         clock: Callable[[], float],
         refresh: Callable[[Replica], Awaitable[None]],
@@ -59,6 +77,7 @@ class Trials:
     ) -> None:
         """`refresh` probes one replica now, `look_again` looks the addresses up soon."""
         self._pool = pool
+        self._budget = budget
         self._clock = clock
         self._refresh = refresh
         self._look_again = look_again
@@ -66,16 +85,38 @@ class Trials:
         self.at_work: dict[Name, Slot] = {}
         """Where the first of the copies of each body is at work; kept by the dispatcher."""
         self._under_trial: set[Replica] = set()
+        self._open: dict[Name, _Open] = {}
         self._probes: set[asyncio.Task[None]] = set()
 
-    def admit(self, case: Case) -> None:
+    async def admit(self, case: Case) -> None:
         """Let a request in.
+
+        An upload waits while another with the same picture is suspected: mostly the replica was killed, and the other
+        is answered soon. What clients send on TensorFlow Serving's paths does not wait.
 
         Raises:
             RequestQuarantinedError: the same body is suspected or convicted.
         """
-        if case.body:
-            self.quarantine.admit(case.body, self._clock())
+        if case.body is None:
+            return
+        opened = self._open.get(case.body.name)
+        if opened and case.body.name[0] == "upload" and opened.copies < MAX_COPIES:
+            opened.copies += 1
+            try:
+                await opened.settled.wait()
+            finally:
+                opened.copies -= 1
+        self.quarantine.admit(case.body, self._clock())
+
+    def close_case(self, case: Case) -> None:
+        """The request is over."""
+        case.closed = True
+        opened = self._open.get(case.body.name) if case.body else None
+        if opened and case in opened.cases:
+            opened.cases.discard(case)
+            if case.body and not opened.cases:
+                del self._open[case.body.name]
+                opened.settled.set()
 
     def harmless(self, case: Case) -> bool:
         """Whether it is known that the request does not harm a replica."""
@@ -117,8 +158,8 @@ class Trials:
         if case.body:
             self.quarantine.acquit(case.body, now)
 
-    def failed(self, case: Case, replica: Replica, error: ReplicaError) -> None:
-        """An attempt of the request has failed."""
+    def failed(self, case: Case, replica: Replica, error: ReplicaError, *, since: float) -> None:
+        """An attempt of the request, begun at `since`, has failed."""
         now = case.failed_at = self._clock()
         case.costly += error.once_more
         if error.survived and case.loss and case.body:
@@ -127,9 +168,11 @@ class Trials:
         stale = not error.once_more
         if not error.suspect or case.body is None or (stale and self.harmless(case)):
             return
-        case.lost += 1
-        loss = self.quarantine.lost(case.body, replica, now, stale=stale, again=case.lost > 1)
+        loss = self.quarantine.lost(case.body, replica, now, since=since, stale=stale, again=case.lost > 0)
+        case.lost += not stale
         case.loss = None if self.quarantine.verdict(loss) == "innocent" else loss
+        if case.loss and not case.closed:
+            self._open.setdefault(case.body.name, _Open()).cases.add(case)
 
     def ended(self, case: Case) -> None:
         """The last try is over: others may be tried there."""
@@ -143,20 +186,29 @@ class Trials:
 
     # --- the last try -----------------------------------------------------------------------------------------
 
-    def goes_on_after(self, error: ReplicaError) -> bool:
-        """Whether a suspected request may still have its last try: it was not worked on, or its replica was lost."""
-        return error.suspect or error.gone or error.refreshes
-
-    async def slot(self, case: Case, take: Take, *, tried: Sequence[Replica], deadline: float) -> Slot | None:
-        """A slot for the last try; None: none came in time."""
+    async def slot(
+        self, case: Case, error: ReplicaError, take: Take, *, tried: Sequence[Replica], deadline: float
+    ) -> Slot | None:
+        """A slot for the last try; None: there is none, or none came in time."""
         loss = case.loss
-        assert loss is not None
+        still_due = error.suspect or error.gone or error.refreshes  # else the replica has worked on it
+        if loss is None or not still_due or not self._budget.grants("retry"):
+            return None
+        if (slot := await self._wait(case, loss, take, tried, deadline)) is None:
+            self._budget.give_back()
+        return slot
+
+    async def _wait(self, case: Case, loss: Loss, take: Take, tried: Sequence[Replica], deadline: float) -> Slot | None:
         self._look_again()
         probe = asyncio.create_task(self._probe(loss.replica))
         self._probes.add(probe)
         probe.add_done_callback(self._probes.discard)
-        if loss.stale:  # mostly the connection alone was closed: then no other replica is needed
+        if loss.stale:
             await asyncio.wait([probe])
+            if loss.replica.heard_at <= case.failed_at:  # it is not the connection alone that is gone
+                loss.stale = False
+                case.lost += 1
+        patience = asyncio.get_running_loop().call_later(PATIENCE_S, self._pool.queue.assign)
         try:
             return await self._pool.queue.get(
                 lambda: self._take(case, loss, take, tried),
@@ -166,24 +218,34 @@ class Trials:
             )
         except (QueueFullError, TimeoutError):
             return None
+        finally:
+            patience.cancel()
 
     async def _probe(self, replica: Replica) -> None:
         await self._refresh(replica)
 
     def _take(self, case: Case, loss: Loss, take: Take, tried: Sequence[Replica]) -> Slot | None:
         verdict = self.quarantine.verdict(loss)
+        held = self.quarantine.held.get(loss.body)
+        if verdict != "innocent" and held and held.convicted:  # a copy was lost again
+            return None
         slot = None
         if verdict == "innocent":
-            self.quarantine.release(loss.body)
+            self.quarantine.excuse(loss)
             slot = take(tried)
         elif verdict == "shared" or loss.replica not in self._pool.replicas:
             slot = take([*tried, *self._under_trial])
-        if slot is None and loss.replica.heard_at > case.failed_at and loss.replica not in self._under_trial:
+        if slot is None and self._lives(case, loss) and loss.replica not in self._under_trial:
             slot = take([other for other in self._pool.replicas if other is not loss.replica])
         if slot and verdict != "innocent":
             case.tried_at = slot.replica
             self._under_trial.add(slot.replica)
         return slot
+
+    def _lives(self, case: Case, loss: Loss) -> bool:
+        """Whether its own replica may have the request again."""
+        waited = loss.stale or self._clock() - loss.at >= PATIENCE_S
+        return waited and loss.replica.heard_at > case.failed_at
 
     async def close(self) -> None:
         """Cancel the probes that are under way."""

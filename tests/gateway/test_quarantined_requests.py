@@ -197,6 +197,26 @@ async def test_a_lone_request_on_a_replica_that_is_restarted_is_answered_by_it(b
     assert (await gateway.upload(1)).status_code == 200  # acquitted
 
 
+async def test_the_same_picture_of_other_clients_waits_while_it_is_suspected_and_is_answered(bed: Open) -> None:
+    gateway = await bed(work_s=0.1)
+    address, request = await gateway.dying()
+    gateway.wire.kill(address)
+    await until(lambda: len(gateway.services.pool.queue.waiting) == 1)
+    copies = [asyncio.create_task(gateway.upload(1)) for _ in range(3)]
+    other = await gateway.upload(2)
+    gateway.wire.restart(address)
+    await look(gateway.services)
+    assert [response.status_code for response in (other, await request, *[await copy for copy in copies])] == [200] * 5
+
+
+async def test_a_replica_that_breaks_every_connection_costs_no_request_among_others(bed: Open) -> None:
+    gateway = await bed()
+    gateway.wire.replicas["a:1"].sick = httpx.ReadError("reset")
+    requests = [asyncio.create_task(gateway.upload(shade)) for shade in range(1, 40)]
+    assert [(await request).status_code for request in requests] == [200] * 39
+    assert [(await gateway.upload(shade)).status_code for shade in range(1, 40)] == [200] * 39
+
+
 async def test_a_lone_request_on_a_replica_that_discovery_removes_is_answered_by_another(bed: Open) -> None:
     gateway = await bed(work_s=0.1)
     address, request = await gateway.dying()

@@ -5,7 +5,7 @@ import pytest
 
 from gateway.errors import RequestQuarantinedError
 from gateway.replicas import quarantine
-from gateway.replicas.quarantine import Body, Quarantine
+from gateway.replicas.quarantine import Body, Loss, Quarantine
 from gateway.replicas.replica import Replica
 from gateway.tfserving import Call
 
@@ -21,6 +21,13 @@ def call(text: bytes, target: str = "/v1/models/my_model:predict") -> Body:
     body = Body.of_call(Call("POST", target, {}, text))
     assert body is not None
     return body
+
+
+def lost(
+    kept: Quarantine, body: Body, replica: Replica, now: float, *, since: float | None = None, again: bool = False
+) -> Loss:
+    """At work for a tenth of a second, unless told otherwise."""
+    return kept.lost(body, replica, now, since=now - 0.1 if since is None else since, again=again)
 
 
 def answer(kept: Quarantine, body: Body, now: float) -> None:
@@ -42,33 +49,33 @@ def refused(kept: Quarantine, body: Body, now: float) -> int | None:
 
 def test_a_loss_that_nothing_else_explains_is_the_requests() -> None:
     kept = Quarantine()
-    assert kept.verdict(kept.lost(upload(1), A, now=0)) == "alone"
+    assert kept.verdict(lost(kept, upload(1), A, now=0)) == "alone"
 
 
 def test_a_body_that_was_answered_within_a_minute_is_innocent() -> None:
     kept = Quarantine()
     answer(kept, upload(1), now=0)
-    assert kept.verdict(kept.lost(upload(1), A, now=59)) == "innocent"
+    assert kept.verdict(lost(kept, upload(1), A, now=59)) == "innocent"
     assert refused(kept, upload(1), now=59) is None
 
 
 def test_an_answer_shows_nothing_after_a_minute() -> None:
     kept = Quarantine()
     answer(kept, upload(1), now=0)
-    assert kept.verdict(kept.lost(upload(1), A, now=60)) == "alone"
+    assert kept.verdict(lost(kept, upload(1), A, now=60)) == "alone"
 
 
 def test_what_one_target_answers_may_harm_at_another() -> None:
     kept = Quarantine()
     answer(kept, call(b"x", "/v1/models/my_model:classify"), now=0)
-    assert kept.verdict(kept.lost(call(b"x"), A, now=1)) == "alone"
+    assert kept.verdict(lost(kept, call(b"x"), A, now=1)) == "alone"
 
 
 def test_bodies_that_are_lost_together_share_the_suspicion() -> None:
     kept = Quarantine()
-    first = kept.lost(upload(1), A, now=0)
+    first = lost(kept, upload(1), A, now=0)
     assert kept.verdict(first) == "alone"
-    second = kept.lost(upload(2), A, now=0.4)
+    second = lost(kept, upload(2), A, now=0.4)
     assert (kept.verdict(first), kept.verdict(second)) == ("shared", "shared")
 
 
@@ -77,48 +84,78 @@ def test_another_replica_the_same_body_or_another_moment_is_no_company(
     replica: Replica, shade: int, now: float
 ) -> None:
     kept = Quarantine()
-    first = kept.lost(upload(1), A, now=0)
-    kept.lost(upload(shade), replica, now=now)
+    first = lost(kept, upload(1), A, now=0)
+    lost(kept, upload(shade), replica, now=now)
     assert kept.verdict(first) == "alone"
 
 
 def test_harmless_bodies_that_are_lost_together_with_another_do_not_excuse_it() -> None:
     kept = Quarantine()
     answer(kept, upload(2), now=0)
-    kept.lost(upload(2), A, now=1)
-    assert kept.verdict(kept.lost(upload(1), A, now=1)) == "alone"
-    kept.lost(upload(2), A, now=1.1)
-    assert kept.verdict(kept.lost(upload(1), A, now=3)) == "alone"  # on its second try
+    lost(kept, upload(2), A, now=1)
+    assert kept.verdict(lost(kept, upload(1), A, now=1)) == "alone"
+    lost(kept, upload(2), A, now=1.1)
+    assert kept.verdict(lost(kept, upload(1), A, now=3)) == "alone"  # on its second try
 
 
 def test_a_replica_that_also_loses_harmless_bodies_at_other_times_is_to_blame() -> None:
     kept = Quarantine()
     answer(kept, upload(2), now=0)
-    kept.lost(upload(2), A, now=1)
-    assert kept.verdict(kept.lost(upload(1), A, now=3)) == "innocent"
-    assert kept.verdict(kept.lost(upload(1), B, now=3)) == "alone"
-    assert kept.verdict(kept.lost(upload(3), A, now=12)) == "alone"  # by then it is long ago
+    lost(kept, upload(2), A, now=1)
+    assert kept.verdict(lost(kept, upload(1), A, now=3)) == "innocent"
+    assert kept.verdict(lost(kept, upload(1), B, now=3)) == "alone"
+    assert kept.verdict(lost(kept, upload(3), A, now=14)) == "alone"  # by then it is long ago
+
+
+def test_harmless_bodies_that_arrived_after_a_loss_show_that_the_replica_lived_on_and_is_to_blame() -> None:
+    kept = Quarantine()
+    answer(kept, upload(2), now=0)
+    first = lost(kept, upload(1), A, now=1)
+    lost(kept, upload(2), A, now=1.2, since=1.04)  # it may have met the same death
+    assert kept.verdict(first) == "alone"
+    lost(kept, upload(2), A, now=1.2, since=1.1)
+    assert kept.verdict(first) == "innocent"
+    assert refused(kept, upload(1), now=1.2) is None
+
+
+def test_a_conviction_ends_when_the_replica_turns_out_to_be_to_blame() -> None:
+    kept = Quarantine()
+    answer(kept, upload(2), now=0)
+    lost(kept, upload(1), A, now=1)
+    lost(kept, upload(1), A, now=2, again=True)
+    assert refused(kept, upload(1), now=2.5) == 600
+    lost(kept, upload(2), A, now=3)
+    assert refused(kept, upload(1), now=3.5) is None
+
+
+def test_an_excuse_at_one_replica_does_not_excuse_the_loss_of_another() -> None:
+    kept = Quarantine()
+    answer(kept, upload(2), now=0)
+    lost(kept, upload(1), A, now=1)
+    lost(kept, upload(1), B, now=1)
+    lost(kept, upload(2), A, now=3)
+    assert refused(kept, upload(1), now=3) == 118
 
 
 def test_a_body_that_is_acquitted_becomes_evidence_against_its_replica() -> None:
     kept = Quarantine()
-    kept.lost(upload(2), A, now=1)
-    assert kept.verdict(kept.lost(upload(1), A, now=3)) == "alone"
+    lost(kept, upload(2), A, now=1)
+    assert kept.verdict(lost(kept, upload(1), A, now=3)) == "alone"
     answer(kept, upload(2), now=4)
-    assert kept.verdict(kept.lost(upload(3), A, now=5)) == "innocent"
+    assert kept.verdict(lost(kept, upload(3), A, now=5)) == "innocent"
 
 
 def test_an_upload_is_innocent_where_a_pass_through_call_was_lost_with_it() -> None:
     kept = Quarantine()
-    own, foreign = kept.lost(upload(1), A, now=0), kept.lost(call(b"x"), A, now=0)
+    own, foreign = lost(kept, upload(1), A, now=0), lost(kept, call(b"x"), A, now=0)
     assert (kept.verdict(own), kept.verdict(foreign)) == ("innocent", "alone")
-    assert kept.verdict(kept.lost(call(b"y"), A, now=0)) == "shared"
+    assert kept.verdict(lost(kept, call(b"y"), A, now=0)) == "shared"
 
 
 def test_what_is_lost_together_with_a_convicted_body_is_innocent() -> None:
     kept = Quarantine()
-    beside = kept.lost(upload(2), B, now=5)
-    assert kept.lost(upload(1), B, now=5, again=True).convicted
+    beside = lost(kept, upload(2), B, now=5)
+    assert lost(kept, upload(1), B, now=5, again=True).convicted
     assert kept.verdict(beside) == "innocent"
 
 
@@ -127,15 +164,15 @@ def test_what_is_lost_together_with_a_convicted_body_is_innocent() -> None:
 
 def test_a_suspected_body_is_refused_for_two_minutes_and_others_are_not() -> None:
     kept = Quarantine()
-    kept.lost(upload(1), A, now=0)
+    lost(kept, upload(1), A, now=0)
     assert (refused(kept, upload(1), now=1), refused(kept, upload(2), now=1)) == (119, None)
     assert refused(kept, upload(1), now=120) is None
 
 
 def test_a_convicted_body_is_refused_for_ten_minutes_and_longer_with_each_repetition() -> None:
     kept = Quarantine()
-    kept.lost(upload(1), A, now=0)
-    assert kept.lost(upload(1), A, now=2, again=True).convicted
+    lost(kept, upload(1), A, now=0)
+    assert lost(kept, upload(1), A, now=2, again=True).convicted
     assert refused(kept, upload(1), now=601) == 600
     assert refused(kept, upload(1), now=1200) == 600
     assert refused(kept, upload(1), now=1800) is None
@@ -143,7 +180,7 @@ def test_a_convicted_body_is_refused_for_ten_minutes_and_longer_with_each_repeti
 
 def test_an_answer_acquits() -> None:
     kept = Quarantine()
-    kept.lost(upload(1), A, now=0)
+    lost(kept, upload(1), A, now=0)
     answer(kept, upload(1), now=1)
     assert refused(kept, upload(1), now=2) is None
 
@@ -151,8 +188,8 @@ def test_an_answer_acquits() -> None:
 def test_a_harmless_body_that_loses_two_connections_is_not_refused_but_must_be_answered_anew() -> None:
     kept = Quarantine()
     answer(kept, upload(1), now=0)
-    kept.lost(upload(1), A, now=1)
-    assert not kept.lost(upload(1), B, now=2, again=True).convicted
+    lost(kept, upload(1), A, now=1)
+    assert not lost(kept, upload(1), B, now=2, again=True).convicted
     assert refused(kept, upload(1), now=3) is None
     assert not kept.harmless(upload(1), now=3)
 
@@ -161,7 +198,7 @@ def test_the_oldest_digest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(quarantine, "MAX_HELD", 2)
     kept = Quarantine()
     for number in range(3):
-        kept.lost(call(b"%d" % number), A, now=number)
+        lost(kept, call(b"%d" % number), A, now=number)
     assert [refused(kept, call(b"%d" % number), now=3) for number in range(3)] == [None, 118, 119]
 
 
