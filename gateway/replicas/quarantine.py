@@ -3,11 +3,11 @@
 When a connection breaks, a replica that was killed from outside and one that died of the request look alike. So each
 loss is judged by what else is known:
 
-- *Innocent*: a body that was answered within the last minute; one that shared the replica with a body that is to blame;
-  one whose replica has also lost harmless bodies at another time; an upload beside a pass-through call, since the
-  gateway makes the tensors of uploads itself. It goes to another replica, as after any other failure.
-- *Shared*: other bodies of its kind were lost there in the same moment, and any of them may have been the cause. It is
-  tried once more on another replica, where no other suspect is at work at that time.
+- *Innocent*: a body that was answered within the last minute; one that was at work together with a body that is to
+  blame; one whose replica has also lost harmless bodies without a suspect at work; an upload beside a pass-through call,
+  since the gateway makes the tensors of uploads itself. It goes to another replica, as after any other failure.
+- *Shared*: other bodies of its kind were lost there at about the same time, and any of them may have been the cause. It
+  is tried once more on another replica, where no other suspect is at work at that time.
 - *Alone*: nothing else explains the loss. It is not given to a second replica. It is tried once more on its own replica
   when that answers a probe again, or elsewhere when discovery has removed its replica.
 
