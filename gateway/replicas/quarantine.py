@@ -4,10 +4,10 @@ When a connection breaks, a replica that was killed from outside and one that di
 loss is judged by what else is known:
 
 - *Innocent*: a body that was answered within the last minute; one that was at work together with a body that is to
-  blame; one whose replica has also lost harmless bodies without a suspect at work; an upload beside a pass-through call,
-  since the gateway makes the tensors of uploads itself. It goes to another replica, as after any other failure.
-- *Shared*: other bodies of its kind were lost there at about the same time, and any of them may have been the cause. It
-  is tried once more on another replica, where no other suspect is at work at that time.
+  blame; one whose replica has also lost harmless bodies without a suspect at work; an upload beside a pass-through
+  call, since the gateway makes the tensors of uploads itself. It goes to another replica, as after any other failure.
+- *Shared*: other bodies of its kind were lost there at about the same time, and any of them may have been the cause.
+  It is tried once more on another replica, where no other suspect is at work at that time.
 - *Alone*: nothing else explains the loss. It is not given to a second replica. It is tried once more on its own replica
   when that answers a probe again, or elsewhere when discovery has removed its replica.
 
@@ -16,6 +16,7 @@ answer acquits it. Of what was refused only digests are kept. docs/decisions/004
 """
 
 from collections import deque
+from contextvars import Context
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
@@ -235,7 +236,7 @@ class Quarantine:
         """The body was not the cause."""
         if held := self.held.pop(name, None):
             metrics.quarantine("acquitted").inc()
-            log.info("request acquitted", digest=held.digest[:16])
+            Context().run(log.info, "request acquitted", digest=held.digest[:16])
 
     def _hold(self, body: Body, replica: Replica, now: float, *, convicted: bool) -> None:
         self.held.pop(body.name, None)  # the newest last
@@ -245,4 +246,6 @@ class Quarantine:
         self.held[body.name] = held
         event: metrics.Quarantined = "convicted" if convicted else "suspected"
         metrics.quarantine(event).inc()
-        log.warning("request quarantined", digest=held.digest[:16], replica=replica.address, reason=event)
+        # In an empty context: the line of the request is the only one that carries its id.
+        told = {"digest": held.digest[:16], "replica": replica.address, "reason": event}
+        Context().run(lambda: log.warning("request quarantined", **told))
