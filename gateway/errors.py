@@ -181,6 +181,14 @@ class NoReplicaError(GatewayError):
     advice = "Try again after Retry-After seconds. /v1/models names the reason for the operator."
 
 
+class RequestQuarantinedError(GatewayError):
+    status, slug, title = 503, "request-quarantined", "This request may have crashed a model server"
+    advice = (
+        "A model server was lost while it worked on this request, and nothing else explains it. The same body is "
+        "refused until Retry-After seconds have passed; others are not affected. The log names its digest."
+    )
+
+
 class OverloadedError(GatewayError):
     status, slug, title = 503, "overloaded", "The gateway is full"
     advice = "The detail names the limit that was reached. Try again after Retry-After seconds."

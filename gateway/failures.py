@@ -39,6 +39,12 @@ class ReplicaError(Exception):
     """The replica is probed before the retry: its versions have changed."""
     elsewhere: ClassVar[bool] = True
     """Another replica may do better."""
+    suspect: ClassVar[bool] = False
+    """The request may have caused it: `replicas.quarantine` decides whether another replica may get it."""
+    once_more: ClassVar[bool] = False
+    """A request that has failed in such ways twice is not tried a third time."""
+    survived: ClassVar[bool] = False
+    """The replica has worked on the request and is still there: an answer, as far as suspicion goes."""
     same_again: ClassVar[bool] = False
     """Where no other replica is left, the same one is asked once more: our view of it was out of date."""
     free: ClassVar[bool] = False
@@ -78,14 +84,20 @@ class ConnectionLostError(ReplicaError):
     """The connection broke before the whole answer had arrived."""
 
     grpc: ClassVar[tuple[str, ...]] = ("CANCELLED",)  # by the server, which is stopping
+    suspect = True
+    once_more = True
     same_again = True
     answer, detail = NoReplicaError, "no replica could be reached"
 
 
 class ConnectionStaleError(ConnectionLostError):
-    """A kept-alive connection turned out to be closed before a byte of the answer: common, and not a fault."""
+    """A kept-alive connection turned out to be closed before a byte of the answer: common, and not a fault.
+
+    It is suspect all the same: a process that dies of a request on a kept connection closes it in the same way.
+    """
 
     grpc = ()
+    once_more = False
     counts = False
     free = True
 
@@ -94,6 +106,7 @@ class AttemptTimeoutError(ReplicaError):
     """The replica accepted the request and did not answer in time."""
 
     timed_here = True
+    once_more = True
     answer, detail = DeadlineError, "no replica that was asked answered in time"
 
 
@@ -122,10 +135,13 @@ class ReplicaFailedError(ReplicaError):
     """It tried and failed. Any status that no class names means this."""
 
     http = (500, 502)
+    survived = True
 
 
 class BadAnswerError(ReplicaError):
     """It reported success with something that is not a prediction: wrong JSON, width or numbers."""
+
+    survived = True
 
 
 class ReplicaRejectedError(ReplicaError):
@@ -135,6 +151,7 @@ class ReplicaRejectedError(ReplicaError):
     grpc = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE")
     elsewhere = False
     counts = False
+    survived = True
 
 
 class BodyUnfitError(ReplicaError):

@@ -104,6 +104,10 @@ def failures_table() -> str:
         again = (
             "on another replica, or on the same one if there is no other" if kind.same_again else "on another replica"
         )
+        if kind.suspect:
+            again += "; once, and only as the quarantine allows, if the request may be the cause"
+        elif kind.once_more:
+            again += ", once"
         told = [
             f"`{kind.outcome()}`",
             ", ".join(map(str, kind.http)) + (", any other" if kind is ReplicaFailedError else ""),

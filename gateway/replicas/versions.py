@@ -8,14 +8,14 @@ a set share of the callers, always the same ones, may be sent to a canary.
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote
 
 import orjson
 
-from gateway.errors import VersionNotServedError
+from gateway.errors import RETRY_AFTER_S, GatewayError, NoReplicaError, VersionNotServedError
 from gateway.failures import BadAnswerError, of_http
 from gateway.tfserving import MALFORMED, Call, Reply
 
@@ -32,6 +32,14 @@ class Binding:
     """None until the first replica has been picked."""
     strict: bool = False
     """The caller asked for it: no other will do."""
+
+
+def not_served(binding: Binding, served: Collection[str]) -> GatewayError:
+    """The error where no replica can answer a request with this binding."""
+    if binding.strict and served:
+        listed = ", ".join(sorted(served, key=int))
+        return VersionNotServedError(f"Version {binding.version} is not served; served: {listed}.")
+    return NoReplicaError("no replica serves this model at the moment", retry_after_s=RETRY_AFTER_S)
 
 
 @dataclass(frozen=True)

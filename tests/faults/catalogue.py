@@ -19,6 +19,11 @@ class Fault:
 UPSTREAM = (
     Fault("1", "A replica is killed while idle", "No request fails; it is unavailable after at most two failures"),
     Fault("2", "A replica is killed in the middle of a request", "Another replica answers, within the deadline"),
+    Fault(
+        "2b",
+        "A replica dies of one particular request, whichever replica it is",
+        "At most one replica dies of it, however often it is sent; no other request fails",
+    ),
     Fault("3", "A replica dies half-way through its answer", "The part is never used; another replica answers"),
     Fault(
         "4",
