@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import Depends, FastAPI, params
 
@@ -61,7 +62,12 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
     pages.mount(app)
     schema.add_settings(app.openapi(), settings)
     problems.install(app, lifecycle)
-    app.add_middleware(Admission, max_in_flight=settings.max_in_flight, max_bodies_bytes=settings.max_bodies_bytes)
+    app.add_middleware(
+        Admission,
+        max_in_flight=settings.max_in_flight,
+        max_bodies_bytes=settings.max_bodies_bytes,
+        address_of=partial(auth.address_of, trusted=settings.trusted_proxies),
+    )
     if settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)
     app.add_middleware(logs.RequestLog)  # added last, so outermost

@@ -11,13 +11,16 @@ import secrets
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from time import monotonic
 
 from fastapi import Request
+from starlette.types import Scope
 
 from gateway.errors import TooManyBadKeysError, UnauthorizedError
+from gateway.fairness import CALLER
 from gateway.settings import Network
 
 MAX_WRONG_KEYS, WINDOW_S = 10, 60
@@ -90,7 +93,7 @@ class Guard:
         self._wrong = WrongKeys()
 
     async def __call__(self, request: Request) -> None:
-        """Note the caller's name in `request.state.caller`.
+        """Note the caller's name in `request.state.caller`, and as the one whose share the request takes.
 
         A known key always passes, however many wrong ones came from its address: callers may share an address.
 
@@ -108,6 +111,7 @@ class Guard:
             self._refuse_more_guesses(client_address(request, self._trusted))
             raise UnauthorizedError("This API key is not known here.")
         request.state.caller = caller
+        CALLER.set(caller)
 
     def _caller(self, key: str) -> str | None:
         """Every hash is compared in constant time, found or not, so that the time tells nothing."""
@@ -131,16 +135,28 @@ def _key(request: Request) -> str:
 
 
 def client_address(request: Request, trusted: Sequence[Network]) -> str:
+    """The address of the client of a request; see `address_of`."""
+    return address_of(request.scope, tuple(trusted))
+
+
+def address_of(scope: Scope, trusted: tuple[Network, ...]) -> str:
     """The client's IPv4 address, or the first 64 bits of its IPv6 address, which one household shares.
 
     It is the peer's, or the one that a trusted proxy reports. X-Forwarded-For is read from its end, as far as trusted
     proxies wrote it: the client may have invented the part before.
     """
-    peer = request.client.host if request.client else ""
-    address = _parsed(peer)
-    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
-    while forwarded and address and any(address in network for network in trusted):
-        if (before := _parsed(forwarded.pop().strip())) is None:
+    peer = scope["client"][0] if scope.get("client") else ""
+    if not trusted:
+        return _address(peer, "", ())
+    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+    return _address(peer, forwarded.decode("latin-1"), trusted)
+
+
+@lru_cache(maxsize=256)  # 10 us each
+def _address(peer: str, forwarded: str, trusted: tuple[Network, ...]) -> str:
+    address, hops = _parsed(peer), forwarded.split(",")
+    while hops and address and any(address in network for network in trusted):
+        if (before := _parsed(hops.pop().strip())) is None:
             break
         address = before
     if isinstance(address, IPv6Address):

@@ -27,14 +27,15 @@ class Uploads:
         self.finish = asyncio.Event()
         self.read = 0
         """Pieces."""
-        self.app = Admission(self._read_and_wait, **{"max_in_flight": 1, "max_bodies_bytes": 100} | bounds)
+        bounds = {"max_in_flight": 1, "max_bodies_bytes": 100} | bounds
+        self.app = Admission(self._read_and_wait, **bounds, address_of=lambda scope: scope["client"][0])
 
     async def _read_and_wait(self, scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive()).get("more_body"):
             pass
         await self.finish.wait()
 
-    async def send(self, *pieces: int) -> None:
+    async def send(self, *pieces: int, address: str = "a") -> None:
         """Pieces of so many bytes each."""
         left = list(pieces)
 
@@ -46,7 +47,9 @@ class Uploads:
         async def nothing(message: Message) -> None:
             pass
 
-        await self.app({"type": "http", "headers": [(b"content-length", b"%d" % sum(pieces))]}, receive, nothing)
+        headers = [(b"content-length", b"%d" % sum(pieces))]
+        scope = {"type": "http", "headers": headers, "client": (address, 1), "state": {}}
+        await self.app(scope, receive, nothing)
 
     async def under_way(self, *pieces: int) -> "asyncio.Task[None]":
         task = asyncio.create_task(self.send(*pieces))

@@ -107,7 +107,7 @@ async def test_batches_together_have_no_more_pictures_in_progress_than_requests_
         batches = [asyncio.create_task(client.post("/v1/classify/batch", files=form(*[jpeg] * 8))) for _ in range(2)]
         (asked,) = app.state.services.pool.replicas
         await until(lambda: asked.in_flight == 3)
-        assert app.state.services.batch_places.locked()
+        assert app.state.services.batch_places.free == 0
         wire.go.set()
         answers = await asyncio.gather(*batches)
     assert [len(response.json()["results"]) for response in answers] == [8, 8]
