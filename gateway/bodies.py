@@ -3,9 +3,10 @@
 Each caller has two fair shares (`fairness`), one for small bodies and one for others. So the small pictures of a caller
 find room while large bodies, its own or others', have taken theirs.
 
-Where there is no room, a body ends that is still arriving and more than PATIENCE_S behind its lowest rate (`Pace`): first of
-the caller that holds most, and of its bodies the one that is furthest behind. One that makes progress never ends. Where the
-caller has used up its own share, only its own bodies end. If there is none, the body that needs room is refused.
+Where there is no room, a body ends that is still arriving and more than PATIENCE_S behind its lowest rate (`Pace`): first
+of the caller that holds most, and of its bodies the one that is furthest behind. One that makes progress never ends. A
+caller that has used up its share with several bodies costs only its own. If there is none to end, the body that needs
+room is refused.
 """
 
 from collections.abc import Callable, Hashable
@@ -64,10 +65,23 @@ class Body:
         self.pace = pace
         self.held_bytes = 0
 
+    @property
+    def behind_s(self) -> float:
+        """See `Pace`."""
+        return self.pace.behind_s if self.pace else 0.0
+
+    @property
+    def small(self) -> bool:
+        """As far as is known."""
+        return self._small_with(0)
+
     def share(self, more_bytes: int = 0) -> Hashable:
         """Whose share it belongs to, with so many bytes more."""
+        return self.caller, self._small_with(more_bytes)
+
+    def _small_with(self, more_bytes: int) -> bool:
         size = self.held_bytes + more_bytes if self.announced_bytes is None else self.announced_bytes
-        return self.caller, size <= SMALL_BYTES
+        return size <= SMALL_BYTES
 
 
 class Bodies:
@@ -91,7 +105,8 @@ class Bodies:
             "", or why there is no room: all bodies fill the memory, or the caller's fill its share.
         """
         while lack := self._lack(body, count):
-            slow = self._slowest(body, own=lack == "share")
+            several = self._of_caller(body.caller) > body.held_bytes
+            slow = self._slowest(body, own=several and lack == "share")
             if slow is None or slow.pace is None:
                 return lack
             slow.pace.end(self._ended())
@@ -126,12 +141,9 @@ class Bodies:
         slow = [
             one
             for one in self._arriving
-            if one is not body
-            and one.pace
-            and one.pace.behind_s > PATIENCE_S
-            and (one.caller == body.caller or not own)
+            if one is not body and one.behind_s > PATIENCE_S and (one.caller == body.caller or not own)
         ]
-        return max(slow, key=lambda one: (self._of_caller(one.caller), one.pace and one.pace.behind_s), default=None)
+        return max(slow, key=lambda one: (self._of_caller(one.caller), one.behind_s), default=None)
 
     def _of_caller(self, caller: str) -> int:
         return self._shares.held((caller, True)) + self._shares.held((caller, False))
