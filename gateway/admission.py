@@ -271,13 +271,13 @@ class _Admitted:
             body = self._body = Body(CALLER.get(), _announced_bytes(self._scope), self._scope["state"].get("pace"))
         self._check_place(body.caller)
         message = await self._receive()
-        if (count := len(message.get("body", b""))) and (lack := self._bodies.grow(body, count)):
+        count, last = len(message.get("body", b"")), not message.get("more_body")
+        if lack := self._bodies.grow(body, count, last=last):
             raise refusal(lack, BODIES_FULL if lack == "bodies" else SHARE_FULL)
-        if not body.small:
+        if count and not body.small:
             count = await self._reading.acquire(count)
             asyncio.get_running_loop().call_later(READ_EVERY_S, self._reading.release, count)
-        if message["type"] == "http.request" and not message.get("more_body"):
-            self._bodies.complete(body)
+        if message["type"] == "http.request" and last:
             self._check_place(body.caller)
             self._places.take(body.caller)
             self._in_flight = True

@@ -11,16 +11,13 @@ import secrets
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from time import monotonic
 
 from fastapi import Request
-from starlette.types import Scope
 
 from gateway.errors import TooManyBadKeysError, UnauthorizedError
-from gateway.fairness import CALLER
+from gateway.fairness import CALLER, address_of
 from gateway.settings import Network
 
 MAX_WRONG_KEYS, WINDOW_S = 10, 60
@@ -137,40 +134,6 @@ def _key(request: Request) -> str:
 def client_address(request: Request, trusted: Sequence[Network]) -> str:
     """The address of the client of a request; see `address_of`."""
     return address_of(request.scope, tuple(trusted))
-
-
-def address_of(scope: Scope, trusted: tuple[Network, ...]) -> str:
-    """The client's IPv4 address, or the first 64 bits of its IPv6 address, which one household shares.
-
-    It is the peer's, or the one that a trusted proxy reports. X-Forwarded-For is read from its end, as far as trusted
-    proxies wrote it: the client may have invented the part before.
-    """
-    peer = scope["client"][0] if scope.get("client") else ""
-    if not trusted:
-        return _address(peer, "", ())
-    forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
-    return _address(peer, forwarded.decode("latin-1"), trusted)
-
-
-@lru_cache(maxsize=256)  # 10 us each
-def _address(peer: str, forwarded: str, trusted: tuple[Network, ...]) -> str:
-    address, hops = _parsed(peer), forwarded.split(",")
-    while hops and address and any(address in network for network in trusted):
-        if (before := _parsed(hops.pop().strip())) is None:
-            break
-        address = before
-    if isinstance(address, IPv6Address):
-        return str(IPv6Network((int(address), 64), strict=False))
-    return str(address) if address else peer
-
-
-def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """An IPv4-mapped address (::ffff:192.0.2.1), as a dual-stack socket reports IPv4 peers, is the IPv4 address."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
 def caller_of(request: Request, trusted: Sequence[Network]) -> str:

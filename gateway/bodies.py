@@ -3,13 +3,13 @@
 Each caller has two fair shares (`fairness`), one for small bodies and one for others. So the small pictures of a caller
 find room while large bodies, its own or others', have taken theirs.
 
-Where there is no room, a body ends that is still arriving and more than PATIENCE_S behind its lowest rate (`Pace`): first
-of the caller that holds most, and of its bodies the one that is furthest behind. One that makes progress never ends. A
+Where there is no room, a body ends that is still arriving and more than PATIENCE_S behind its lowest rate: first of
+the caller that holds most, and of its bodies the one that is furthest behind. One that makes progress never ends. A
 caller that has used up its share with several bodies costs only its own. If there is none to end, the body that needs
 room is refused.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Literal
 
 from gateway.errors import GatewayError
@@ -56,7 +56,7 @@ class Pace:
 class Body:
     """The body of one request, as far as it is in memory."""
 
-    __slots__ = ("announced_bytes", "caller", "held_bytes", "pace")
+    __slots__ = ("announced_bytes", "caller", "held_bytes", "pace", "small")
 
     def __init__(self, caller: str, announced_bytes: int | None, pace: Pace | None) -> None:
         """`pace`: None where there is no connection that measures it; such a body is never ended."""
@@ -64,24 +64,18 @@ class Body:
         self.announced_bytes = announced_bytes
         self.pace = pace
         self.held_bytes = 0
+        self.small = True
+        """As far as is known."""
 
     @property
     def behind_s(self) -> float:
         """See `Pace`."""
         return self.pace.behind_s if self.pace else 0.0
 
-    @property
-    def small(self) -> bool:
-        """As far as is known."""
-        return self._small_with(0)
-
-    def share(self, more_bytes: int = 0) -> Hashable:
-        """Whose share it belongs to, with so many bytes more."""
-        return self.caller, self._small_with(more_bytes)
-
-    def _small_with(self, more_bytes: int) -> bool:
+    def share(self, more_bytes: int = 0) -> tuple[str, bool]:
+        """Whose share it belongs to, with so many bytes more: its caller's, of small bodies or of others."""
         size = self.held_bytes + more_bytes if self.announced_bytes is None else self.announced_bytes
-        return size <= SMALL_BYTES
+        return self.caller, size <= SMALL_BYTES
 
 
 class Bodies:
@@ -98,13 +92,16 @@ class Bodies:
         """In memory."""
         return int(self._shares.total - self._shares.free)
 
-    def grow(self, body: Body, count: int) -> Literal["", "bodies", "share"]:
+    def grow(self, body: Body, count: int, *, last: bool = False) -> Literal["", "bodies", "share"]:
         """So many bytes of the body have arrived; they are counted unless there is no room for them.
+
+        Args:
+            last: it is complete now.
 
         Returns:
             "", or why there is no room: all bodies fill the memory, or the caller's fill its share.
         """
-        while lack := self._lack(body, count):
+        while count and (lack := self._lack(body, count)):
             several = self._of_caller(body.caller) > body.held_bytes
             slow = self._slowest(body, own=several and lack == "share")
             if slow is None or slow.pace is None:
@@ -115,14 +112,15 @@ class Bodies:
         if body.held_bytes and share != body.share():  # it is small no more
             self._shares.give_back(body.share(), body.held_bytes)
             self._shares.take(share, body.held_bytes)
-        self._shares.take(share, count)
+        if last:
+            self._arriving.pop(body, None)
+        else:
+            self._arriving[body] = None
         body.held_bytes += count
-        self._arriving[body] = None
+        body.small = share[1]
+        if count:
+            self._shares.take(share, count)
         return ""
-
-    def complete(self, body: Body) -> None:
-        """It has arrived."""
-        self._arriving.pop(body, None)
 
     def release(self, body: Body) -> None:
         """It is in memory no more, or will not be in a moment."""

@@ -163,7 +163,9 @@ PROCESS = (
     Fault("93", "Disk full, read-only file system", "Nothing is written; pictures are served"),
     Fault("94", "No file descriptors left", "503 above the limit, few log lines; normal again within seconds"),
     Fault("95", "50 of the most expensive pictures at once in 512 MB", "No kill by the kernel; the excess gets 503"),
-    Fault("95b", "One caller sends the most expensive pictures, 64 at once", "It gets 503; no request of another fails"),
+    Fault(
+        "95b", "One caller sends the most expensive pictures, 64 at once", "It gets 503; no request of another fails"
+    ),
     Fault("96", "The event loop is blocked for a second", "A metric shows it; /healthz is correct"),
     Fault("97", "The clock jumps by an hour", "Deadlines and limits use a monotonic clock"),
     Fault("98", "The log's reader has stopped", "Requests continue; lines are dropped and counted"),

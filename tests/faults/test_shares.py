@@ -117,9 +117,7 @@ class Greedy:
     async def _client(self, stop: threading.Event) -> None:
         while not stop.is_set():
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                reader, writer = await asyncio.open_connection(
-                    "127.0.0.1", self._port, local_addr=(GREEDY_ADDRESS, 0)
-                )
+                reader, writer = await asyncio.open_connection("127.0.0.1", self._port, local_addr=(GREEDY_ADDRESS, 0))
                 writer.write(self._upload)
                 status, _ = await answer(reader)
                 writer.close()
@@ -140,9 +138,7 @@ def greedy(gateway: Gateway) -> Iterator[Greedy]:
             running.result(60)
 
 
-def test_a_caller_that_sends_the_dearest_pictures_fails_no_request_of_another(
-    replica: Replica, tmp_path: Path
-) -> None:
+def test_a_caller_that_sends_the_dearest_pictures_fails_no_request_of_another(replica: Replica, tmp_path: Path) -> None:
     with running_gateway(replica.address, tmp_path / "log", queue_wait_s="5") as gateway:
         with steady(lambda: gateway.port, per_second=20) as before:
             wait_for(lambda: before.count >= OTHERS / 2)
