@@ -11,6 +11,7 @@ from functools import partial
 from fastapi import Request
 
 from gateway import imaging
+from gateway.admission import Shares
 from gateway.auth import caller_of
 from gateway.decoding.pool import Decoders
 from gateway.decoding.processes import Processes
@@ -48,7 +49,7 @@ class Services:
     dispatcher: Dispatcher
     versions: Versions
     decoders: Decoders
-    batch_places: asyncio.Semaphore
+    batch_places: Shares
     """For pictures of batches in progress, all batches together."""
     inspections: ThreadPoolExecutor
     """The thread that reads the structure of large bodies of TensorFlow Serving's paths."""
@@ -125,7 +126,7 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
             canary=canary,
             caller_of=partial(caller_of, trusted=settings.trusted_proxies),
         )
-        batch_places = asyncio.Semaphore(settings.max_in_flight)
+        batch_places = Shares(settings.max_in_flight)
         inspections = ThreadPoolExecutor(1, "inspection")
         stack.callback(inspections.shutdown, wait=False, cancel_futures=True)
         yield Services(settings, pool, health, discovery, dispatcher, versions, decoders, batch_places, inspections)

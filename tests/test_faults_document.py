@@ -58,6 +58,5 @@ def test_a_row_that_the_catalogue_lacks_cannot_be_recorded() -> None:
 
 
 def test_the_catalogue_has_every_row_once() -> None:
-    whole = list(map(str, range(1, 103)))
-    assert [row for row in ROWS if row.isdecimal()] == whole
-    assert [row for row in ROWS if not row.isdecimal()] == ["2b", "35b", "41b", "57b", "94b", "98b"]
+    assert sorted(ROWS, key=lambda row: (int(row.rstrip("b")), row)) == list(ROWS)
+    assert {row.rstrip("b") for row in ROWS} == set(map(str, range(1, 103)))

@@ -18,7 +18,7 @@ Again = Literal["retry", "hedge"]
 Ejection = Literal["failures", "probes"]
 Refused = Literal["contract", "examination", "load"]
 Quarantined = Literal["suspected", "acquitted", "convicted", "refused"]
-Bound = Literal["connections", "bodies", "requests", "decoding", "replicas", "descriptors"]
+Bound = Literal["connections", "bodies", "slow-bodies", "requests", "share", "decoding", "replicas", "descriptors"]
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -60,8 +60,8 @@ RETRIES = Counter(
 )
 SHED = Counter(
     "gateway_shed_total",
-    "Requests and connections refused over a limit, by the limit: connections, bodies, requests, decoding, replicas, "
-    "descriptors",
+    "Requests and connections refused over a limit, by the limit: connections, bodies, slow-bodies (ended for others), "
+    "requests, share (of one caller), decoding, replicas, descriptors",
     ["by"],
 )
 QUARANTINE = Counter(

@@ -93,6 +93,11 @@ CLIENTS = (
     ),
     Fault("38", "Headers arrive one byte a second", "408 and closed in time; other clients are not affected"),
     Fault("39", "A body arrives one byte a second, or stops", "408 and closed in time; little memory for each"),
+    Fault(
+        "39b",
+        "Eight uploads of 32 MiB stop just before their end, a byte a second",
+        "No other caller's request fails, small or large; all are over after the time limit",
+    ),
     Fault("40", "A connection receives no bytes", "Closed in time, without a log line"),
     Fault("41", "A client does not read its answer", "Closed in time; the buffer is bounded"),
     Fault(
@@ -174,6 +179,9 @@ PROCESS = (
     Fault("94", "No file descriptors left", "503 above the limit, few log lines; normal again within seconds"),
     Fault("94b", "No descriptor free for a decode process or a replica", "503 with Retry-After; no replica is blamed"),
     Fault("95", "50 of the most expensive pictures at once in 512 MB", "No kill by the kernel; the excess gets 503"),
+    Fault(
+        "95b", "One caller sends the most expensive pictures, 64 at once", "It gets 503; no request of another fails"
+    ),
     Fault("96", "The event loop is blocked for a second", "A metric shows it; /healthz is correct"),
     Fault("97", "The clock jumps by an hour", "Deadlines and limits use a monotonic clock"),
     Fault("98", "The log's reader has stopped", "Requests continue; lines are dropped and counted"),

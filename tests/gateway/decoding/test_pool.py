@@ -25,6 +25,7 @@ from gateway.errors import (
     OverloadedError,
     UnsupportedImageTypeError,
 )
+from gateway.fairness import CALLER
 from gateway.imaging import preprocess
 from tests import pictures
 from tests.bombs import mutants
@@ -153,6 +154,31 @@ async def test_small_pictures_do_not_wait_for_large_ones(start_decoders: StartDe
     assert not job.done()
     passing.resume()
     await job
+
+
+@pytest.mark.parametrize("data", [pictures.png(TINY), SLOW])
+async def test_the_pictures_of_one_caller_do_not_wait_for_all_of_another(
+    start_decoders: StartDecoders, data: bytes
+) -> None:
+    decoders = await start_decoders()
+    order: list[str] = []
+
+    async def decode(caller: str) -> None:
+        CALLER.set(caller)
+        await decoders.decode(data)
+        order.append(caller)
+
+    await decoders.decode(data)
+    for worker in workers():
+        worker.suspend()
+    jobs = []
+    for caller in "xxxxy":
+        jobs.append(asyncio.create_task(decode(caller)))
+        await asyncio.sleep(0)
+    for worker in workers():
+        worker.resume()
+    await asyncio.gather(*jobs)
+    assert "".join(order) == "xxyxx"
 
 
 async def test_quick_pictures_do_not_wait_for_slow_ones(start_decoders: StartDecoders) -> None:

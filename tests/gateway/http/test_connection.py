@@ -9,6 +9,8 @@ import pytest
 from prometheus_client import REGISTRY
 from starlette.types import Receive, Scope, Send
 
+from gateway.bodies import Pace
+from gateway.errors import OverloadedError
 from gateway.http.connection import LINGER_S
 from gateway.http.connections import GROUPS
 from gateway.observe import logs
@@ -71,6 +73,58 @@ async def test_a_body_that_keeps_its_pace_may_take_longer(received: int, late: b
     connection.check(after(4))
     await turns()
     assert transport.statuses == ([408] if late else [])
+
+
+async def test_bytes_sent_early_buy_no_time() -> None:
+    connection, transport = Bench(body_idle_s=5, body_timeout_s=15, body_min_bytes_per_s=1000).connect()
+    connection.data_received(POST + b"x" * 99_000)
+    for quarters in range(61):
+        await turns()
+        connection.check(after(quarters / 4))
+        if quarters % 16 == 15:
+            connection._heard = after(quarters / 4)  # a byte every four seconds, at this simulated time
+            connection._pace.received += 1
+    assert transport.statuses == []
+    connection.check(after(16))
+    await turns()
+    assert transport.statuses == [408]
+
+
+async def test_a_body_that_must_make_room_for_others_ends_with_the_error_it_is_given() -> None:
+    paces: list[Pace] = []
+
+    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+        paces.append(scope["state"]["pace"])
+        try:
+            while (await receive())["type"] == "http.request":
+                pass
+        except OverloadedError:
+            await send({"type": "http.response.start", "status": 503, "headers": []})
+            await send({"type": "http.response.body"})
+
+    connection, transport = Bench(reading, body_idle_s=60).connect()
+    connection.data_received(POST + b"x" * 1000)
+    await turns()
+    connection.check(after(2))
+    assert paces[0].behind_s > 1
+    paces[0].end(OverloadedError("others need the memory"))
+    await turns()
+    assert transport.statuses == [503]
+    assert transport.half_closed
+
+
+async def test_a_body_that_has_arrived_is_not_behind_and_cannot_be_ended() -> None:
+    bench = Bench()
+    bench.app.go_on.clear()
+    connection, transport = bench.connect()
+    connection.data_received(POST + b"x" * 50_000)
+    connection.check(after(4))
+    connection.data_received(b"x" * 50_000)
+    assert connection._pace.behind_s == 0
+    connection._pace.end(OverloadedError(""))
+    bench.app.go_on.set()
+    await turns()
+    assert transport.statuses == [200]
 
 
 async def test_time_in_which_we_do_not_read_is_not_the_clients() -> None:
