@@ -1,0 +1,166 @@
+"""What the processes of a gateway use: CPU time, peak memory and descriptors, from Linux' /proc."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+GATEWAY, DECODING, REPLICAS = KINDS = ("gateway", "decoding", "replicas")
+EVERY_S = 0.01
+QUIET_S, QUIET_SHARE, QUIET_WITHIN_S = 0.1, 0.2, 60.0
+"""The work is over when the processes used less than this share of a core for so long."""
+REPLICA_BYTES = 5 * 2**30
+"""Limit of a replica's memory (RLIMIT_DATA): an attack must end the replica, not the machine."""
+
+
+@dataclass
+class Process:
+    """One process of the gateway's, as last seen; it may have ended."""
+
+    kind: str
+    first_bytes: int
+    """Resident memory when the measurement began."""
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
+
+
+@dataclass
+class Used:
+    """What one kind of process used during a measurement."""
+
+    cpu_s: dict[str, float]
+    grown_bytes: dict[str, int]
+    """The sum of each process's peak above its memory at the beginning."""
+    files: int
+    """Most descriptors of the gateway's own process."""
+
+
+@dataclass
+class Processes:
+    """Those of one gateway. A thread looks at them a hundred times a second, so that those that end are counted."""
+
+    gateway: int
+    seen: dict[int, Process] = field(default_factory=dict)
+    files: int = 0
+    _looking: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Look at them for as long as the block runs."""
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(EVERY_S):
+                self.look()
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def look(self) -> None:
+        """Note what each process has used so far."""
+        with self._looking:
+            forkserver_bytes = 0
+            for pid, kind in _tree(self.gateway):
+                with contextlib.suppress(OSError, ValueError):
+                    peak = _status(pid, "VmHWM")
+                    if pid not in self.seen:
+                        self.seen[pid] = Process(kind, forkserver_bytes if kind == DECODING else 0)
+                        _limit(pid, kind)
+                    if kind == DECODING and not forkserver_bytes:
+                        forkserver_bytes = _status(pid, "VmRSS")
+                    one = self.seen[pid]
+                    one.cpu_s = time.clock_gettime(_clock(pid))
+                    one.peak_bytes = max(one.peak_bytes, peak)
+            with contextlib.suppress(OSError):
+                self.files = max(self.files, len(list(Path(f"/proc/{self.gateway}/fd").iterdir())))
+
+    def begin(self) -> dict[int, float]:
+        """Forget peaks and processes that have ended. Returns the CPU seconds so far, for `used`."""
+        with self._looking:
+            living = dict(_tree(self.gateway))
+            self.files = 0
+            self.seen = {pid: one for pid, one in self.seen.items() if pid in living}
+            for pid, one in self.seen.items():
+                with contextlib.suppress(OSError):
+                    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")  # resets VmHWM
+                    one.first_bytes = one.peak_bytes = _status(pid, "VmRSS")
+        self.look()
+        return {pid: one.cpu_s for pid, one in self.seen.items()}
+
+    def used(self, before: dict[int, float]) -> Used:
+        """Since `begin` returned `before`."""
+        self.look()
+        cpu, grown = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0)
+        with self._looking:
+            for pid, one in self.seen.items():
+                cpu[one.kind] += one.cpu_s - before.get(pid, 0.0)
+                grown[one.kind] += max(0, one.peak_bytes - one.first_bytes)
+        return Used(cpu, grown, self.files)
+
+    def wait_until_quiet(self) -> None:
+        """Until the work for requests is over, also that which goes on after an answer."""
+        until = time.monotonic() + QUIET_WITHIN_S
+        while time.monotonic() < until:
+            before, began = self._cpu_s(), time.monotonic()
+            time.sleep(QUIET_S)
+            if self._cpu_s() - before < QUIET_SHARE * (time.monotonic() - began):
+                return
+
+    def _cpu_s(self) -> float:
+        self.look()
+        with self._looking:
+            return sum(one.cpu_s for one in self.seen.values())
+
+    def replicas(self) -> set[int]:
+        """The process ids of the replicas that run now."""
+        return {pid for pid, kind in _tree(self.gateway) if kind == REPLICAS}
+
+    def rss_mib(self) -> float:
+        """Resident memory of the gateway's own process."""
+        return _status(self.gateway, "VmRSS") / 2**20
+
+
+def _limit(pid: int, kind: str) -> None:
+    if kind == REPLICAS:
+        psutil.Process(pid).rlimit(psutil.RLIMIT_DATA, (REPLICA_BYTES, REPLICA_BYTES))
+
+
+def _tree(gateway: int) -> Iterator[tuple[int, str]]:
+    """Process ids and kinds; a fork server comes before its decode processes."""
+    yield gateway, GATEWAY
+    for child in _children(gateway):
+        with contextlib.suppress(OSError):
+            command = Path(f"/proc/{child}/cmdline").read_bytes()
+            kind = DECODING if b"gateway.decoding" in command else REPLICAS
+            yield child, kind
+            yield from ((one, kind) for one in _children(child))
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found += map(int, (task / "children").read_text(encoding="ascii").split())
+    return found
+
+
+def _status(pid: int, name: str) -> int:
+    """A figure of /proc/PID/status, in bytes; ValueError of a process that has ended."""
+    text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    _, found, rest = text.partition(f"{name}:")
+    return int(rest.split(maxsplit=1)[0]) * 1024 if found else int("")
+
+
+def _clock(pid: int) -> int:
+    """The clock of another process's CPU time, as clock_getcpuclockid(3) makes it: exact, where /proc counts ticks."""
+    return (~pid << 3) | 2
