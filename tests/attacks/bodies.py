@@ -1,8 +1,9 @@
-"""Bodies for TensorFlow Serving's paths that kill or stall parsers, servers or kernels; none is a request that works."""
+"""Bodies for TensorFlow Serving's paths that kill or stall parsers, servers or kernels."""
 
 import gzip
 import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 MB = 1_000_000
@@ -51,6 +52,11 @@ def of_rank(rank: int) -> bytes:
     return text
 
 
+def ranked(rank: int) -> Body:
+    """A body of one value of that rank."""
+    return Body(instances(of_rank(rank)))
+
+
 BODIES: dict[str, Callable[[], Body]] = {
     # depth
     "60,000 brackets": lambda: Body(instances(nested(b"[", b"]", 60_000))),
@@ -66,9 +72,7 @@ BODIES: dict[str, Callable[[], Body]] = {
     "base64 in base64, 60,000 deep": lambda: Body(instances(nested(b'{"b64":', b"}", 60_000, b'"aaaa"'))),
     "a signature name of brackets": lambda: Body(b'{"signature_name":%s}' % nested(b"[", b"]", 60_000)),
     "brackets without a member": lambda: Body(nested(b"[", b"]", 60_000)),
-    "brackets in a member that nothing reads": lambda: Body(
-        b'{"x":%s,"instances":[1]}' % nested(b"[", b"]", 60_000)
-    ),
+    "brackets in a member that nothing reads": lambda: Body(b'{"x":%s,"instances":[1]}' % nested(b"[", b"]", 60_000)),
     # number of values
     "empty lists": lambda: Body(instances(many(b"[]"))),
     "empty objects": lambda: Body(instances(many(b"{}"))),
@@ -115,7 +119,7 @@ BODIES: dict[str, Callable[[], Body]] = {
     "deflate": lambda: Body(zlib.compress(b'{"instances":' + b"[" * (4 * MB)), "deflate"),
     "gzip that is none": lambda: Body(instances(many(b"1")), "gzip"),
     # shapes
-    **{f"rank {rank}": lambda rank=rank: Body(instances(of_rank(rank))) for rank in (0, 1, 2, 3, 4, 5, 6, 7)},
+    **{f"rank {rank}": partial(ranked, rank) for rank in range(8)},
     "a picture of 2 x 2": lambda: Body(instances(b"[" + picture(2, 2) + b"]")),
     "a picture of one channel": lambda: Body(instances(b"[" + picture(channels=1) + b"]")),
     "a ragged picture": lambda: Body(instances(b"[" + picture().replace(b"[0.5,0.5,0.5]", b"[0.5]", 1) + b"]")),

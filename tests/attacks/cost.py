@@ -9,19 +9,18 @@ import argparse
 import sys
 import time
 from dataclasses import dataclass, fields
-from pathlib import Path
 from statistics import median
 
-from tests.attacks.gateway import ATTACKER, Answer, Gateway, running_gateway, send
-from tests.attacks.processes import DECODING, GATEWAY, KINDS, REPLICAS
-from tests.attacks.promises import PROMISES, Cost, Measured, broken, read, worst, write
+from tests.attacks.gateway import ATTACKER, Gateway, running_gateway, send
+from tests.attacks.processes import KINDS, Processes, Used
+from tests.attacks.promises import Cost, Measured, broken, read, worst, write
 from tests.attacks.rows import ROWS, Request
 
 RUNS, ENOUGH_S = 3, 2.0
 """A request is measured so often, unless once took longer than `ENOUGH_S`."""
 CHEAP_S, TIMES = 0.01, 10
 """Requests that use less CPU time are sent so often in each run."""
-IDLE_S = 3.0
+IDLE_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,10 @@ class Meter:
     gateway: Gateway
     idle: dict[str, float]
     """CPU seconds a second of each kind of process without requests."""
+    runs: int = RUNS
 
     def cost(self, request: Request) -> Measured:
-        """The medians of several runs."""
+        """The medians of several runs; of memory the most."""
         message = request.message(ATTACKER)
         began = time.monotonic()
         first = self._once(request, message)
@@ -41,8 +41,8 @@ class Meter:
             return first
         whole_s = (first.cost.gateway_ms + first.cost.decoding_ms + first.cost.replicas_ms) / 1000
         times = TIMES if whole_s < CHEAP_S else 1
-        runs = [self._once(request, message, times) for _ in range(RUNS)]
-        middle = Cost(*(median(getattr(run.cost, each.name) for run in runs) for each in fields(Cost)))
+        runs = [self._once(request, message, times) for _ in range(self.runs)]
+        middle = Cost(*(_of_runs(each.name, [first, *runs]) for each in fields(Cost)))
         return Measured(request.name, len(message), runs[0].status, median(run.seconds for run in runs), middle)
 
     def _once(self, request: Request, message: bytes, times: int = 1) -> Measured:
@@ -50,36 +50,49 @@ class Meter:
         replicas, logged = processes.replicas(), log.stat().st_size
         before, began = processes.begin(), time.monotonic()
         answers = [send(self.gateway.port, message) for _ in range(times)]
-        processes.wait_until_quiet()
+        quiet = processes.wait_until_quiet()
         used, elapsed_s = processes.used(before), time.monotonic() - began
-        cpu_ms = {kind: max(0.0, used.cpu_s[kind] - self.idle[kind] * elapsed_s) * 1000 / times for kind in KINDS}
-        mib = {kind: used.grown_bytes[kind] / 2**20 for kind in KINDS}
-        lost = len(replicas - processes.replicas())
-        log_bytes = (log.stat().st_size - logged) / times
-        if lost:
-            self.gateway.wait_until_ready()
-            processes.wait_until_quiet()
         cost = Cost(
-            *(cpu_ms[kind] for kind in (GATEWAY, DECODING, REPLICAS)),
-            *(mib[kind] for kind in (GATEWAY, DECODING, REPLICAS)),
-            log_bytes,
-            max(answer.bytes for answer in answers),
-            lost,
+            **self._figures(used, elapsed_s, times),
+            log_bytes=(log.stat().st_size - logged) / times,
+            answer_bytes=max(answer.bytes for answer in answers),
+            replicas_lost=len(replicas - processes.replicas()),
         )
-        return Measured(request.name, len(message), _status(answers), median(a.seconds for a in answers), cost)
+        self._settle(well=quiet and not cost.replicas_lost)
+        return Measured(request.name, len(message), answers[0].status, median(a.seconds for a in answers), cost)
+
+    def _figures(self, used: Used, elapsed_s: float, times: int) -> dict[str, float]:
+        idle_s = {kind: self.idle[kind] * elapsed_s for kind in KINDS}
+        cpu_ms = {f"{kind}_ms": max(0.0, used.cpu_s[kind] - idle_s[kind]) * 1000 / times for kind in KINDS}
+        return cpu_ms | {f"{kind}_mib": used.grown_bytes[kind] / 2**20 for kind in KINDS}
+
+    def _settle(self, *, well: bool) -> None:
+        """Let the gateway replace replicas that have ended, or do not stop working."""
+        if not well:
+            if not self.gateway.processes.wait_until_quiet():
+                self.gateway.end_replicas()
+            self.gateway.wait_until_ready()
+            self.gateway.processes.wait_until_quiet()
 
 
-def _status(answers: list[Answer]) -> int:
-    return answers[0].status
+def _of_runs(name: str, runs: list[Measured]) -> float:
+    """The median without the first run, which warms up; of memory the most, since processes keep some of it."""
+    figures = [float(getattr(run.cost, name)) for run in runs]
+    return max(figures) if name.endswith("_mib") else median(figures[1:])
 
 
-def meter(gateway: Gateway) -> Meter:
+def meter(gateway: Gateway, runs: int = RUNS) -> Meter:
     """One that knows what the gateway uses when idle."""
     gateway.processes.wait_until_quiet()
-    before, began = gateway.processes.begin(), time.monotonic()
-    time.sleep(IDLE_S)
-    used, elapsed_s = gateway.processes.used(before), time.monotonic() - began
-    return Meter(gateway, {kind: used.cpu_s[kind] / elapsed_s for kind in KINDS})
+    seconds = [_idle_second(gateway.processes) for _ in range(IDLE_SECONDS)]
+    return Meter(gateway, {kind: min(used[kind] for used in seconds) for kind in KINDS}, runs)
+
+
+def _idle_second(processes: Processes) -> dict[str, float]:
+    before, began = processes.begin(), time.monotonic()
+    time.sleep(1)
+    used, elapsed_s = processes.used(before), time.monotonic() - began
+    return {kind: cpu_s / elapsed_s for kind, cpu_s in used.cpu_s.items()}
 
 
 def main() -> None:
@@ -87,9 +100,9 @@ def main() -> None:
     arguments = _arguments()
     began = time.monotonic()
     with running_gateway(arguments.tree) as gateway:
-        measuring = meter(gateway)
+        measuring = meter(gateway, 1 if arguments.tree else RUNS)
         rows = {row: _row(measuring, row) for row in ROWS if arguments.rows in row}
-    told = broken(rows, PROMISES) if not arguments.tree else []
+    told = broken(rows) if not arguments.tree else []
     if not arguments.rows:
         write(read() | {"before" if arguments.tree else "now": rows})
     sys.stdout.write("".join(f"above the promise: {line}\n" for line in told))
@@ -99,7 +112,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.attacks.cost")
-    parser.add_argument("--tree", type=Path, help="another checkout, whose gateway is measured as the one before")
+    parser.add_argument("--tree", default="", help="another checkout, whose gateway is measured as the one before")
     parser.add_argument("--rows", default="", help="only rows whose name has this in it; nothing is written")
     return parser.parse_args()
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -59,6 +61,12 @@ class Gateway:
             time.sleep(0.1)
         return time.monotonic() - began
 
+    def end_replicas(self) -> None:
+        """Kill them, because they do not stop working; the gateway starts others."""
+        for pid in self.processes.replicas():
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.5)
+
     def body(self, request: Request) -> bytes:
         """What comes back, with its head."""
         with contextlib.suppress(OSError):
@@ -67,7 +75,7 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def running_gateway(tree: Path | None = None) -> Iterator[Gateway]:
+def running_gateway(tree: str = "") -> Iterator[Gateway]:
     """Start it with the demo model, and with keys for two callers.
 
     Args:

@@ -11,7 +11,7 @@ import psutil
 
 GATEWAY, DECODING, REPLICAS = KINDS = ("gateway", "decoding", "replicas")
 EVERY_S = 0.01
-QUIET_S, QUIET_SHARE, QUIET_WITHIN_S = 0.1, 0.2, 60.0
+QUIET_S, QUIET_SHARE, QUIET_WITHIN_S = 0.1, 0.2, 15.0
 """The work is over when the processes used less than this share of a core for so long."""
 REPLICA_BYTES = 5 * 2**30
 """Limit of a replica's memory (RLIMIT_DATA): an attack must end the replica, not the machine."""
@@ -27,6 +27,10 @@ class Process:
     cpu_s: float = 0.0
     peak_bytes: int = 0
 
+    @property
+    def grown_bytes(self) -> int:
+        return max(0, self.peak_bytes - self.first_bytes)
+
 
 @dataclass
 class Used:
@@ -34,7 +38,7 @@ class Used:
 
     cpu_s: dict[str, float]
     grown_bytes: dict[str, int]
-    """The sum of each process's peak above its memory at the beginning."""
+    """Above the memory at the beginning: all processes together, as sampled, or one at its peak if that is more."""
     files: int
     """Most descriptors of the gateway's own process."""
 
@@ -46,6 +50,8 @@ class Processes:
     gateway: int
     seen: dict[int, Process] = field(default_factory=dict)
     files: int = 0
+    together_bytes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    """Largest growth of all processes of a kind at one moment."""
     _looking: threading.Lock = field(default_factory=threading.Lock)
 
     @contextlib.contextmanager
@@ -68,18 +74,20 @@ class Processes:
     def look(self) -> None:
         """Note what each process has used so far."""
         with self._looking:
-            forkserver_bytes = 0
+            forkserver_bytes, grown = 0, dict.fromkeys(KINDS, 0)
             for pid, kind in _tree(self.gateway):
                 with contextlib.suppress(OSError, ValueError):
-                    peak = _status(pid, "VmHWM")
+                    peak, resident = _status(pid, "VmHWM"), _status(pid, "VmRSS")
                     if pid not in self.seen:
                         self.seen[pid] = Process(kind, forkserver_bytes if kind == DECODING else 0)
                         _limit(pid, kind)
                     if kind == DECODING and not forkserver_bytes:
-                        forkserver_bytes = _status(pid, "VmRSS")
+                        forkserver_bytes = resident
                     one = self.seen[pid]
                     one.cpu_s = time.clock_gettime(_clock(pid))
                     one.peak_bytes = max(one.peak_bytes, peak)
+                    grown[kind] += max(0, resident - one.first_bytes)
+            self.together_bytes = {kind: max(grown[kind], self.together_bytes[kind]) for kind in KINDS}
             with contextlib.suppress(OSError):
                 self.files = max(self.files, len(list(Path(f"/proc/{self.gateway}/fd").iterdir())))
 
@@ -87,7 +95,7 @@ class Processes:
         """Forget peaks and processes that have ended. Returns the CPU seconds so far, for `used`."""
         with self._looking:
             living = dict(_tree(self.gateway))
-            self.files = 0
+            self.files, self.together_bytes = 0, dict.fromkeys(KINDS, 0)
             self.seen = {pid: one for pid, one in self.seen.items() if pid in living}
             for pid, one in self.seen.items():
                 with contextlib.suppress(OSError):
@@ -99,21 +107,22 @@ class Processes:
     def used(self, before: dict[int, float]) -> Used:
         """Since `begin` returned `before`."""
         self.look()
-        cpu, grown = dict.fromkeys(KINDS, 0.0), dict.fromkeys(KINDS, 0)
+        cpu, grown = dict.fromkeys(KINDS, 0.0), dict(self.together_bytes)
         with self._looking:
             for pid, one in self.seen.items():
                 cpu[one.kind] += one.cpu_s - before.get(pid, 0.0)
-                grown[one.kind] += max(0, one.peak_bytes - one.first_bytes)
+                grown[one.kind] = max(grown[one.kind], one.grown_bytes)
         return Used(cpu, grown, self.files)
 
-    def wait_until_quiet(self) -> None:
-        """Until the work for requests is over, also that which goes on after an answer."""
+    def wait_until_quiet(self) -> bool:
+        """Until the work for requests is over, also that which goes on after an answer; False: it goes on still."""
         until = time.monotonic() + QUIET_WITHIN_S
         while time.monotonic() < until:
             before, began = self._cpu_s(), time.monotonic()
             time.sleep(QUIET_S)
             if self._cpu_s() - before < QUIET_SHARE * (time.monotonic() - began):
-                return
+                return True
+        return False
 
     def _cpu_s(self) -> float:
         self.look()

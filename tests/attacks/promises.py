@@ -56,18 +56,68 @@ def worst(candidates: Iterable[Measured]) -> Measured:
     return replace(dearest, cost=most, seconds=round(max(one.seconds for one in measured), 3))
 
 
-PROMISES: dict[str, Cost] = {}
+PROMISES: dict[str, Cost] = {
+    "POST /v1/classify": Cost(70, 1200, 20, gateway_mib=40, decoding_mib=512, answer_bytes=32_768),
+    "POST /v1/classify, form": Cost(70, 800, 20, gateway_mib=40, decoding_mib=300),
+    "POST /v1/classify/batch": Cost(250, 4000, 150, 150, 600, answer_bytes=400_000),
+    "POST :predict": Cost(200, 10, 3000, gateway_mib=140, replicas_mib=2200, answer_bytes=700_000),
+    "POST :classify": Cost(replicas_ms=100, gateway_mib=24, replicas_mib=64),
+    "POST :regress": Cost(replicas_ms=100, gateway_mib=24, replicas_mib=64),
+    "GET /metrics": Cost(answer_bytes=65_536),
+    "GET /openapi.json": Cost(answer_bytes=131_072),
+    "GET /docs/assets/FILE": Cost(answer_bytes=3_200_000),
+    "wrong key": Cost(gateway_mib=40),
+}
+"""Rows without an entry keep the defaults of `Cost`."""
 
 
-def broken(rows: Mapping[str, Measured], promises: Mapping[str, Cost]) -> list[str]:
+def promised(row: str) -> Cost:
+    """What a request of that row costs at most."""
+    return PROMISES.get(row, Cost())
+
+
+def broken(rows: Mapping[str, Measured]) -> list[str]:
     """A line for each figure above its promise."""
     return [
-        f"{row}: {each.name} is {getattr(measured.cost, each.name):,.1f}, promised {getattr(promise, each.name):,.0f}"
+        f"{row}: {each.name} is {getattr(measured.cost, each.name):,}, promised {getattr(promised(row), each.name):,}"
         for row, measured in rows.items()
-        if (promise := promises.get(row, Cost()))
         for each in fields(Cost)
-        if getattr(measured.cost, each.name) > getattr(promise, each.name)
+        if getattr(measured.cost, each.name) > getattr(promised(row), each.name)
     ]
+
+
+COLUMNS = {
+    "gateway, ms": "gateway_ms",
+    "decoding, ms": "decoding_ms",
+    "replicas, ms": "replicas_ms",
+    "gateway, MiB": "gateway_mib",
+    "decoding, MiB": "decoding_mib",
+    "replicas, MiB": "replicas_mib",
+    "answer, bytes": "answer_bytes",
+    "log, bytes": "log_bytes",
+    "replicas lost": "replicas_lost",
+}
+
+
+def table() -> str:
+    """A row for each route: before / now / promised."""
+    columns = read()
+    heads = ["row", "dearest request", "bytes in", "longest, s", *COLUMNS]
+    lines = [_line(heads), "|---|---|" + "--:|" * (len(heads) - 2)]
+    for row, now in columns.get("now", {}).items():
+        before = columns["before"][row] if row in columns.get("before", {}) else now
+        figures = [_cell(before.cost, now.cost, promised(row), name) for name in COLUMNS.values()]
+        longest = f"{before.seconds:.2f} / {now.seconds:.2f}"
+        lines.append(_line([f"`{row}`", now.request, f"{now.bytes_in:,}", longest, *figures]))
+    return "\n".join(lines)
+
+
+def _cell(before: Cost, now: Cost, promise: Cost, name: str) -> str:
+    return " / ".join(f"{getattr(cost, name):,.0f}" for cost in (before, now, promise))
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 Columns = dict[str, dict[str, Measured]]

@@ -71,7 +71,9 @@ LABELS = "?top_k=100000"
 DEAREST = "flat PNG, 36 MP"
 
 
-def queries(method: str, path: str, fields: tuple[str, ...] = (), body: Callable[[], Body] | None = None) -> list[Request]:
+def queries(
+    method: str, path: str, fields: tuple[str, ...] = (), body: Callable[[], Body] | None = None
+) -> list[Request]:
     """The same request with each kind of long query and with a full head."""
     return [
         Request("1,500 unknown parameters", method, path + UNKNOWN, body, fields),
@@ -118,6 +120,10 @@ FOR_PREDICT = chosen(
     *("gzip of 4 MB of [", "gzip of 90 MB of NULs", "rank 1", "two pictures of other sizes"),
 )
 BATCH = "/v1/classify/batch"
+SCRIPT = "/docs/assets/swagger-ui-bundle.js"
+RANGES = ("Range: bytes=" + ",".join(f"{at}-{at + 9}" for at in range(0, 2000, 20)),)
+PREFLIGHT = ("Origin: https://a.example", "Access-Control-Request-Method: POST")
+TWO_LENGTHS = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"
 
 ROWS: dict[str, list[Request]] = {
     "POST /v1/classify": [
@@ -129,9 +135,13 @@ ROWS: dict[str, list[Request]] = {
     "POST /v1/classify, form": [
         *(Request(name, "POST", "/v1/classify", as_form(name), FORM) for name in (DEAREST, "PNG of 9 MB")),
         Request("200,000 empty parts", "POST", "/v1/classify", as_it_is(b"--specimen\r\n\r\n\r\n" * 200_000), FORM),
-        Request("a part's header of 9 MB", "POST", "/v1/classify", as_it_is(b"--specimen\r\nA: " + b"b" * 9_000_000), FORM),
+        Request(
+            "a part's header of 9 MB", "POST", "/v1/classify", as_it_is(b"--specimen\r\nA: " + b"b" * 9_000_000), FORM
+        ),
         Request("10 MB of line breaks", "POST", "/v1/classify", as_it_is(form(b"\r\n" * 5_000_000)), FORM),
-        Request("10 MB of boundaries cut short", "POST", "/v1/classify", as_it_is(form(b"\r\n--specime" * 900_000)), FORM),
+        Request(
+            "10 MB of boundaries cut short", "POST", "/v1/classify", as_it_is(form(b"\r\n--specime" * 900_000)), FORM
+        ),
     ],
     "POST /v1/classify/batch": [
         *(
@@ -161,8 +171,8 @@ ROWS: dict[str, list[Request]] = {
         Request("a type of 8 KB", "GET", f"/problems/{'a' * 8000}"),
     ],
     "GET /docs/assets/FILE": page(
-        "/docs/assets/swagger-ui-bundle.js",
-        Request("100 ranges", "GET", "/docs/assets/swagger-ui-bundle.js", fields=("Range: bytes=" + ",".join(f"{at}-{at + 9}" for at in range(0, 2000, 20)),)),
+        SCRIPT,
+        Request("100 ranges", "GET", SCRIPT, fields=RANGES),
         Request("a name of 8 KB", "GET", "/docs/assets/" + "a/" * 4000),
     ),
     "GET /static/FILE": page("/static/icon.svg", Request("a name of 8 KB", "GET", "/static/" + "%2e%2e/" * 1100)),
@@ -171,7 +181,7 @@ ROWS: dict[str, list[Request]] = {
         Request("8 KB of escapes", "GET", "/" + "%41" * 2700),
         Request("4,000 slashes", "GET", "/" * 4000),
         Request("another method", "DELETE", "/v1/classify" + LONG),
-        Request("a preflight", "OPTIONS", "/v1/classify", fields=("Origin: https://a.example", "Access-Control-Request-Method: POST")),
+        Request("a preflight", "OPTIONS", "/v1/classify", fields=PREFLIGHT),
         Request("10 MB", "POST", "/nothing", as_it_is(bytes(10 * 2**20))),
     ],
     "wrong key": [
@@ -184,15 +194,26 @@ ROWS: dict[str, list[Request]] = {
     "malformed head": [
         Request("random bytes", "GET", "/", raw=bytes(range(128, 256)) * 64),
         Request("no host", "GET", "/", raw=b"GET / HTTP/1.1\r\n\r\n"),
-        Request("two lengths", "GET", "/", raw=b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+        Request("two lengths", "GET", "/", raw=TWO_LENGTHS),
         Request("a URL of 1 MB", "GET", "/", raw=b"GET /" + b"a" * 2**20 + b" HTTP/1.1\r\nHost: a\r\n\r\n"),
         Request("100,000 fields", "GET", "/", raw=b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: a\r\n" * 100_000 + b"\r\n"),
         Request("a field of 1 MB", "GET", "/", raw=b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 2**20 + b"\r\n\r\n"),
         Request("17 requests at once", "GET", "/", raw=b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 18 + b"\0\r\n\r\n"),
     ],
-}  # fmt: skip
+}
 """The row's name -> its candidates. The last rows are no routes: they are answered before one is found or allowed."""
 NO_ROUTES = ("no such route", "wrong key", "malformed head")
+
+CHEAP = [
+    *(requests[0] for row, requests in ROWS.items() if row.startswith("GET")),
+    Request("small JPEG, all labels", "POST", "/v1/classify" + LABELS, as_body("small JPEG"), IMAGE),
+    Request("4 x small JPEG, all labels", "POST", BATCH + LABELS, as_form(*["small JPEG"] * 4), FORM),
+    *(
+        Request(verb, "POST", f"{MODEL}:{verb}", as_it_is(b'{"instances":[1],"examples":[{}]}'), JSON)
+        for verb in ("predict", "classify", "regress")
+    ),
+]
+"""A request to each route that costs little."""
 
 
 def path_of(request: Request) -> str:

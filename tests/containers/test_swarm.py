@@ -70,7 +70,9 @@ def swarm(checkout: Checkout, standin: str) -> Iterator[Checkout]:
 
 def the_stack_is_removed() -> bool:
     """Asks for it anew as long as the engine refuses: a network stays in use until the last task on it has ended."""
-    return subprocess.run(["docker", "stack", "rm", "tf"], capture_output=True, timeout=300, check=False).returncode == 0
+    return (
+        subprocess.run(["docker", "stack", "rm", "tf"], capture_output=True, timeout=300, check=False).returncode == 0
+    )
 
 
 def nothing_is_left() -> bool:
