@@ -64,7 +64,7 @@ chaos: $(READY) ## Make replicas fail under load, and write docs/chaos.md: nine 
 cost: $(READY) ## Measure the dearest request of every route, and write the table in docs/threat-model.md: five minutes
 	@$(PY) -m tests.attacks.cost; status=$$?; $(PY) -m tests.documents; exit $$status
 
-attacks: $(READY) ## Run the attack suite, and print what other callers saw: ten minutes
+attacks: $(READY) ## Run the attack suite, and print what another caller saw: fifteen minutes
 	@$(PY) -m tests.attacks.suite
 
 containers: $(READY) ## Build the images and test them on a Docker Engine, with Swarm: fifteen minutes

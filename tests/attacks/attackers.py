@@ -16,9 +16,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from benchmarks.load import answer
-from tests.attacks.bodies import BODIES
 from tests.attacks.pictures import PICTURES
-from tests.attacks.rows import CHEAP, IMAGE, JSON, MODEL, ROWS, Request, as_body
+from tests.attacks.rows import CHEAP, IMAGE, MODEL, POISONS, ROWS, Request, as_body
 from tests.documents import ROOT
 from tests.faults.attackers import NICE, PIECE_BYTES, PIECE_S
 
@@ -111,11 +110,6 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def poisons(key: str) -> list[bytes]:
-    """Every body to predict."""
-    return [Request(name, "POST", f"{MODEL}:predict", body, JSON).message(key) for name, body in BODIES.items()]
-
-
 def attackers(kind: str, port: int, key: str, count: int, counts: "Counter[Outcome]") -> list[Attacker]:
     """So many of that kind; `counts` is where they count requests, if not connections."""
     match kind:
@@ -129,7 +123,7 @@ def attackers(kind: str, port: int, key: str, count: int, counts: "Counter[Outco
             message = ROWS["GET /docs/assets/FILE"][0].message(key)
             return [partial(reader_of, message, port, 0) for _ in range(count)]
         case "poison":
-            return [partial(sender_in_turn, poisons(key), port, counts)]
+            return [partial(sender_in_turn, [request.message(key) for request in POISONS], port, counts)]
         case picture:
             message = Request(picture, "POST", "/v1/classify", as_body(picture), IMAGE).message(key)
             return [partial(sender_of, message, port, counts) for _ in range(count)]

@@ -95,11 +95,13 @@ def running_gateway(tree: str = "") -> Iterator[Gateway]:
 
 
 def demo_model() -> Path:
-    """The folder of the demo model, which is exported if it is not there."""
-    models = ROOT / "models"
-    if not any(models.glob("my_model/*/saved_model.pb")):
+    """The folder with the demo model as version 1, which is exported if it is not there."""
+    models = ROOT / "runs/attacks/models"
+    if not (version := models / "my_model/1").exists():
         command = [sys.executable, "-m", "training", "demo", "--models", str(models), "--name", "my_model"]
         subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        (exported,) = version.parent.iterdir()
+        exported.rename(version)
     return models
 
 

@@ -32,6 +32,7 @@ def noisy(kind: str, size: tuple[int, int], **options: object) -> bytes:
 PICTURES = {
     "flat GIF, 36 MP": cache(flat_gif),
     "flat PNG, 36 MP": cache(lambda: flat_png("RGB", (6000, 6000))),
+    "flat PNG, 6 MP": cache(lambda: flat_png("RGB", (3000, 2000))),
     "flat PNG with alpha, 31 MP": cache(lambda: flat_png("RGBA", (5600, 5600))),
     "flat PNG, 16 bits, 31 MP": cache(lambda: flat_png("I;16", (5600, 5600))),
     "PNG of 9 MB": cache(lambda: noisy("PNG", (2000, 1900), compress_level=1)),

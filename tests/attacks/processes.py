@@ -12,7 +12,7 @@ import psutil
 GATEWAY, DECODING, REPLICAS = KINDS = ("gateway", "decoding", "replicas")
 EVERY_S = 0.01
 QUIET_S, QUIET_SHARE, QUIET_WITHIN_S = 0.1, 0.2, 15.0
-"""The work is over when the processes used less than this share of a core for so long."""
+"""The work is over when the processes used less than this share of a core for so long, and none waits for a core."""
 REPLICA_BYTES = 5 * 2**30
 """Limit of a replica's memory (RLIMIT_DATA): an attack must end the replica, not the machine."""
 
@@ -120,7 +120,8 @@ class Processes:
         while time.monotonic() < until:
             before, began = self._cpu_s(), time.monotonic()
             time.sleep(QUIET_S)
-            if self._cpu_s() - before < QUIET_SHARE * (time.monotonic() - began):
+            idle = self._cpu_s() - before < QUIET_SHARE * (time.monotonic() - began)
+            if idle and not any(_runnable(pid) for pid, _ in _tree(self.gateway)):
                 return True
         return False
 
@@ -161,6 +162,15 @@ def _children(pid: int) -> list[int]:
             with contextlib.suppress(OSError):
                 found += map(int, (task / "children").read_text(encoding="ascii").split())
     return found
+
+
+def _runnable(pid: int) -> bool:
+    """Whether a thread runs or waits for a core: on a busy machine, work may pause for longer than we look."""
+    with contextlib.suppress(OSError):
+        return any(
+            task.read_text().rpartition(")")[2].split()[0] == "R" for task in Path(f"/proc/{pid}/task").glob("*/stat")
+        )
+    return False
 
 
 def _status(pid: int, name: str) -> int:

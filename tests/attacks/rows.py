@@ -88,12 +88,15 @@ def page(path: str, *more: Request) -> list[Request]:
     return [Request("plain", "GET", path), *queries("GET", path), *more]
 
 
+WAYS = ("", "/versions/1", "/labels/stable")
+"""How a path names the version."""
+
+
 def passed_on(verb: str, bodies: dict[str, Callable[[], Body]]) -> list[Request]:
-    """Each body to one of the three ways to name a version, in turn."""
-    ways = ("", "/versions/1", "/labels/stable")
+    """Each body, and the first of them also for a version and a label."""
     plain = [Request(name, "POST", f"{MODEL}:{verb}", body, JSON) for name, body in bodies.items()]
     first = next(iter(bodies.values()))
-    others = [Request(f"{next(iter(bodies))}{way}", "POST", f"{MODEL}{way}:{verb}", first, JSON) for way in ways[1:]]
+    others = [Request(f"{next(iter(bodies))}{way}", "POST", f"{MODEL}{way}:{verb}", first, JSON) for way in WAYS[1:]]
     return [*plain, *others, *queries("POST", f"{MODEL}:{verb}", JSON, as_it_is(b'{"instances":[1]}'))]
 
 
@@ -146,7 +149,7 @@ ROWS: dict[str, list[Request]] = {
     "POST /v1/classify/batch": [
         *(
             Request(f"16 x {name}", "POST", BATCH, as_form(*[name] * 16), FORM)
-            for name in (DEAREST, "flat GIF, 36 MP", "progressive JPEG, 12 MP", "WebP, 15 MP", "flat WebP, 16 MP")
+            for name in (DEAREST, "flat GIF, 36 MP", "progressive JPEG, 12 MP", "flat PNG, 6 MP", "flat WebP, 16 MP")
         ),
         Request("4 x PNG of 9 MB", "POST", BATCH, as_form(*["PNG of 9 MB"] * 4), FORM),
         Request("16 x small JPEG, all labels", "POST", BATCH + LABELS, as_form(*["small JPEG"] * 16), FORM),
@@ -214,6 +217,20 @@ CHEAP = [
     ),
 ]
 """A request to each route that costs little."""
+POISONS = [
+    *(Request(name, "POST", f"{MODEL}:predict", body, JSON) for name, body in BODIES.items()),
+    *(
+        Request(f"{name}{way}", "POST", f"{MODEL}{way}:predict", BODIES[name], JSON)
+        for way in WAYS[1:]
+        for name in ("60,000 brackets", "60,000 objects", "empty lists", "gzip of 4 MB of [", "rank 1")
+    ),
+    *(
+        Request(f"{name} ({verb})", "POST", f"{MODEL}:{verb}", body, JSON)
+        for verb in ("classify", "regress")
+        for name, body in OF_EXAMPLES.items()
+    ),
+]
+"""What kills or stalls parsers, on every kind of path."""
 
 
 def path_of(request: Request) -> str:
