@@ -23,6 +23,10 @@ from tests.faults.attackers import NICE, PIECE_BYTES, PIECE_S
 
 ANNOUNCED, LEFT = 33_554_432, 450
 DRIP_S = 4.0
+HELD_S = 30.0
+"""At least, once all but the end has been sent, however busy the machine is."""
+UNREAD_S = 8.0
+"""How long an answer stays unread at least, once it has been asked for."""
 GIGABIT_BYTES_PER_S = 120e6
 BUFFER_BYTES = 4096
 PIPELINED = 4
@@ -43,9 +47,10 @@ async def half_upload(port: int, key: str, count: int, until: float) -> Outcome:
         for _ in range((ANNOUNCED - LEFT) // PIECE_BYTES):
             writer.write(bytes(PIECE_BYTES))
             await asyncio.wait({refused}, timeout=pause_s)
-            if refused.done() or _now() > until:
+            if refused.done():
                 break
             await writer.drain()
+        until = max(until, _now() + HELD_S)
         while not refused.done() and _now() < until:
             writer.write(b" ")
             await asyncio.wait({refused}, timeout=DRIP_S)
@@ -68,9 +73,11 @@ async def reader_of(message: bytes, port: int, bytes_per_s: int, until: float) -
                     break
                 seen = (seen + chunk)[:12]
                 await asyncio.sleep(1)
-            await asyncio.sleep(until - _now())
+            await asyncio.sleep(max(until - _now(), UNREAD_S))
             seen = seen or connection.recv(12)
-        except (ConnectionError, TimeoutError, BlockingIOError) as failure:
+        except BlockingIOError:
+            return "held without a byte"
+        except (ConnectionError, TimeoutError) as failure:
             return seen[9:12].decode() or type(failure).__name__
     return seen[9:12].decode() or "closed"
 
