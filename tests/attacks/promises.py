@@ -16,12 +16,12 @@ FILE = Path(__file__).with_name("measured.json")
 class Cost:
     """Of one request, by kind of process: CPU time in milliseconds, growth of memory in MiB."""
 
-    gateway_ms: float = 20
-    decoding_ms: float = 10
-    replicas_ms: float = 20
-    gateway_mib: float = 8
-    decoding_mib: float = 8
-    replicas_mib: float = 8
+    gateway_ms: float = 7
+    decoding_ms: float = 2
+    replicas_ms: float = 3
+    gateway_mib: float = 4
+    decoding_mib: float = 2
+    replicas_mib: float = 2
     log_bytes: float = 2048
     answer_bytes: float = 16_384
     replicas_lost: float = 0
@@ -57,16 +57,15 @@ def worst(candidates: Iterable[Measured]) -> Measured:
 
 
 PROMISES: dict[str, Cost] = {
-    "POST /v1/classify": Cost(70, 1200, 20, gateway_mib=40, decoding_mib=512, answer_bytes=32_768),
-    "POST /v1/classify, form": Cost(70, 800, 20, gateway_mib=40, decoding_mib=300),
-    "POST /v1/classify/batch": Cost(250, 4000, 150, 150, 600, answer_bytes=400_000),
-    "POST :predict": Cost(200, 10, 3000, gateway_mib=140, replicas_mib=2200, answer_bytes=700_000),
-    "POST :classify": Cost(replicas_ms=100, gateway_mib=24, replicas_mib=64),
-    "POST :regress": Cost(replicas_ms=100, gateway_mib=24, replicas_mib=64),
-    "GET /metrics": Cost(answer_bytes=65_536),
-    "GET /openapi.json": Cost(answer_bytes=131_072),
-    "GET /docs/assets/FILE": Cost(answer_bytes=3_200_000),
-    "wrong key": Cost(gateway_mib=40),
+    "POST /v1/classify": Cost(60, 1200, 15, 42, 480, answer_bytes=20_000),
+    "POST /v1/classify, form": Cost(75, 750, 12, 42, 280),
+    "POST /v1/classify/batch": Cost(300, 4500, 200, 170, 480, 12, answer_bytes=320_000),
+    "POST :predict": Cost(250, 2, 2600, 140, 2, 2000, answer_bytes=700_000),
+    "POST :classify": Cost(14, 2, 100, 24, 2, 64),
+    "POST :regress": Cost(14, 2, 100, 24, 2, 64),
+    "GET /metrics": Cost(25, answer_bytes=120_000),
+    "GET /openapi.json": Cost(answer_bytes=220_000),
+    "GET /docs/assets/FILE": Cost(35, answer_bytes=3_200_000),
 }
 """Rows without an entry keep the defaults of `Cost`."""
 
