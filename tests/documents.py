@@ -14,6 +14,7 @@ from gateway.api.pages import problem_types
 from gateway.failures import FAILURES, ReplicaFailedError
 from gateway.observe import metrics
 from gateway.settings import Settings
+from tests.attacks import promises
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -136,6 +137,7 @@ DOCUMENTS = {
     "docs/problems.md": ("problems", problems_table),
     "docs/metrics.md": ("metrics", metrics_table),
     "docs/replicas.md": ("failures", failures_table),
+    "docs/threat-model.md": ("costs", promises.table),
 }
 
 

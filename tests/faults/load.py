@@ -17,6 +17,13 @@ UPLOAD = (
     b"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Type: image/jpeg\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(PICTURE), PICTURE)
 )
+
+
+def keyed(key: str) -> bytes:
+    """The same upload with an API key."""
+    return UPLOAD.replace(b"Host: a\r\n", b"Host: a\r\nX-API-Key: %s\r\n" % key.encode(), 1)
+
+
 MARGIN_MS = 150
 """Added to promised times, for other load on the test machine. The table shows the measured figure."""
 
@@ -59,14 +66,14 @@ def _within(milliseconds: list[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
-async def upload(port: int, seen: Seen) -> None:
+async def upload(port: int, seen: Seen, message: bytes = UPLOAD) -> None:
     """One, on a connection of its own."""
     started = time.perf_counter()
     status = 0
     with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
         async with asyncio.timeout(60):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(UPLOAD)
+            writer.write(message)
             status, body = await answer(reader)
             writer.close()
             if status != 200:
@@ -76,11 +83,12 @@ async def upload(port: int, seen: Seen) -> None:
 
 
 @contextlib.contextmanager
-def steady(port: Callable[[], int], *, per_second: float) -> Iterator[Seen]:
+def steady(port: Callable[[], int], *, per_second: float, message: bytes = UPLOAD) -> Iterator[Seen]:
     """Uploads from a thread of their own, for as long as the block runs; then until the last answer is there.
 
     Args:
         port: asked for each upload, so that a balancer can choose.
+        message: the upload.
     """
     seen, stop = Seen(), threading.Event()
 
@@ -90,7 +98,7 @@ def steady(port: Callable[[], int], *, per_second: float) -> Iterator[Seen]:
         async with asyncio.TaskGroup() as uploads:
             while not stop.is_set():
                 seen.late_ms.append((loop.time() - begun - count / per_second) * 1000)
-                uploads.create_task(upload(port(), seen))
+                uploads.create_task(upload(port(), seen, message))
                 count += 1
                 await asyncio.sleep(max(0.0, begun + count / per_second - loop.time()))
 
