@@ -44,8 +44,8 @@ async def half_upload(port: int, key: str, count: int, until: float) -> Outcome:
     pause_s = max(PIECE_S, count * PIECE_BYTES / GIGABIT_BYTES_PER_S)
     with contextlib.suppress(ConnectionError), contextlib.closing(writer):
         writer.write(head.encode())
-        for _ in range((ANNOUNCED - LEFT) // PIECE_BYTES):
-            writer.write(bytes(PIECE_BYTES))
+        for at in range(0, ANNOUNCED - LEFT, PIECE_BYTES):
+            writer.write(bytes(min(PIECE_BYTES, ANNOUNCED - LEFT - at)))
             await asyncio.wait({refused}, timeout=pause_s)
             if refused.done():
                 break

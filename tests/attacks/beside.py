@@ -29,6 +29,7 @@ def other_caller(port: int, key: str, *, per_second: float = 10) -> Iterator[See
     seen.statuses.update({int(status): count for status, count in told["statuses"].items()})
     seen.problems.update(told["problems"])
     seen.latencies_ms += told["latencies_ms"]
+    seen.served_ms += told["served_ms"]
     seen.late_ms += told["late_ms"]
 
 

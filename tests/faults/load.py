@@ -36,6 +36,8 @@ class Seen:
     """0: the connection failed."""
     problems: "Counter[str]" = field(default_factory=Counter)
     latencies_ms: list[float] = field(default_factory=list)
+    served_ms: list[float] = field(default_factory=list)
+    """The latencies without those of refusals and failures: a quick refusal is no quick service."""
     late_ms: list[float] = field(default_factory=list)
     """How much later than planned each upload was sent, because of the clients or the machine."""
 
@@ -50,6 +52,10 @@ class Seen:
     def percentile(self, share: float) -> float:
         """Milliseconds within which that share was answered."""
         return _within(self.latencies_ms, share)
+
+    def served(self, share: float) -> float:
+        """Milliseconds within which that share of the successful uploads was answered; 0: none was."""
+        return _within(self.served_ms, share)
 
     def lateness(self, share: float) -> float:
         """Milliseconds by which that share was sent late at most."""
@@ -79,7 +85,9 @@ async def upload(port: int, seen: Seen, message: bytes = UPLOAD) -> None:
             if status != 200:
                 seen.problems[problem_in(status, body)] += 1
     seen.statuses[status] += 1
-    seen.latencies_ms.append((time.perf_counter() - started) * 1000)
+    latency_ms = (time.perf_counter() - started) * 1000
+    seen.latencies_ms.append(latency_ms)
+    seen.served_ms += [latency_ms] * (status == 200)
 
 
 @contextlib.contextmanager
