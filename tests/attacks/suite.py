@@ -113,8 +113,8 @@ def _recovered(gateway: Gateway, files: int) -> float:
 
 def _log(gateway: Gateway) -> str:
     lines = gateway.log.read_bytes().splitlines()
-    tracebacks = sum(b"Traceback" in line for line in lines)
-    return f"log {len(lines):,} lines, longest {max(map(len, lines)):,} bytes, {tracebacks} tracebacks"
+    errors = sum(b'"level":"error"' in line for line in lines)
+    return f"log {len(lines):,} lines, longest {max(map(len, lines)):,} bytes, {errors:,} of level error"
 
 
 def _bodies(gateway: Gateway) -> None:
