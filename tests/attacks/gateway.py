@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -23,6 +24,8 @@ from tests.documents import ROOT
 
 VICTIM, ATTACKER = "the-key-of-the-victim", "the-key-of-the-attacker"
 REPLICAS = 2
+FILES = 1024
+"""Soft limit of descriptors, as most systems start a process with; the gateway raises its own."""
 ANSWER_WITHIN_S = 60.0
 READY_WITHIN_S = 60.0
 PIECE_BYTES = 2**18
@@ -81,6 +84,7 @@ def running_gateway(tree: str = "") -> Iterator[Gateway]:
     Args:
         tree: another checkout; its gateway runs in this environment.
     """
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     with tempfile.TemporaryDirectory() as folder:
         keys, log = Path(folder) / "keys", Path(folder) / "log"
         named = {"victim": VICTIM, "attacker": ATTACKER}
