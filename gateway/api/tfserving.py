@@ -111,7 +111,7 @@ async def look_up(request: Request, services: Services) -> Response:
 
 def _passed_on(reply: Reply) -> Response:
     """JSON, or the dispatcher would not have accepted it; a browser must not take it for anything else."""
-    return Response(reply.body, reply.status, {"X-Content-Type-Options": "nosniff"}, "application/json")
+    return Response(reply.body, reply.status, media_type="application/json")
 
 
 # --- the version --------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -16,7 +17,7 @@ from gateway.app import create_app
 from gateway.imaging import preprocess
 from gateway.services import Services
 from gateway.settings import Settings
-from tests.fakes import FakeReplica
+from tests.fakes import FITTING, FakeReplica
 from tests.gateway.replicas.conftest import until
 from tests.gateway.replicas.wires import Mortal
 from tests.rounds import look
@@ -33,7 +34,7 @@ def picture(shade: int) -> bytes:
 
 KILLER = picture(0)
 IN_UPLOADS = base64.b64encode(preprocess(KILLER).tobytes())
-IN_CALLS = b'{"instances": [["poison"]]}'
+IN_CALLS = json.dumps(FITTING).encode()
 KINDS = {"upload": IN_UPLOADS, "batch": IN_UPLOADS, "pass-through": IN_CALLS}
 
 
