@@ -1,14 +1,11 @@
 """Bodies that kill a model server, sent to a gateway before live stand-ins that serve a plain Keras export."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.line import Line, running
-from tests.documents import ROOT
 from tests.faults.gateway import PICTURE, Gateway, judge
 from tests.faults.load import steady
 from tests.faults.record import record
@@ -26,20 +23,11 @@ HEAD = (
 )
 
 
-@pytest.fixture(scope="module")
-def plain_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the model."""
-    folder = tmp_path_factory.mktemp("foreign")
-    script = ROOT / "tests/line/foreign_models.py"
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True, timeout=300)
-    return folder
-
-
 @pytest.fixture
-def over_stand_ins(plain_export: Path, tmp_path: Path) -> Iterator[Gateway]:
+def over_stand_ins(foreign_models: Path, tmp_path: Path) -> Iterator[Gateway]:
     """A gateway with two embedded replicas."""
-    settings = {"model_name": MODEL, "labels_file": str(plain_export / "labels.txt"), "log_format": "json"}
-    with running(plain_export, PICTURE, log=tmp_path / "log", embedded_replicas="2", **settings) as line:
+    settings = {"model_name": MODEL, "labels_file": str(foreign_models / "labels.txt"), "log_format": "json"}
+    with running(foreign_models, PICTURE, log=tmp_path / "log", embedded_replicas="2", **settings) as line:
         gateway = Gateway(line, tmp_path / "log")
         wait_for(lambda: [replica["state"] for replica in replicas(gateway)] == ["available"] * 2)
         yield gateway

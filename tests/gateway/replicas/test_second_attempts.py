@@ -6,12 +6,23 @@ import httpx
 import pytest
 
 from gateway.errors import DeadlineError
-from gateway.services import running
+from gateway.replicas.dispatch import Prediction
+from gateway.services import Services, running
 from gateway.settings import Settings
 from tests.fakes import FakeReplica, answer
 from tests.gateway.replicas.conftest import predict, until
 from tests.gateway.replicas.wires import Gate, SlowFirst
 from tests.rounds import look
+
+
+async def on_two_replicas(services: Services, wire: Gate) -> "asyncio.Task[Prediction]":
+    """A request that is held by the first replica, and, since that has missed its probes, by the second beside it."""
+    request = asyncio.create_task(predict(services))
+    await until(lambda: wire.held == ["a:1"])
+    for _ in range(2):
+        services.pool.missed(services.pool.replicas[0], services.clock(), "no status")
+    await until(lambda: wire.held == ["a:1", "b:1"])
+    return request
 
 
 async def test_a_good_answer_that_arrives_with_a_failure_is_taken_and_no_third_replica_is_asked() -> None:
@@ -20,11 +31,7 @@ async def test_a_good_answer_that_arrives_with_a_failure_is_taken_and_no_third_r
     async with running(Settings(upstream="a:1,b:1,c:1", probe_interval_s=300), wire) as services:
         await look(services)
         a.faults.append(answer(500, {"error": "internal"}))
-        request = asyncio.create_task(predict(services))
-        await until(lambda: wire.held == ["a:1"])
-        for _ in range(2):
-            services.pool.missed(services.pool.replicas[0], services.clock(), "no status")
-        await until(lambda: wire.held == ["a:1", "b:1"])
+        request = await on_two_replicas(services, wire)
         wire.open.set()
         assert (await request).probabilities.argmax() == 2
         assert wire.held == ["a:1", "b:1"]
@@ -93,11 +100,7 @@ async def test_of_two_attempts_one_may_lose_its_connection_and_no_third_replica_
     async with running(Settings(upstream="a:1,b:1,c:1", probe_interval_s=300), wire) as services:
         await look(services)
         b.faults.append(httpx.ReadError("reset"))
-        request = asyncio.create_task(predict(services))
-        await until(lambda: wire.held == ["a:1"])
-        for _ in range(2):
-            services.pool.missed(services.pool.replicas[0], services.clock(), "no status")
-        await until(lambda: wire.held == ["a:1", "b:1"])
+        request = await on_two_replicas(services, wire)
         wire.open.set()
         assert (await request).probabilities.argmax() == 2
         assert (len(b.seen), len(c.seen)) == (1, 0)

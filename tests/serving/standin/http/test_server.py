@@ -48,11 +48,16 @@ async def test_a_client_that_reads_gets_its_whole_answer_before_the_server_stops
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+def asked_once() -> tuple[HttpServer, "asyncio.Future[tuple[Reply, Waits]]"]:
+    """A server for one request, and what that request brings: how to answer it, and whether its client waits."""
+    arrived: asyncio.Future[tuple[Reply, Waits]] = asyncio.get_running_loop().create_future()
+    return HttpServer(lambda _, reply, waits: arrived.set_result((reply, waits))), arrived
+
+
 @pytest.mark.parametrize("reset", [True, False])
 async def test_a_client_that_closes_does_not_wait_any_more(monkeypatch: pytest.MonkeyPatch, *, reset: bool) -> None:
     monkeypatch.setattr(http_server, "_HALF_OPEN_S", 0.05)
-    arrived: asyncio.Future[tuple[Reply, Waits]] = asyncio.get_running_loop().create_future()
-    server = HttpServer(lambda _, reply, waits: arrived.set_result((reply, waits)))
+    server, arrived = asked_once()
     listener = bind("127.0.0.1", 0)
     await server.start(listener)
     _, writer = await asyncio.open_connection(*listener.getsockname())
@@ -72,8 +77,7 @@ async def test_a_client_that_closes_does_not_wait_any_more(monkeypatch: pytest.M
 
 
 async def test_a_client_that_closed_its_side_alone_waits_for_a_moment() -> None:
-    arrived: asyncio.Future[tuple[Reply, Waits]] = asyncio.get_running_loop().create_future()
-    server = HttpServer(lambda _, reply, waits: arrived.set_result((reply, waits)))
+    server, arrived = asked_once()
     listener = bind("127.0.0.1", 0)
     await server.start(listener)
     reader, writer = await asyncio.open_connection(*listener.getsockname())
