@@ -12,7 +12,7 @@ SERVING_IMAGE ?= tensorflow/serving:2.20.0
 CODE := protocol stubs gateway serving training deploy tests benchmarks notebooks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run demo test fast check faults soak chaos containers lint fix notebooks trace bench fashion up release sbom audit licences lock protocol clean
+.PHONY: help setup run demo test fast check faults soak chaos cost attacks containers lint fix notebooks trace bench fashion up release sbom audit licences lock protocol clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ chaos: $(READY) ## Make replicas fail under load, and write docs/chaos.md: nine 
 	@rm -f runs/faults/chaos.jsonl
 	@FAULTS_REPORT=$(CURDIR)/runs/faults/chaos.jsonl CHAOS_REPORT=$(CURDIR)/docs/chaos.md $(PY) -m pytest -q -m chaos tests/chaos
 	@$(PY) -m tests.faults.document runs/faults/*.jsonl
+
+cost: $(READY) ## Measure the dearest request of every route, and write the table in docs/threat-model.md: five minutes
+	@$(PY) -m tests.attacks.cost; status=$$?; $(PY) -m tests.documents; exit $$status
+
+attacks: $(READY) ## Run the attack suite, and print what another caller saw: fifteen minutes
+	@$(PY) -m tests.attacks.suite
 
 containers: $(READY) ## Build the images and test them on a Docker Engine, with Swarm: fifteen minutes
 	@$(PY) -m pytest -q -m docker tests/containers

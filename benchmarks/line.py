@@ -97,7 +97,13 @@ def _pss_mib(process: psutil.Process) -> float:
 
 @contextlib.contextmanager
 def running(
-    models: Path, picture: bytes, *, log: Path | None = None, api_key: str = "", **settings: str
+    models: Path,
+    picture: bytes,
+    *,
+    log: Path | None = None,
+    api_key: str = "",
+    tree: str = "",
+    **settings: str,
 ) -> Iterator[Line]:
     """Start the gateway, wait for its first answer to `picture`, and stop it at the end.
 
@@ -105,6 +111,7 @@ def running(
         models: the folder with the models of the embedded replicas.
         log: the file for the gateway's log lines.
         api_key: the key to send with the picture.
+        tree: the checkout whose gateway is started; by default the working directory.
         settings: settings of the gateway, by name.
     """
     settings = {"port": str(free_port()), "models_dir": str(models), "drain_s": "0", **settings}
@@ -112,7 +119,8 @@ def running(
     port = int(settings["port"])
     started = time.monotonic()
     with log.open("wb") if log else tempfile.TemporaryFile() as lines:
-        gateway = subprocess.Popen([sys.executable, "-m", "gateway"], env=os.environ | environment, stderr=lines)
+        command = [sys.executable, "-m", "gateway"]
+        gateway = subprocess.Popen(command, env=os.environ | environment, stderr=lines, cwd=tree or None)
         try:
             _await_answer(port, picture, gateway, api_key)
             yield Line(port, gateway, psutil.Process(gateway.pid), time.monotonic() - started)

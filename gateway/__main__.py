@@ -5,11 +5,12 @@ import socket
 import sys
 from collections.abc import Iterator
 
+import structlog
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gateway.app import create_app
-from gateway.auth import KeysError
+from gateway.auth import KeysError, writable_by_others
 from gateway.http.lifecycle import Lifecycle
 from gateway.http.server import Server
 from gateway.imaging import check_formats
@@ -17,6 +18,12 @@ from gateway.labels import LabelFileError, read_label_file
 from gateway.observe import logs, telemetry, tracing
 from gateway.process import memory, scheduling
 from gateway.settings import Settings
+
+log = structlog.get_logger()
+
+UNSENT_BYTES = 16 * 1024
+"""Bytes of answers that the kernel takes for a connection before its client has room for them. By default it takes
+megabytes: 4,090 clients that read nothing filled 2 GB, which a container's limit of memory counts."""
 
 
 def main() -> None:
@@ -37,6 +44,8 @@ def main() -> None:
     except LabelFileError as mistake:
         sys.exit(f"GATEWAY_LABELS_FILE: {mistake}")
     logs.configure(settings.log_format, settings.log_level)
+    if settings.api_keys_file and writable_by_others(settings.api_keys_file):
+        log.warning("others may write the keys file", file=str(settings.api_keys_file), what_to_do="chmod go-w")
     tracing.record_with(telemetry.recorder(os.environ))
     memory.keep_freed_blocks()
     if not settings.upstream:  # the model servers are child processes on the same cores
@@ -51,6 +60,8 @@ def _bind(host: str, port: int) -> socket.socket:
     """Take the port before anything is started. Connections are accepted once the app is up."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)  # connections inherit it
     try:
         listener.bind((host, port))
     except OSError as cause:

@@ -5,23 +5,30 @@
 | bound | setting | over it | `by` |
 |---|---|---|---|
 | connections | GATEWAY_MAX_CONNECTIONS | refused (`http.connections`) | connections |
-| bytes of all bodies | GATEWAY_MAX_BODIES_BYTES | refused | bodies |
+| bytes of all bodies | GATEWAY_MAX_BODIES_BYTES | a slow body ends (`bodies`), else refused | slow-bodies, bodies |
 | requests in flight | GATEWAY_MAX_IN_FLIGHT | refused | requests |
+| a caller's share of the bytes, and of the requests in flight | (`fairness`) | refused | share |
 | pictures in progress, of all batches together | GATEWAY_MAX_IN_FLIGHT | wait | |
 | pictures of one kind being decoded | GATEWAY_DECODE_PROCESSES | wait | |
 | memory for large pictures | GATEWAY_DECODE_BUDGET_BYTES | wait for GATEWAY_DECODE_WAIT_S, then refused | decoding |
 | attempts per replica | GATEWAY_REPLICA_MAX_IN_FLIGHT | wait for GATEWAY_QUEUE_WAIT_S, then refused | replicas |
-| requests that wait for a replica | GATEWAY_QUEUE_SIZE | refused | replicas |
+| requests that wait for a replica, and a caller's share of them | GATEWAY_QUEUE_SIZE | refused | replicas |
+
+Whatever waits is served by caller in turn, and for one caller first come, first served.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
+from itertools import zip_longest
 from typing import Generic, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.errors import RETRY_AFTER_S, OverloadedError, TooManyConnectionsError
+from gateway.bodies import Bodies, Body
+from gateway.errors import RETRY_AFTER_S, GatewayError, OverloadedError, TooManyConnectionsError
+from gateway.fairness import CALLER, FairShare
 from gateway.observe import metrics
 
 Grant = TypeVar("Grant")
@@ -35,18 +42,19 @@ def refusal(by: metrics.Bound, detail: str) -> OverloadedError | TooManyConnecti
 
 
 class QueueFullError(Exception):
-    """As many requests wait as may."""
+    """As many requests wait as may, or as many of one caller."""
 
 
 class _Waiter(Generic[Grant]):
     def __init__(self, take: Callable[[], Grant | None], need: Callable[[], Hashable]) -> None:
         self.take = take
         self.need = need
+        self.caller = CALLER.get()
         self.granted: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
 
 
 class Queue(Generic[Grant]):
-    """Requests that wait for a share of something bounded, first come, first served.
+    """Requests that wait for a share of something bounded: callers in turn, and those of one caller as they came.
 
     The rule is `assign`: whenever something changes, one synchronous step walks the waiting requests in order and
     grants each what it can have. So no request that could be served waits behind one that could not.
@@ -60,10 +68,12 @@ class Queue(Generic[Grant]):
             in_order: no request overtakes another. Needed where shares differ in size: small ones would otherwise
                 starve a large one.
         """
-        self._size = size
+        self._places = FairShare(math.inf if size is None else size)
         self._in_order = in_order
         self.waiting: dict[_Waiter[Grant], None] = {}
-        """The requests that wait, the first first."""
+        """The requests that wait, the longest waiting first."""
+        self._by_caller: dict[str, dict[_Waiter[Grant], None]] = {}
+        """The same, the caller first whose turn is next."""
 
     async def get(
         self,
@@ -83,16 +93,16 @@ class Queue(Generic[Grant]):
             wait_s: None: without end.
 
         Raises:
-            QueueFullError: it would have to wait, and as many wait as may.
+            QueueFullError: it would have to wait, and as many wait as may, of all callers or of this one.
             TimeoutError: nothing was free for it within `wait_s`.
         """
         if not self.waiting and (grant := take()) is not None:
             return grant
-        waiter = _Waiter(take, need)
-        self.waiting[waiter] = None
+        waiter, may_wait = _Waiter(take, need), self._places.allows(CALLER.get())
+        self._enter(waiter)
         self.assign()
-        if self._size is not None and waiter in self.waiting and len(self.waiting) > self._size:
-            del self.waiting[waiter]
+        if waiter in self.waiting and not may_wait:
+            self._leave(waiter)
             raise QueueFullError
         try:
             async with asyncio.timeout(wait_s):
@@ -107,19 +117,39 @@ class Queue(Generic[Grant]):
             raise
         finally:
             if waiter in self.waiting:
-                del self.waiting[waiter]
+                self._leave(waiter)
                 self.assign()  # the next one may need less
+
+    def _enter(self, waiter: _Waiter[Grant]) -> None:
+        self.waiting[waiter] = None
+        self._by_caller.setdefault(waiter.caller, {})[waiter] = None
+        self._places.take(waiter.caller)
+
+    def _leave(self, waiter: _Waiter[Grant]) -> None:
+        del self.waiting[waiter]
+        del self._by_caller[waiter.caller][waiter]
+        if not self._by_caller[waiter.caller]:
+            del self._by_caller[waiter.caller]
+        self._places.give_back(waiter.caller)
+
+    def _in_turn(self) -> list[_Waiter[Grant]]:
+        """The first of each caller, then the second of each, and so on."""
+        if len(self._by_caller) == 1:
+            return list(self.waiting)
+        return [waiter for row in zip_longest(*self._by_caller.values()) for waiter in row if waiter]
 
     def assign(self) -> None:
         """Grant each waiting request, in order, what it can have."""
         in_vain: set[Hashable] = set()
-        for waiter in tuple(self.waiting):
+        for waiter in self._in_turn():
             if waiter.granted.done():  # cancelled a moment ago; its task has not run since
                 continue
             if (need := waiter.need()) in in_vain:
                 continue
             if (grant := waiter.take()) is not None:
-                del self.waiting[waiter]
+                self._leave(waiter)
+                if rest := self._by_caller.pop(waiter.caller, None):
+                    self._by_caller[waiter.caller] = rest  # the turn goes to the next caller
                 waiter.granted.set_result(grant)
             elif self._in_order:
                 return
@@ -180,53 +210,107 @@ class Shares:
         self._queue.assign()
 
 
-class Admission:
-    """ASGI middleware: bounds the bytes of all bodies in memory, and the requests in flight.
+READ_AT_ONCE_BYTES, READ_EVERY_S = 512 * 1024, 0.005
+"""Of large bodies, all together: 100 MiB/s. Without a limit the event loop reads from every connection that has bytes,
+and other requests wait 50 ms at each of their steps while eighty large uploads arrive."""
 
-    A request is in flight from the end of its body to the end of its answer. One whose body is still arriving does not
-    count, so slow clients cannot fill the places; but its body is not read while every place is taken.
+
+class Admission:
+    """ASGI middleware: bounds the bytes of all bodies in memory, and the requests in flight, by caller.
+
+    A request is in flight from the end of its body to the beginning of its answer, so that a client that does not read
+    keeps no place. One whose body is still arriving does not count, so slow clients cannot fill the places; but its
+    body is not read while its caller can have no place.
     """
 
-    def __init__(self, app: ASGIApp, *, max_in_flight: int, max_bodies_bytes: int) -> None:
+    def __init__(
+        self, app: ASGIApp, *, max_in_flight: int, max_bodies_bytes: int, address_of: Callable[[Scope], str]
+    ) -> None:
+        """`address_of`: the caller of a request that has no key."""
         self._app = app
-        self._max_in_flight = max_in_flight
-        self._max_bodies_bytes = max_bodies_bytes
-        self._in_flight = self._bodies_bytes = 0
-        metrics.IN_FLIGHT.set_function(lambda: self._in_flight)
-        metrics.BODY_BYTES.set_function(lambda: self._bodies_bytes)
+        self._address_of = address_of
+        self._places = FairShare(max_in_flight)
+        self._bodies = Bodies(max_bodies_bytes, _ended_for_another)
+        self._reading = Shares(READ_AT_ONCE_BYTES)
+        metrics.IN_FLIGHT.set_function(lambda: self._places.total - self._places.free)
+        metrics.BODY_BYTES.set_function(lambda: self._bodies.held_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _has_body(scope):
+        if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        held_bytes, in_flight = 0, False
-
-        async def admitted_receive() -> Message:
-            """Raises OverloadedError: a bound is reached."""
-            nonlocal held_bytes, in_flight
-            if in_flight:
-                return await receive()
-            self._check_place()
-            message = await receive()
-            if count := len(message.get("body", b"")):
-                if self._bodies_bytes + count > self._max_bodies_bytes:
-                    raise refusal("bodies", "The uploads in progress already fill the memory that is set aside.")
-                self._bodies_bytes += count
-                held_bytes += count
-            if message["type"] == "http.request" and not message.get("more_body"):
-                self._check_place()
-                self._in_flight += 1
-                in_flight = True
-            return message
-
+        CALLER.set(self._address_of(scope))
+        if not _has_body(scope):
+            return await self._app(scope, receive, send)
+        admitted = _Admitted(self._places, self._bodies, self._reading, scope, receive, send)
         try:
-            return await self._app(scope, admitted_receive, send)
+            return await self._app(scope, admitted.receive, admitted.send)
         finally:
-            self._bodies_bytes -= held_bytes
-            self._in_flight -= in_flight
+            admitted.leave()
 
-    def _check_place(self) -> None:
-        if self._in_flight >= self._max_in_flight:
-            raise refusal("requests", f"{self._max_in_flight} requests are in progress already.")
+
+class _Admitted:
+    """A request with a body."""
+
+    def __init__(
+        self, places: FairShare, bodies: Bodies, reading: Shares, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self._places, self._bodies, self._reading = places, bodies, reading
+        self._scope, self._receive, self._send = scope, receive, send
+        self._body: Body | None = None
+        self._in_flight = self._left = False
+
+    async def receive(self) -> Message:
+        """The next ASGI message.
+
+        Raises:
+            OverloadedError: a bound is reached.
+        """
+        if self._in_flight or self._left:
+            return await self._receive()
+        if (body := self._body) is None:  # here the caller is known: keys are checked before a body is read
+            body = self._body = Body(CALLER.get(), _announced_bytes(self._scope), self._scope["state"].get("pace"))
+        self._check_place(body.caller)
+        message = await self._receive()
+        count, last = len(message.get("body", b"")), not message.get("more_body")
+        if lack := self._bodies.grow(body, count, last=last):
+            raise refusal(lack, BODIES_FULL if lack == "bodies" else SHARE_FULL)
+        if count and not body.small:
+            count = await self._reading.acquire(count)
+            asyncio.get_running_loop().call_later(READ_EVERY_S, self._reading.release, count)
+        if message["type"] == "http.request" and last:
+            self._check_place(body.caller)
+            self._places.take(body.caller)
+            self._in_flight = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send an ASGI message. With the beginning of the answer the work is done."""
+        self.leave()
+        await self._send(message)
+
+    def leave(self) -> None:
+        """Give back what the request holds."""
+        if self._body and not self._left:
+            self._left = True
+            self._bodies.release(self._body)
+            if self._in_flight:
+                self._places.give_back(self._body.caller)
+
+    def _check_place(self, caller: str) -> None:
+        if not self._places.free:
+            raise refusal("requests", f"{self._places.total:.0f} requests are in progress already.")
+        if not self._places.within(caller):
+            raise refusal("share", f"{self._places.held(caller)} of your requests are in progress already.")
+
+
+BODIES_FULL = "The uploads in progress already fill the memory that is set aside."
+SHARE_FULL = "Your uploads in progress already fill your share of the memory that is set aside."
+MAX_LENGTH_DIGITS = 18
+"""Of a Content-Length; a longer one is refused where it is read."""
+
+
+def _ended_for_another() -> GatewayError:
+    return refusal("slow-bodies", "Other uploads needed the memory and this one arrived slowly; send it again.")
 
 
 def _has_body(scope: Scope) -> bool:
@@ -234,3 +318,10 @@ def _has_body(scope: Scope) -> bool:
         if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
             return True
     return False
+
+
+def _announced_bytes(scope: Scope) -> int | None:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and len(value) <= MAX_LENGTH_DIGITS:
+            return int(value)
+    return None

@@ -2,12 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import Depends, FastAPI, params
 
 from gateway import auth
 from gateway.admission import Admission
 from gateway.api import classify, operations, pages, schema, tfserving
+from gateway.fairness import address_of
 from gateway.http import problems
 from gateway.http.cors import CrossOrigin
 from gateway.http.lifecycle import Lifecycle
@@ -49,6 +51,7 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         lifespan=lifespan,
+        openapi_url=None,  # `pages` serves the document from memory
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -58,10 +61,15 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
     app.include_router(classify.router, dependencies=guards)
     app.include_router(operations.router, dependencies=guards)
     app.include_router(tfserving.router, dependencies=guards)
-    pages.mount(app)
     schema.add_settings(app.openapi(), settings)
+    pages.mount(app, settings)
     problems.install(app, lifecycle)
-    app.add_middleware(Admission, max_in_flight=settings.max_in_flight, max_bodies_bytes=settings.max_bodies_bytes)
+    app.add_middleware(
+        Admission,
+        max_in_flight=settings.max_in_flight,
+        max_bodies_bytes=settings.max_bodies_bytes,
+        address_of=partial(address_of, trusted=settings.trusted_proxies),
+    )
     if settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)
     app.add_middleware(logs.RequestLog)  # added last, so outermost

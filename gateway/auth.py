@@ -8,16 +8,17 @@ import hashlib
 import hmac
 import re
 import secrets
+import stat
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from time import monotonic
 
 from fastapi import Request
 
 from gateway.errors import TooManyBadKeysError, UnauthorizedError
+from gateway.fairness import CALLER, address_of
 from gateway.settings import Network
 
 MAX_WRONG_KEYS, WINDOW_S = 10, 60
@@ -61,6 +62,11 @@ def _text(file: Path) -> str:
         raise KeysError(f"{file} cannot be read: {cause.strerror}") from cause
 
 
+def writable_by_others(file: Path) -> bool:
+    """Whether another user than the file's owner may add a key of their own; reading it gives away hashes only."""
+    return bool(file.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
 class WrongKeys:
     """Counts wrong keys by address. After ten within a minute, more of them are refused until the minute is over."""
 
@@ -90,7 +96,7 @@ class Guard:
         self._wrong = WrongKeys()
 
     async def __call__(self, request: Request) -> None:
-        """Note the caller's name in `request.state.caller`.
+        """Note the caller's name in `request.state.caller`, and as the one whose share the request takes.
 
         A known key always passes, however many wrong ones came from its address: callers may share an address.
 
@@ -108,6 +114,7 @@ class Guard:
             self._refuse_more_guesses(client_address(request, self._trusted))
             raise UnauthorizedError("This API key is not known here.")
         request.state.caller = caller
+        CALLER.set(caller)
 
     def _caller(self, key: str) -> str | None:
         """Every hash is compared in constant time, found or not, so that the time tells nothing."""
@@ -131,30 +138,8 @@ def _key(request: Request) -> str:
 
 
 def client_address(request: Request, trusted: Sequence[Network]) -> str:
-    """The client's IPv4 address, or the first 64 bits of its IPv6 address, which one household shares.
-
-    It is the peer's, or the one that a trusted proxy reports. X-Forwarded-For is read from its end, as far as trusted
-    proxies wrote it: the client may have invented the part before.
-    """
-    peer = request.client.host if request.client else ""
-    address = _parsed(peer)
-    forwarded = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
-    while forwarded and address and any(address in network for network in trusted):
-        if (before := _parsed(forwarded.pop().strip())) is None:
-            break
-        address = before
-    if isinstance(address, IPv6Address):
-        return str(IPv6Network((int(address), 64), strict=False))
-    return str(address) if address else peer
-
-
-def _parsed(text: str) -> IPv4Address | IPv6Address | None:
-    """An IPv4-mapped address (::ffff:192.0.2.1), as a dual-stack socket reports IPv4 peers, is the IPv4 address."""
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
+    """The address of the client of a request; see `address_of`."""
+    return address_of(request.scope, tuple(trusted))
 
 
 def caller_of(request: Request, trusted: Sequence[Network]) -> str:

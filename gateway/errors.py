@@ -74,6 +74,15 @@ class TooManyImagesError(GatewayError):
     advice = "The detail states the limit. Split the batch."
 
 
+class PredictBodyError(GatewayError):
+    status, slug, title = 400, "predict-body-refused", "The body does not fit the model"
+    advice = (
+        "On TensorFlow Serving's paths the body must be JSON of the form that TensorFlow Serving documents, and every "
+        "input must have the rank and the sizes of the signature; GET /v1/models/NAME/metadata shows them. The detail "
+        "says what was expected and what came. docs/model-contract.md lists the limits."
+    )
+
+
 class MalformedRequestError(GatewayError):
     status, slug, title = 400, "malformed-request", "This is not a valid HTTP request"
     advice = (
@@ -170,6 +179,14 @@ class UpstreamError(GatewayError):
 class NoReplicaError(GatewayError):
     status, slug, title = 503, "no-replica-available", "No model server is available"
     advice = "Try again after Retry-After seconds. /v1/models names the reason for the operator."
+
+
+class RequestQuarantinedError(GatewayError):
+    status, slug, title = 503, "request-quarantined", "This request may have crashed a model server"
+    advice = (
+        "A model server was lost while it worked on this request, and nothing else explains it. The same body is "
+        "refused until Retry-After seconds have passed; others are not affected. The log names its digest."
+    )
 
 
 class OverloadedError(GatewayError):

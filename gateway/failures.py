@@ -7,7 +7,15 @@ holds it: see `replicas.acceptance`.
 
 from typing import ClassVar
 
-from gateway.errors import RETRY_AFTER_S, DeadlineError, GatewayError, NoReplicaError, OverloadedError, UpstreamError
+from gateway.errors import (
+    RETRY_AFTER_S,
+    DeadlineError,
+    GatewayError,
+    NoReplicaError,
+    OverloadedError,
+    PredictBodyError,
+    UpstreamError,
+)
 
 
 class ReplicaError(Exception):
@@ -21,6 +29,8 @@ class ReplicaError(Exception):
     """Held against the replica: two of these in a row eject it."""
     timed_here: ClassVar[bool] = False
     """Measured by our own clock, so it does not count if the event loop itself was late."""
+    ours: ClassVar[bool] = False
+    """The gateway's own failure, from which nothing follows for the replica: a probe that ends so is forgotten."""
     gone: ClassVar[bool] = False
     """Nothing listens there: the addresses are looked up again."""
     rests: ClassVar[bool] = False
@@ -29,6 +39,12 @@ class ReplicaError(Exception):
     """The replica is probed before the retry: its versions have changed."""
     elsewhere: ClassVar[bool] = True
     """Another replica may do better."""
+    suspect: ClassVar[bool] = False
+    """The request may have caused it: `replicas.quarantine` decides whether another replica may get it."""
+    once_more: ClassVar[bool] = False
+    """A request that has failed in such ways twice is not tried a third time."""
+    survived: ClassVar[bool] = False
+    """The replica has worked on the request and is still there: an answer, as far as suspicion goes."""
     same_again: ClassVar[bool] = False
     """Where no other replica is left, the same one is asked once more: our view of it was out of date."""
     free: ClassVar[bool] = False
@@ -55,18 +71,33 @@ class ReplicaUnreachableError(ReplicaError):
     answer, detail = NoReplicaError, "no replica could be reached"
 
 
+class NoDescriptorError(ReplicaError):
+    """The gateway has no file descriptor free for a connection."""
+
+    ours = True
+    counts = False
+    elsewhere = False
+    answer, detail = OverloadedError, "the gateway has no file descriptor free"
+
+
 class ConnectionLostError(ReplicaError):
     """The connection broke before the whole answer had arrived."""
 
     grpc: ClassVar[tuple[str, ...]] = ("CANCELLED",)  # by the server, which is stopping
+    suspect = True
+    once_more = True
     same_again = True
     answer, detail = NoReplicaError, "no replica could be reached"
 
 
 class ConnectionStaleError(ConnectionLostError):
-    """A kept-alive connection turned out to be closed before a byte of the answer: common, and not a fault."""
+    """A kept-alive connection turned out to be closed before a byte of the answer: common, and not a fault.
+
+    It is suspect all the same: a process that dies of a request on a kept connection closes it in the same way.
+    """
 
     grpc = ()
+    once_more = False
     counts = False
     free = True
 
@@ -75,6 +106,7 @@ class AttemptTimeoutError(ReplicaError):
     """The replica accepted the request and did not answer in time."""
 
     timed_here = True
+    once_more = True
     answer, detail = DeadlineError, "no replica that was asked answered in time"
 
 
@@ -103,10 +135,13 @@ class ReplicaFailedError(ReplicaError):
     """It tried and failed. Any status that no class names means this."""
 
     http = (500, 502)
+    survived = True
 
 
 class BadAnswerError(ReplicaError):
     """It reported success with something that is not a prediction: wrong JSON, width or numbers."""
+
+    survived = True
 
 
 class ReplicaRejectedError(ReplicaError):
@@ -116,6 +151,15 @@ class ReplicaRejectedError(ReplicaError):
     grpc = ("INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE")
     elsewhere = False
     counts = False
+    survived = True
+
+
+class BodyUnfitError(ReplicaError):
+    """The body does not fit the version that the replica has by now. Nothing was sent."""
+
+    elsewhere = False
+    counts = False
+    answer, detail = PredictBodyError, "the model has just been replaced, and the body does not fit the new version"
 
 
 class ReplicaGaveUpError(ReplicaError):
@@ -130,6 +174,7 @@ class ReplicaGaveUpError(ReplicaError):
 
 FAILURES: tuple[type[ReplicaError], ...] = (
     ReplicaUnreachableError,
+    NoDescriptorError,
     ConnectionLostError,
     ConnectionStaleError,
     AttemptTimeoutError,
@@ -138,6 +183,7 @@ FAILURES: tuple[type[ReplicaError], ...] = (
     ReplicaFailedError,
     BadAnswerError,
     ReplicaRejectedError,
+    BodyUnfitError,
     ReplicaGaveUpError,
 )
 """Every kind. `docs/replicas.md` shows them as a table."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +11,7 @@ from functools import partial
 from fastapi import Request
 
 from gateway import imaging
+from gateway.admission import Shares
 from gateway.auth import caller_of
 from gateway.decoding.pool import Decoders
 from gateway.decoding.processes import Processes
@@ -29,7 +31,11 @@ from gateway.replicas.versions import Canary, Versions
 from gateway.settings import Settings
 from gateway.tfserving import TFServing
 from gateway.tfserving.contract import Terms
+from gateway.tfserving.inspection import Document, Verb, inspect
 from gateway.tfserving.rest import RestClient, Transport
+
+INSPECTED_AT_ONCE_BYTES = 256 * 1024
+"""Bodies up to this size take less than a millisecond; to wake a thread for them would take as long."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,24 @@ class Services:
     dispatcher: Dispatcher
     versions: Versions
     decoders: Decoders
-    batch_places: asyncio.Semaphore
+    batch_places: Shares
     """For pictures of batches in progress, all batches together."""
+    inspections: ThreadPoolExecutor
+    """The thread that reads the structure of large bodies of TensorFlow Serving's paths."""
 
     def clock(self) -> float:
         """Monotonic, in seconds: the event loop's, which deadlines are measured on."""
         return asyncio.get_running_loop().time()
+
+    async def inspect(self, verb: Verb, body: bytes) -> Document:
+        """What the body of a call on TensorFlow Serving's paths holds; a large one is read off the event loop.
+
+        Raises:
+            PredictBodyError: it must not be passed on.
+        """
+        if len(body) <= INSPECTED_AT_ONCE_BYTES:
+            return inspect(verb, body)
+        return await asyncio.get_running_loop().run_in_executor(self.inspections, inspect, verb, body)
 
     def deadline(self) -> float:
         """When a request whose upload is in now must be answered."""
@@ -108,8 +126,10 @@ async def running(settings: Settings, transport: Transport | None = None) -> Asy
             canary=canary,
             caller_of=partial(caller_of, trusted=settings.trusted_proxies),
         )
-        batch_places = asyncio.Semaphore(settings.max_in_flight)
-        yield Services(settings, pool, health, discovery, dispatcher, versions, decoders, batch_places)
+        batch_places = Shares(settings.max_in_flight)
+        inspections = ThreadPoolExecutor(1, "inspection")
+        stack.callback(inspections.shutdown, wait=False, cancel_futures=True)
+        yield Services(settings, pool, health, discovery, dispatcher, versions, decoders, batch_places, inspections)
 
 
 def _client(settings: Settings, transport: Transport | None) -> TFServing:

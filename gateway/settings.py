@@ -75,7 +75,8 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[Network, ...], Comma] = Field(
         (),
         description="Addresses or networks of proxies whose X-Forwarded-For is believed, separated by commas. The "
-        "client's address limits wrong API keys and decides which callers get the canary.",
+        "client's address limits wrong API keys, decides which callers get the canary, and names the caller whose "
+        "share a request without a key takes: behind a proxy that is not listed, all clients are one caller.",
     )
 
     # --- Model servers ---
@@ -190,10 +191,14 @@ class Settings(BaseSettings):
         15,
         gt=0,
         le=3600,
-        description="Time allowed for a body, on top of its size divided by GATEWAY_BODY_MIN_BYTES_PER_S, in seconds.",
+        description="How far a body may fall behind GATEWAY_BODY_MIN_BYTES_PER_S, in seconds. Bytes sent early buy no "
+        "time; while the gateway does not read, no time passes.",
     )
     body_min_bytes_per_s: int = Field(
-        32 * 1024, ge=1, description="Lowest rate at which a large body may arrive, in bytes per second."
+        32 * 1024,
+        ge=1,
+        description="Lowest rate at which a large body may arrive, in bytes per second. Where memory for bodies is "
+        "short, one that is more than a second behind it ends first, with 503.",
     )
     send_timeout_s: float = Field(30, gt=0, le=3600, description="Time for a client to read an answer, in seconds.")
     keep_alive_s: float = Field(
@@ -224,7 +229,8 @@ class Settings(BaseSettings):
     max_bodies_bytes: int = Field(
         256 * MIB,
         ge=1024,
-        description="Most memory for the bodies of all requests together, in bytes; further ones are refused with 503.",
+        description="Most memory for the bodies of all requests together, in bytes; further ones are refused with 503. "
+        "One caller alone, a key or an address, gets eight ninths of it.",
     )
     max_decoded_bytes: int = Field(
         256 * MIB,
@@ -240,12 +246,17 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(
         64,
         ge=1,
-        description="Most classify and predict requests in progress; further ones are refused with 503. A request "
-        "whose body is still arriving does not count, so slow clients cannot take the slots. Also the most pictures "
-        "in progress of all batches together; further ones wait.",
+        description="Most classify and predict requests in progress; further ones are refused with 503. One caller "
+        "alone gets eight ninths of them, several get equal shares. A request whose body is still arriving does not "
+        "count, so slow clients cannot take the slots. Also the most pictures in progress of all batches together; "
+        "further ones wait.",
     )
     replica_max_in_flight: int = Field(32, ge=1, description="Most attempts in progress at one replica.")
-    queue_size: int = Field(64, ge=0, description="Most requests that wait for a free replica.")
+    queue_size: int = Field(
+        64,
+        ge=0,
+        description="Most requests that wait for a free replica. Callers have turns; one alone gets eight ninths.",
+    )
     max_ejected_share: float = Field(
         0.5,
         ge=0,

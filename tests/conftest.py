@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,3 +35,12 @@ def photos() -> list[Path]:
     if not found:
         pytest.skip("no shared/data/photos beside this checkout")
     return found
+
+
+@pytest.fixture(scope="session")
+def foreign_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SavedModels that this project did not make, with what each answers to a grey picture."""
+    folder = tmp_path_factory.mktemp("foreign")
+    script = Path(__file__).with_name("line") / "foreign_models.py"
+    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True, timeout=300)
+    return folder

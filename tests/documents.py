@@ -14,6 +14,7 @@ from gateway.api.pages import problem_types
 from gateway.failures import FAILURES, ReplicaFailedError
 from gateway.observe import metrics
 from gateway.settings import Settings
+from tests.attacks import promises
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -104,6 +105,10 @@ def failures_table() -> str:
         again = (
             "on another replica, or on the same one if there is no other" if kind.same_again else "on another replica"
         )
+        if kind.suspect:
+            again += "; once, and only as the quarantine allows, if the request may be the cause"
+        elif kind.once_more:
+            again += ", once"
         told = [
             f"`{kind.outcome()}`",
             ", ".join(map(str, kind.http)) + (", any other" if kind is ReplicaFailedError else ""),
@@ -132,6 +137,7 @@ DOCUMENTS = {
     "docs/problems.md": ("problems", problems_table),
     "docs/metrics.md": ("metrics", metrics_table),
     "docs/replicas.md": ("failures", failures_table),
+    "docs/threat-model.md": ("costs", promises.table),
 }
 
 

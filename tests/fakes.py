@@ -20,6 +20,8 @@ GOLDEN = (
     *(nested_floats(golden_picture(), span)[:2000] for span in INPUT_RANGES.values()),
 )
 """By which a predict call with the golden picture is known, as bytes and as floats of every range."""
+FITTING = {"signature_name": "serving_bytes", "instances": ["a picture"]}
+"""The body of a predict call that fits a `FakeModel`."""
 Fault = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
 
 
@@ -51,6 +53,7 @@ class FakeModel:
         listed = {
             "serving_default": {"inputs": {self.float_input: tensor("DT_FLOAT", -1, 224, 224, 3)}, "outputs": output}
         }
+        listed["examples"] = {"inputs": {"inputs": tensor("DT_STRING", -1)}, "outputs": output}
         if self.describes:
             text = {"text": tensor("DT_STRING", -1)}
             listed["serving_bytes"] = {"inputs": {"image": tensor("DT_STRING", -1)}, "outputs": output}
@@ -124,7 +127,7 @@ class FakeReplica:
     def _predict(self, request: httpx.Request, model: FakeModel) -> httpx.Response:
         try:
             body = json.loads(request.content)
-            count = len(body["instances"])
+            count = len(body["examples" if "examples" in body else "instances"])
         except (ValueError, KeyError, TypeError):
             return answer(400, {"error": "Missing 'inputs' or 'instances' key"})
         if body.get("signature_name") == "describe":

@@ -234,7 +234,7 @@ async def classified(
     """One picture of a batch."""
     if len(data) > services.settings.max_upload_bytes:
         raise uploads.picture_too_large(services.settings.max_upload_bytes)
-    async with turns, services.batch_places:
+    async with turns, services.batch_places.held(1):
         with tracing.stage("preprocess"):
             picture = await services.decoders.picture(data, deadline=deadline)
         return await predicted(services, picture, binding, asked, deadline)

@@ -93,9 +93,37 @@ async def readyz(request: Request) -> Health:
 )
 async def prometheus(request: Request) -> Response:
     """Every instrument is described in docs/metrics.md."""
-    read_gauges(services_of(request))
-    show_decoders(services_of(request).decoders)
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(rendering.text(services_of(request)), media_type=CONTENT_TYPE_LATEST)
+
+
+class Rendering:
+    """The metrics as text. Rendering takes 2 ms, so there are twenty a second at most; further requests share the last.
+
+    Thousands of scrapes at once would otherwise stop the event loop for seconds, and each would hold a copy.
+    """
+
+    MOST_PER_S = 20
+
+    def __init__(self) -> None:
+        self._began = float("-inf")
+        self._count = 0
+        self._text = b""
+
+    def text(self, services: Services) -> bytes:
+        """In Prometheus' format; at most a second old."""
+        now = services.clock()
+        if not self._began <= now < self._began + 1:
+            self._began, self._count = now, 0
+        if self._count < self.MOST_PER_S:
+            self._count += 1
+            read_gauges(services)
+            show_decoders(services.decoders)
+            self._text = generate_latest()
+        return self._text
+
+
+rendering = Rendering()
+"""The instruments belong to the process, and so does their text."""
 
 
 def read_gauges(services: Services) -> None:

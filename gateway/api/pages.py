@@ -1,70 +1,84 @@
-"""Pages for people: the upload page, the API documentation and a page for each problem type. No CDN, no cookies."""
+"""Pages for people: the upload page, the API documentation and a page for each problem type. No CDN, no cookies.
 
-from functools import cache
+All of them are made at the start and served from memory, with the files that they need and the OpenAPI document.
+"""
+
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import HTMLResponse
-from starlette.staticfiles import StaticFiles
+import orjson
+from fastapi import FastAPI
+from starlette.routing import Route
 
 from gateway.api.schema import MEDIA_TYPES
-from gateway.errors import GatewayError, NotFoundError
-from gateway.services import services_of
-
-router = APIRouter(include_in_schema=False)
+from gateway.errors import GatewayError
+from gateway.http.documents import Document, Documents, document
+from gateway.settings import ImageFormat, Settings
 
 STATIC = Path(__file__).resolve().parents[1] / "static"
-ONLY_OURS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+# Only the package's files are used: its application class would replace FastAPI's own.
+SWAGGER_UI = Path(str(files("fastapi_offline"))) / "static"
+
+HTML, SCRIPT, STYLES = "text/html; charset=utf-8", "text/javascript; charset=utf-8", "text/css; charset=utf-8"
+ONLY_OURS = (
+    b"default-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""The policy of our own pages, which have no inline script or style."""
+FOR_SWAGGER_UI = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The same without forms, which Swagger UI handles itself; its icons are `data:` addresses."""
+PATHS = ("/", "/docs", "/docs/assets/{name}", "/static/{name}", "/problems/{slug}", "/openapi.json")
 
 
-def mount(app: FastAPI) -> None:
-    """Add the pages and the files they need."""
-    app.include_router(router)
-    app.mount("/static", StaticFiles(directory=STATIC))
-    # Only the package's files are used: its application class would replace FastAPI's own.
-    app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")))
+def mount(app: FastAPI, settings: Settings) -> None:
+    """Add the pages and the files that they need. The OpenAPI document must be complete."""
+    served = Documents(
+        {**_pages(app.title, settings), **_files(), "/openapi.json": _openapi(app)},
+        absent="There is no such page or problem type; the `type` of a problem is the address of its page.",
+    )
+    app.router.routes += [Route(path, served, methods=["GET"]) for path in PATHS]
 
 
-@router.get("/")
-async def upload_page(request: Request) -> HTMLResponse:
-    """A photo in, labels out, in the browser."""
-    formats = services_of(request).settings.image_formats
+def _pages(title: str, settings: Settings) -> dict[str, Document]:
+    pages = {
+        "/": document(_upload_page(settings.image_formats), HTML, ONLY_OURS),
+        "/docs": document(_text("docs.html").replace("{title}", escape(title)).encode(), HTML, FOR_SWAGGER_UI),
+    }
+    return pages | {
+        f"/problems/{kind.slug}": document(_problem_page(kind), HTML, ONLY_OURS) for kind in problem_types()
+    }
+
+
+def _files() -> dict[str, Document]:
+    scripts = (STATIC / "page.js", STATIC / "docs.js", SWAGGER_UI / "swagger-ui-bundle.js")
+    styles = (STATIC / "page.css", SWAGGER_UI / "swagger-ui.css")
+    found = {_address(file): document(file.read_bytes(), SCRIPT) for file in scripts}
+    found |= {_address(file): document(file.read_bytes(), STYLES) for file in styles}
+    return found | {"/static/icon.svg": document((STATIC / "icon.svg").read_bytes(), "image/svg+xml")}
+
+
+def _address(file: Path) -> str:
+    return f"/static/{file.name}" if file.parent == STATIC else f"/docs/assets/{file.name}"
+
+
+def _openapi(app: FastAPI) -> Document:
+    return document(orjson.dumps(app.openapi()), "application/json")
+
+
+def _upload_page(formats: tuple[ImageFormat, ...]) -> bytes:
     names = [name.replace("WEBP", "WebP") for name in formats]
     listed = " or ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
-    text = page("index.html").replace("{accept}", ",".join(MEDIA_TYPES[name] for name in formats))
-    return HTMLResponse(text.replace("{formats}", listed), headers=ONLY_OURS)
+    text = _text("index.html").replace("{accept}", ",".join(MEDIA_TYPES[name] for name in formats))
+    return text.replace("{formats}", listed).encode()
 
 
-@router.get("/docs")
-async def docs_page(request: Request) -> HTMLResponse:
-    """Swagger UI over the OpenAPI document."""
-    return get_swagger_ui_html(
-        openapi_url="/openapi.json",
-        title=f"{request.app.title}: API",
-        swagger_js_url="/docs/assets/swagger-ui-bundle.js",
-        swagger_css_url="/docs/assets/swagger-ui.css",
-        swagger_favicon_url="/static/icon.svg",
-        swagger_ui_parameters={"defaultModelsExpandDepth": -1, "tryItOutEnabled": True},
-    )
-
-
-@router.get("/problems/{slug}")
-async def problem_page(slug: str) -> HTMLResponse:
+def _problem_page(kind: type[GatewayError]) -> bytes:
     """The page that a problem's `type` points to."""
-    for kind in problem_types():
-        if kind.slug == slug:
-            text = page("problem.html").replace("{title}", escape(kind.title)).replace("{advice}", escape(kind.advice))
-            return HTMLResponse(
-                text.replace("{slug}", kind.slug).replace("{status}", str(kind.status)), headers=ONLY_OURS
-            )
-    raise NotFoundError("There is no such problem type; the `type` of a problem is the address of its page.")
+    text = _text("problem.html").replace("{title}", escape(kind.title)).replace("{advice}", escape(kind.advice))
+    return text.replace("{slug}", kind.slug).replace("{status}", str(kind.status)).encode()
 
 
 def problem_types() -> list[type[GatewayError]]:
@@ -72,7 +86,6 @@ def problem_types() -> list[type[GatewayError]]:
     return sorted({GatewayError, *GatewayError.__subclasses__()}, key=lambda kind: (kind.status, kind.slug))
 
 
-@cache
-def page(name: str) -> str:
-    """The text of a file in `gateway/static`, read once."""
+def _text(name: str) -> str:
+    """The text of a file in `gateway/static`."""
     return (STATIC / name).read_text(encoding="utf-8")

@@ -15,6 +15,7 @@ from gateway.errors import (
     HeadTooLargeError,
     MalformedRequestError,
     NoReplicaError,
+    RequestQuarantinedError,
     RequestTimeoutError,
     ShuttingDownError,
     TooManyBadKeysError,
@@ -37,7 +38,12 @@ CONNECTION_PROBLEMS: tuple[type[GatewayError], ...] = (
     TooManyConnectionsError,
     ShuttingDownError,
 )
-REPLICA_PROBLEMS: tuple[type[GatewayError], ...] = (UpstreamError, NoReplicaError, DeadlineError)
+REPLICA_PROBLEMS: tuple[type[GatewayError], ...] = (
+    UpstreamError,
+    NoReplicaError,
+    RequestQuarantinedError,
+    DeadlineError,
+)
 MEDIA_TYPES: Mapping[ImageFormat, str] = {
     "JPEG": "image/jpeg",
     "PNG": "image/png",

@@ -185,12 +185,15 @@ class WorkerPool:
         self._run = run
         self._share = share
         self._nice = nice
-        self._places = asyncio.Semaphore(count)
-        self.free = count
-        """Places that no picture has."""
+        self._places = Shares(count)
         self._idle: list[DecodeProcess] = []
         self._abandoned: set[asyncio.Task[Decoded]] = set()
         """Jobs whose caller was cancelled."""
+
+    @property
+    def free(self) -> int:
+        """Places that no picture has."""
+        return self._places.free
 
     @property
     def idle(self) -> int:
@@ -198,14 +201,13 @@ class WorkerPool:
         return len(self._idle)
 
     async def decode(self, data: bytes) -> Decoded:
-        """Decode one picture, after those that came before.
+        """Decode one picture, after those of its caller that came before; callers have turns.
 
         Raises:
             LargerShareError: the picture needs more than a share.
             GatewayError: the picture is refused, or its process ended.
         """
         await self._places.acquire()
-        self.free -= 1
         job = asyncio.create_task(self._job(data))
         try:
             return await asyncio.shield(job)
@@ -230,7 +232,6 @@ class WorkerPool:
                 else:
                     self._processes.kill(process)
         finally:
-            self.free += 1
             self._places.release()
 
     def _abandoned_ended(self, job: "asyncio.Task[Decoded]") -> None:

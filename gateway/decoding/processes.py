@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from gateway.admission import refusal
 from gateway.decoding.protocol import (
     ANSWER,
     ENDED,
@@ -31,6 +32,7 @@ from gateway.decoding.protocol import (
 from gateway.errors import RETRY_AFTER_S, DecoderLostError, GatewayError, LargerShareError
 from gateway.imaging import RGB_BYTES, Decoded
 from gateway.process import children
+from gateway.process.files import none_left
 from gateway.process.memory import DECODERS_ENVIRONMENT
 
 START_WITHIN_S = 30.0
@@ -160,9 +162,13 @@ class Processes:
 
         Raises:
             DecoderLostError: the system refused to fork, or the fork server did not answer.
+            OverloadedError: no file descriptor is free.
         """
-        control = await self._started()
-        ours, theirs = _pair()
+        try:
+            control = await self._started()
+            ours, theirs = _pair()
+        except OSError as cause:
+            raise _not_started(cause) from cause
         ordered = asyncio.get_running_loop().create_future()
         try:
             with theirs:
@@ -290,6 +296,10 @@ def lost() -> DecoderLostError:
     return DecoderLostError(
         "The process that decoded the picture was lost; send it again.", retry_after_s=RETRY_AFTER_S
     )
+
+
+def _not_started(cause: OSError) -> GatewayError:
+    return refusal("descriptors", "The gateway has no file descriptor free.") if none_left(cause) else lost()
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:

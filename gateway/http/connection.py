@@ -17,6 +17,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from gateway.bodies import Pace
 from gateway.errors import (
     GatewayError,
     HeadTooLargeError,
@@ -59,7 +60,9 @@ class Connection(HttpToolsProtocol):
         self._receiving = BETWEEN
         self._since = self._heard = self._checked = self.loop.time()
         """When the current state began, when bytes last arrived, and when `check` was last called."""
-        self._head_bytes = self._field_bytes = self._body_bytes = self._dropped_bytes = 0
+        self._head_bytes = self._field_bytes = self._dropped_bytes = 0
+        self._pace = Pace(limiter.settings.body_min_bytes_per_s)
+        """Of the latest body."""
         self._unsent_since: float | None = None
         self._lingering_since: float | None = None
         self._active: tuple[Exchange, asyncio.Task[None]] | None = None
@@ -73,7 +76,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         self._writer = CoalescingTransport(transport, self.hang_up)
-        if error := self._limiter.admit(self):
+        if error := self._limiter.admit(self, _descriptor(transport)):
             self._receiving = DROPPING
             transport.write(refusal(error))
             transport.close()
@@ -81,6 +84,7 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client has left, so the work for it ends."""
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn keeps its timer, and so the connection, after a reset
         self._limiter.remove(self)
         self.pipeline.clear()
         exchange, task = self._active or (None, None)
@@ -100,6 +104,7 @@ class Connection(HttpToolsProtocol):
                 exchange.failure = None  # its traceback refers to the exchange
         self.cycle = self._active = None  # type: ignore[assignment]  # as at first
         del self._writer
+        self._pace.over()
 
     def data_received(self, data: bytes) -> None:
         """Count the bytes and feed the parser."""
@@ -131,7 +136,6 @@ class Connection(HttpToolsProtocol):
         if part == HEAD:
             self._limiter.mark_active(self)
             self._head_bytes = self._field_bytes = 0
-        self._body_bytes = 0
 
     def _busy(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -153,6 +157,13 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
             self.transport.write_eof()
 
+    def give_way(self) -> None:
+        """Close at once; what the client has not read is dropped, or the descriptor would stay in use."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.hang_up()
+
     # --- Time limits -------------------------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:
@@ -166,7 +177,7 @@ class Connection(HttpToolsProtocol):
         elif self._receiving == BODY and self.flow.read_paused:  # the gateway is slow, not the client
             self._since += elapsed
             self._heard = now
-        elif self._receiving == BODY and self._body_late(now):
+        elif self._receiving == BODY and self._body_late(now, elapsed):
             self._refuse(
                 RequestTimeoutError(
                     "The body arrived too slowly; send it again, over a faster connection or scaled down."
@@ -185,10 +196,10 @@ class Connection(HttpToolsProtocol):
             self._unsent_since = now
         return now - self._unsent_since if self._unsent_since is not None else 0.0
 
-    def _body_late(self, now: float) -> bool:
-        settings = self._limiter.settings
-        allowed_s = settings.body_timeout_s + self._body_bytes / settings.body_min_bytes_per_s
-        return now - self._heard > settings.body_idle_s or now - self._since > allowed_s
+    def _body_late(self, now: float, elapsed: float) -> bool:
+        settings, pace = self._limiter.settings, self._pace
+        pace.passed(min(elapsed, now - self._since))
+        return now - self._heard > settings.body_idle_s or pace.behind_s > settings.body_timeout_s
 
     # --- Requests that do not reach the application ------------------------------------------------------------------
 
@@ -250,6 +261,8 @@ class Connection(HttpToolsProtocol):
             self._stop_parsing(MalformedRequestError(ambiguity))
         self._fill_scope()
         self._begin(BODY)
+        self._pace = Pace(self._limiter.settings.body_min_bytes_per_s, self._refuse)
+        self.scope["state"]["pace"] = self._pace  # for `admission`
         waits = self._busy()
         self.cycle = Exchange(
             scope=self.scope,
@@ -300,7 +313,7 @@ class Connection(HttpToolsProtocol):
         self.scope["query_string"] = url.query or b""
 
     def on_body(self, body: bytes) -> None:
-        self._body_bytes += len(body)
+        self._pace.received += len(body)
         if self.cycle.response_complete:
             return
         self.cycle.take(body)
@@ -310,6 +323,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._receiving = BETWEEN
+        self._pace.over()
         if not self.pipeline:
             self.flow.resume_reading()  # otherwise a client that leaves would go unnoticed
 
@@ -336,3 +350,9 @@ class Connection(HttpToolsProtocol):
             super().on_response_complete()
             if self._receiving == BETWEEN and not self._busy():
                 self._limiter.mark_idle(self)
+
+
+def _descriptor(transport: asyncio.Transport) -> int:
+    """The file descriptor of a connection; 0 where there is none."""
+    its = transport.get_extra_info("socket")
+    return its.fileno() if its else 0

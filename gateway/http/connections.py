@@ -1,6 +1,7 @@
 """The connection limiter: how many connections of clients may be open, and when each is checked for time-outs."""
 
 import asyncio
+import sys
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,8 +28,8 @@ class Limited(Protocol):
     def check(self, now: float) -> None:
         """End what takes too long."""
 
-    def hang_up(self) -> None:
-        """Close."""
+    def give_way(self) -> None:
+        """Close at once, an answer that the client does not read included."""
 
 
 @dataclass(eq=False)
@@ -39,6 +40,8 @@ class ConnectionLimiter:
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     limit: int = 0
     """Most open connections; 0: as many as the settings allow."""
+    last_descriptor: int = sys.maxsize
+    """The last file descriptor that a connection may have; those above are for other things (`descriptors`)."""
     _open: dict[Limited, int] = field(default_factory=dict)
     """Connection -> its group."""
     _admitted: int = 0
@@ -46,15 +49,18 @@ class ConnectionLimiter:
     """Between two requests, the longest idle first."""
     _refused: int = 0
     """Since the last line in the log."""
+    _reported: float = 0.0
+    """When that was: there is at most one a second."""
 
     def __post_init__(self) -> None:
         self.limit = self.limit or self.settings.max_connections
 
-    def admit(self, connection: Limited) -> GatewayError | None:
+    def admit(self, connection: Limited, descriptor: int = 0) -> GatewayError | None:
         """Count a new connection; an error where there is no room for it."""
-        if len(self._open) >= self.limit and not self._close_idle():
+        full = len(self._open) >= self.limit or descriptor > self.last_descriptor
+        if full and not self._close_idle():
             self._refused += 1
-            return refusal("connections", f"{self.limit:,} connections are open.")
+            return refusal("connections", f"{len(self._open):,} connections are open.")
         self._admitted += 1
         self._open[connection] = self._admitted % GROUPS
         return None
@@ -64,7 +70,7 @@ class ConnectionLimiter:
             return False
         longest = next(iter(self._idle))
         self.remove(longest)
-        longest.hang_up()
+        longest.give_way()
         return True
 
     def remove(self, connection: Limited) -> None:
@@ -73,7 +79,7 @@ class ConnectionLimiter:
         self._idle.pop(connection, None)
 
     def mark_idle(self, connection: Limited) -> None:
-        """Its request is answered and the next has not begun."""
+        """Its request is answered, read or not, and the next has not begun."""
         self._idle[connection] = None
 
     def mark_active(self, connection: Limited) -> None:
@@ -93,6 +99,6 @@ class ConnectionLimiter:
         metrics.CONNECTIONS.set(len(self._open))
         for connection in [connection for connection, its in self._open.items() if group in (None, its)]:
             connection.check(now)
-        if self._refused:
+        if self._refused and now - self._reported >= 1:
             log.warning("connections turned away", count=self._refused, most=self.limit)
-            self._refused = 0
+            self._refused, self._reported = 0, now

@@ -114,6 +114,10 @@ class Exchange(RequestResponseCycle):
             self.keep_alive = False
         await super().send(message)
 
+    async def send_500_response(self) -> None:
+        """The application ended without an answer; uvicorn's own would be plain text."""
+        self.refuse(GatewayError("The failure has been logged under this request id."))
+
     async def _wait_for_news(self) -> None:
         """Wait for bytes, the end of the body, or the client's leaving."""
         if self.waiting_for_100_continue and not self.transport.is_closing():

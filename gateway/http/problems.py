@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -27,11 +27,14 @@ from gateway.errors import (
     NotFoundError,
     ShuttingDownError,
 )
+from gateway.http.headers import OF_DATA
 from gateway.http.lifecycle import Lifecycle
 from gateway.observe import logs, metrics, tracing
 
 MEDIA_TYPE = "application/problem+json"
 TF_SERVING_PATHS = "/v1/models/"
+
+_OF_REFUSALS = {name.decode(): value.decode() for name, value in OF_DATA}
 
 log = structlog.get_logger()
 
@@ -120,11 +123,26 @@ def first_mistake(mistakes: Sequence[Any]) -> str:
 async def answer(request: Request, failure: Exception) -> Response:
     """The answer to a request that failed."""
     error = noted(failure)
-    request.state.why = {"problem": error.slug} | ({"cause": str(error.__cause__)} if error.__cause__ else {})
+    request.state.why = {"problem": error.slug} | _cause(error)
     headers = dict(getattr(failure, "headers", None) or {}) | _headers(error)
     if request.url.path.startswith(TF_SERVING_PATHS):
         return JSONResponse({"error": error.detail}, error.status, headers)
     return Response(_body(error, request.state.request_id), error.status, headers, MEDIA_TYPE)
+
+
+def _cause(error: GatewayError) -> dict[str, str]:
+    """What the log says of the cause. Of a client's mistake only its kind: the text would repeat what was sent."""
+    if (cause := error.__cause__) is None:
+        return {}
+    if isinstance(cause, ValidationError):
+        return {"cause": _mistake_in_brief(cause.errors()[0])}
+    return {"cause": type(cause).__name__ if error.status < HTTPStatus.INTERNAL_SERVER_ERROR else str(cause)}
+
+
+def _mistake_in_brief(mistake: Any) -> str:
+    """The kind of mistake in pydantic's words, and the parameter if it is one of ours; nothing of the client's."""
+    kind = str(mistake["type"])
+    return kind if kind == "extra_forbidden" else f"{mistake['loc'][-1]}: {kind}"
 
 
 def noted_problem(failure: BaseException, request_id: str) -> Problem:
@@ -148,6 +166,7 @@ def refusal(failure: GatewayError, seconds: float | None = None) -> bytes:
         "content-length": str(len(body)),
         logs.REQUEST_ID.decode(): request_id,
         "connection": "close",
+        **_OF_REFUSALS,
     } | _headers(error)
     head = [f"HTTP/1.1 {error.status} {error.title}", *(f"{name}: {value}" for name, value in fields.items())]
     return "\r\n".join([*head, "", ""]).encode() + body

@@ -1,7 +1,6 @@
 """The server: uvicorn with bounded connections, and a stop that first drains and then ends within a known time."""
 
 import asyncio
-import resource
 import signal
 import socket
 import time
@@ -14,6 +13,7 @@ import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
+from gateway.http import descriptors
 from gateway.http.connection import Connection
 from gateway.http.connections import ConnectionLimiter
 from gateway.http.lifecycle import Lifecycle
@@ -24,8 +24,6 @@ GRACE_S = 5
 """Seconds for an answer to reach its client after the request's own deadline."""
 HURRY_S = 2
 """Seconds for embedded replicas to end after a second signal."""
-FILES_OF_OUR_OWN = 256
-"""File descriptors for other things than clients' connections: replicas, decode processes, the log."""
 
 log = structlog.get_logger()
 
@@ -58,7 +56,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept connections and log the address."""
-        self._limiter.limit = _room_for(self._settings.max_connections)
+        self._limiter.limit, self._limiter.last_descriptor = descriptors.room(self._settings)
         await super().startup(sockets)
         self._endless = [asyncio.create_task(self._limiter.watch()), asyncio.create_task(memory.give_back_regularly())]
         memory.collect_garbage_rarely()
@@ -121,19 +119,3 @@ class Server(uvicorn.Server):
             await asyncio.wait(left, timeout=1)
         for connection in list(self.server_state.connections):
             connection.transport.close()
-
-
-def _room_for(connections: int) -> int:
-    """`connections`, or as many as there are file descriptors for with the soft limit raised to the hard one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + FILES_OF_OUR_OWN
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return connections
-    room = max(soft - FILES_OF_OUR_OWN, soft // 2)
-    log.warning("few file descriptors", limit=soft, connections=room, wanted=wanted)
-    return room

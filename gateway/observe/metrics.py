@@ -17,7 +17,8 @@ Stage = Literal["read", "preprocess", "predict"]
 Again = Literal["retry", "hedge"]
 Ejection = Literal["failures", "probes"]
 Refused = Literal["contract", "examination", "load"]
-Bound = Literal["connections", "bodies", "requests", "decoding", "replicas"]
+Quarantined = Literal["suspected", "acquitted", "convicted", "refused"]
+Bound = Literal["connections", "bodies", "slow-bodies", "requests", "share", "decoding", "replicas", "descriptors"]
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -59,9 +60,16 @@ RETRIES = Counter(
 )
 SHED = Counter(
     "gateway_shed_total",
-    "Requests and connections refused over a limit, by the limit: connections, bodies, requests, decoding, replicas",
+    "Requests and connections refused over a limit, by the limit: connections, bodies, slow-bodies (ended for others), "
+    "requests, share (of one caller), decoding, replicas, descriptors",
     ["by"],
 )
+QUARANTINE = Counter(
+    "gateway_quarantine_total",
+    "Requests that may have cost a replica its process, by event: suspected, acquitted, convicted, refused",
+    ["event"],
+)
+quarantine = lru_cache(QUARANTINE.labels)
 SLOWED = Counter("gateway_slow_replicas_total", "Times a replica was put on trial turns for being slow")
 EJECTIONS = Counter("gateway_ejections_total", "Replicas ejected, by cause", ["cause"])
 REPLICAS = Gauge("gateway_replicas", "Replicas, by state", ["state"])

@@ -3,8 +3,9 @@
 A request has one deadline. It waits in the queue while every replica that it could use is full (`admission`), then the
 replica whose turn it is gets an attempt. After a failure that another replica may do better (`failures`) it goes there,
 while the retry budget lasts (`retries`). One that takes unusually long (hedging, where it is set) or whose replica has
-meanwhile been ejected gets a second attempt beside the first; then the first answer counts. The version stays the same
-while any replica has it (`versions`).
+meanwhile been ejected gets a second attempt beside the first; then the first answer counts. One that may itself have
+cost a replica its process is tried once more at most, and not anywhere (`trials`). The version stays the same while any
+replica has it (`versions`).
 
 An attempt is a task of its own. TensorFlow Serving does not stop work when its client goes away
 (docs/tensorflow-serving.md, "Timeouts"), so neither does the attempt when its request has been answered otherwise or
@@ -12,24 +13,28 @@ its client has left: it holds the replica's slot until the answer arrives or its
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import random
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import structlog
 
 from gateway.admission import QueueFullError, refusal
-from gateway.errors import RETRY_AFTER_S, DeadlineError, GatewayError, NoReplicaError, VersionNotServedError
-from gateway.failures import AttemptTimeoutError, ReplicaError
+from gateway.errors import DeadlineError
+from gateway.failures import AttemptTimeoutError, BadAnswerError, ReplicaError
 from gateway.imaging import Pixels
 from gateway.labels import Probabilities
 from gateway.observe import metrics, tracing
 from gateway.observe.lag import STALL_S, LagProbe
 from gateway.replicas.pool import Pool, Slot
+from gateway.replicas.quarantine import WEIGHTS, Body
 from gateway.replicas.replica import Replica
 from gateway.replicas.retries import HedgeDelay, RetryBudget
-from gateway.replicas.versions import Binding
+from gateway.replicas.trials import Case, Trials
+from gateway.replicas.versions import Binding, not_served
 from gateway.tfserving import Call, Reply, TFServing
 from gateway.tfserving.contract import ServedModel
 
@@ -63,6 +68,7 @@ class _Progress(Generic[Answer]):
     ask: Ask[Answer]
     binding: Binding
     deadline: float
+    case: Case
     measured: Callable[[Answer], bool] | None = None
     """Whether the time of an answer shows how fast its replica is; None: always."""
     tried: list[Replica] = field(default_factory=list)
@@ -101,8 +107,10 @@ class Dispatcher:
         self._attempt_timeout_s = attempt_timeout_s
         self._running: set[asyncio.Task[Any]] = set()
         """Attempts, those included whose requests are over."""
-        self._budget = RetryBudget()
         self._hedge = HedgeDelay() if hedge else None
+        self._budget = RetryBudget()
+        self._trials = Trials(pool, self._budget, clock=clock, refresh=refresh, look_again=look_again)
+        self._quarantine = self._trials.quarantine
         self._refresh = refresh
         self._look_again = look_again
 
@@ -114,25 +122,28 @@ class Dispatcher:
             binding: the version; shared by the pictures of a batch.
 
         Raises:
-            NoReplicaError, OverloadedError, DeadlineError, UpstreamError, VersionNotServedError: as an answer to the
-                client.
+            NoReplicaError, OverloadedError, DeadlineError, UpstreamError, VersionNotServedError,
+                RequestQuarantinedError: as an answer to the client.
         """
 
         async def ask(replica: Replica, model: ServedModel) -> Prediction:
             left_s = deadline - self._clock()
             return Prediction(await self._client.predict(replica.address, model, pixels, timeout_s=left_s), model)
 
+        key = int(np.dot(pixels.reshape(-1).view(np.uint64), WEIGHTS))
+        case = Case(Body(("upload", key), pixels))
         try:
-            return await self._until(_Progress(ask, binding or Binding(), deadline))
+            return await self._until(_Progress(ask, binding or Binding(), deadline, case))
         except ReplicaError as error:
             error.__traceback__ = None  # it refers to the attempt: a cycle that would keep picture and body in memory
-            raise error.as_answer() from error
+            raise self._trials.refusal(case) or error.as_answer() from error
 
     async def forward(self, call: Call, *, deadline: float, binding: Binding | None = None) -> Reply:
         """A TensorFlow Serving client's own call; where every replica refuses, the last one's answer.
 
         Raises:
-            NoReplicaError, OverloadedError, DeadlineError, UpstreamError: as an answer to the client.
+            NoReplicaError, OverloadedError, DeadlineError, UpstreamError, RequestQuarantinedError: as an answer to the
+                client.
         """
         last: Reply | None = None
         binding = binding or Binding()
@@ -141,7 +152,11 @@ class Dispatcher:
 
         async def ask(replica: Replica, model: ServedModel) -> Reply:
             nonlocal last
-            last = await self._client.forward(replica.address, call)
+            reply = await self._client.forward(replica.address, call.to(model))
+            if not reply.is_json:  # a page for a browser, which would take it for ours
+                reply.body_if_200()
+                raise BadAnswerError("the answer is not JSON")
+            last = reply
             if last.status == 400 or (last.status == 404 and never_found):
                 return last  # the client's own mistake, in the replica's words
             last.body_if_200()
@@ -150,54 +165,71 @@ class Dispatcher:
         def measured(reply: Reply) -> bool:
             return call.method == "POST" and reply.status == 200
 
+        case = Case(Body.of_call(call))
+        may_hedge = self._trials.harmless(case)
         try:
-            return await self._until(_Progress(ask, binding, deadline, measured))
+            return await self._until(_Progress(ask, binding, deadline, case, measured, may_hedge=may_hedge))
         except ReplicaError as error:
-            if last is not None:
+            refusal = self._trials.refusal(case)
+            if last is not None and refusal is None:
                 return last
             error.__traceback__ = None  # as above
-            raise error.as_answer() from error
+            raise refusal or error.as_answer() from error
 
     async def close(self) -> None:
         """Cancel the attempts that are left."""
         for task in tuple(self._running):
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        await self._trials.close()
 
     async def _until(self, progress: _Progress[Answer]) -> Answer:
         self._budget.requests += 1
         try:
             async with asyncio.timeout_at(progress.deadline):
-                self._start(progress, await self._first(progress.binding))
+                if self._quarantine.held:
+                    await self._trials.admit(progress.case)
+                self._start(progress, await self._first(progress.binding, progress.case))
                 return await self._run(progress)
         except TimeoutError as cause:
             raise DeadlineError("no replica answered before the deadline") from cause
         finally:
+            progress.case.closed = True
+            if progress.case.loss or progress.case.lost:
+                self._trials.close_case(progress.case)
             if progress.tried:
                 asked = progress.winner or progress.tried[-1]
                 add_to_request_line(replica=asked.address, attempts=len(progress.tried))
 
     # --- the first attempt ------------------------------------------------------------------------------------
 
-    async def _first(self, binding: Binding) -> Slot:
+    async def _first(self, binding: Binding, case: Case) -> Slot:
         """A slot on the replica whose turn it is; if all are full, after a wait in the queue."""
-        if not self._queue.waiting and (slot := self._take(binding)):
+        if not self._queue.waiting and (slot := self._take_first(binding, case)):
             return slot
         if not self._pool.serves(binding.version if binding.strict else None):
-            raise self._not_served(binding)
+            raise not_served(binding, {version for replica in self._pool.replicas for version in replica.models})
         try:
             return await self._queue.get(
-                lambda: self._take(binding),
-                self._give_back,
-                need=lambda: (binding.version, binding.strict),
+                lambda: self._take_first(binding, case),
+                lambda slot: self._pool.finished(slot.replica),
+                need=lambda: (binding.version, binding.strict, case.body and case.body.name in self._quarantine.held),
                 wait_s=self._queue_wait_s,
             )
         except (QueueFullError, TimeoutError) as cause:
-            raise refusal("replicas", "every replica is at its limit of requests in flight") from cause
+            raise self._trials.refusal(case) or refusal(
+                "replicas", "every replica is at its limit of requests in flight"
+            ) from cause
 
-    def _take(self, binding: Binding, tried: list[Replica] | None = None) -> Slot | None:
+    def _take_first(self, binding: Binding, case: Case) -> Slot | None:
+        if not case.body or not (self._quarantine.held or case.body.name in self._trials.at_work):
+            return self._take(binding)
+        slots = (self._take(binding, left_out) for left_out in self._trials.left_out(case.body))
+        return next(filter(None, slots), None)
+
+    def _take(self, binding: Binding, tried: Sequence[Replica] = ()) -> Slot | None:
         """By version where the request is bound to one, while any replica has it."""
-        now, tried = self._clock(), tried or []
+        now = self._clock()
         slot = self._pool.take(now, version=binding.version, tried=tried)
         if slot is None and binding.version and not binding.strict:
             others = [replica for replica in self._pool.replicas if replica not in tried]
@@ -207,21 +239,14 @@ class Dispatcher:
             binding.version = slot.model.version
         return slot
 
-    def _give_back(self, slot: Slot) -> None:
-        self._pool.finished(slot.replica)
-
-    def _not_served(self, binding: Binding) -> GatewayError:
-        if binding.strict and self._pool.serves(None):
-            served = sorted({version for replica in self._pool.replicas for version in replica.models}, key=int)
-            return VersionNotServedError(f"Version {binding.version} is not served; served: {', '.join(served)}.")
-        return NoReplicaError("no replica serves this model at the moment", retry_after_s=RETRY_AFTER_S)
-
     # --- and then ---------------------------------------------------------------------------------------------
 
     def _start(self, progress: _Progress[Answer], slot: Slot) -> None:
         progress.started = progress.started or self._clock()
         progress.tried.append(slot.replica)
-        attempt = self._attempt(slot, progress.ask, progress.measured)
+        if progress.case.body:
+            self._trials.at_work.setdefault(progress.case.body.name, slot)
+        attempt = self._attempt(slot, progress)
         task = asyncio.get_running_loop().create_task(attempt)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -266,7 +291,7 @@ class Dispatcher:
     def _hedge_now(self, progress: _Progress[Answer]) -> None:
         """Ask a second replica; the first of the two answers counts."""
         progress.may_hedge = False
-        if not self._may_retry("hedge"):
+        if not self._trials.may_hedge(progress.case, beside=progress.tried[-1]) or not self._budget.grants("hedge"):
             return
         if (other := self._take(progress.binding, progress.tried)) is None:
             self._budget.give_back()
@@ -289,10 +314,15 @@ class Dispatcher:
         """A slot for the retry: on another replica, or on the same one where our view of it was out of date."""
         if error.gone:
             self._look_again()
-        if not error.elsewhere or len(progress.tried) >= MAX_ATTEMPTS:
+        if not error.elsewhere or len(progress.tried) >= MAX_ATTEMPTS or progress.case.over:
             return None
+        if progress.case.loss:
+            if progress.running:  # the other attempt goes on
+                return None
+            take = partial(self._take, progress.binding)
+            return await self._trials.slot(progress.case, error, take, tried=progress.tried, deadline=progress.deadline)
         free = error.free and not progress.free_used
-        if not free and not self._may_retry("retry"):
+        if not free and not self._budget.grants("retry"):
             return None
         progress.free_used = progress.free_used or free
         if error.refreshes:
@@ -306,17 +336,9 @@ class Dispatcher:
             self._budget.give_back()
         return slot
 
-    def _may_retry(self, what: metrics.Again) -> bool:
-        """Asked before the turn moves on: a retry that is denied must not cost another request its turn."""
-        granted = self._budget.take()
-        metrics.RETRIES.labels(what, "granted" if granted else "denied").inc()
-        return granted
-
     # --- one attempt ------------------------------------------------------------------------------------------
 
-    async def _attempt(
-        self, slot: Slot, ask: Ask[Answer], measured: Callable[[Answer], bool] | None
-    ) -> Answer | ReplicaError:
+    async def _attempt(self, slot: Slot, progress: _Progress[Answer]) -> Answer | ReplicaError:
         """The answer, or why there is none; gives the slot back.
 
         The failure is returned, since an exception of a task whose request is over would never be retrieved.
@@ -325,17 +347,26 @@ class Dispatcher:
         outcome = "abandoned"  # by us: the gateway stops
         try:
             with tracing.span("attempt", {"replica": slot.replica.address, "model.version": slot.model.version}):
-                answer = await self._in_time(ask(slot.replica, slot.model), started)
+                answer = await self._in_time(progress.ask(slot.replica, slot.model), started)
             outcome = "ok"
             now = self._clock()
-            counts = (measured is None or measured(answer)) and not self._lag.stalled(started)
+            if body := progress.case.body:
+                self._quarantine.answers.append((body.name, body.target, now))
+            if self._quarantine.held or self._quarantine.losses:
+                self._trials.answered(progress.case, now)
+            counts = (progress.measured is None or progress.measured(answer)) and not self._lag.stalled(started)
             self._pool.succeeded(slot.replica, now, now - started if counts else None, in_flight=slot.in_flight)
             return answer
         except ReplicaError as error:
             outcome = error.outcome()
+            self._trials.failed(progress.case, slot.replica, error, since=started)
             self._failed(slot.replica, error, started)
             return error
         finally:
+            if (body := progress.case.body) and self._trials.at_work.get(body.name) is slot:
+                del self._trials.at_work[body.name]
+            if progress.case.tried_at is slot.replica:
+                self._trials.ended(progress.case)
             self._pool.finished(slot.replica)  # last: a request that waits is not to get a replica that has just failed
             metrics.attempt_seconds(slot.model.version, outcome).observe(self._clock() - started)
 
@@ -360,4 +391,4 @@ class Dispatcher:
         if error.rests:
             self._pool.busy(replica, now)
         if error.counts and not (error.timed_here and self._lag.stalled(started)):
-            self._pool.failed(replica, now, str(error))
+            self._pool.failed(replica, now, str(error), suspect=error.suspect)

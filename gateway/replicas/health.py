@@ -134,7 +134,7 @@ class Health:
         try:
             replica.versions = await self._status(replica)
         except ReplicaError as error:
-            if not (error.timed_here and self._lag.stalled(started)):
+            if not (error.ours or (error.timed_here and self._lag.stalled(started))):
                 self._pool.missed(replica, self._clock(), f"probe: {error}", gone=error.gone)
             return
         finally:

@@ -112,6 +112,11 @@ class Pool:
         """What one replica would be asked for; see `Replica.model`."""
         return replica.model(version, held_back=self._held_back_now())
 
+    def defaults(self) -> list[ServedModel]:
+        """What requests for no version in particular may get now, the newest first."""
+        models = {model.version: model for replica in self.replicas if (model := self.model_of(replica))}
+        return sorted(models.values(), key=lambda model: int(model.version), reverse=True)
+
     def _held_back_now(self) -> str | None:
         other = any(version != self._held_back for replica in self.replicas for version in replica.models)
         return self._held_back if other else None
@@ -123,8 +128,7 @@ class Pool:
     @property
     def model(self) -> ServedModel | None:
         """The newest version that requests get by default."""
-        models = [model for replica in self.replicas if (model := self.model_of(replica))]
-        return max(models, key=lambda model: int(model.version), default=None)
+        return next(iter(self.defaults()), None)
 
     # --- attempts ---------------------------------------------------------------------------------------------
 
@@ -161,11 +165,12 @@ class Pool:
             replica.resting_until = now + doubled(FIRST_REST_S, replica.refusals, LONGEST_REST_S)
             replica.refusals += 1
 
-    def failed(self, replica: Replica, now: float, reason: str) -> None:
-        """One more failed attempt in a row."""
+    def failed(self, replica: Replica, now: float, reason: str, *, suspect: bool = False) -> None:
+        """One more failed attempt in a row; `suspect`: its request may have caused it."""
         replica.failed_attempts += 1
         replica.failures += 1
         if replica.failures >= FAILURES_TO_EJECT:
+            replica.ejected_by_suspect = suspect
             self._eject(replica, now, reason, "failures")
 
     # --- slowness ---------------------------------------------------------------------------------------------
@@ -236,6 +241,7 @@ class Pool:
             reason: why there is no model; where some versions are refused, their reasons say it.
         """
         replica.missed = 0
+        replica.heard_at = now
         replica.refused = refused or {}
         replica.heard = replica.heard + 1 if models else 0
         reason = "; ".join(refusal.reason for refusal in replica.refused.values()) or reason
@@ -266,6 +272,7 @@ class Pool:
         elif not replica.models:
             replica.reason = reason
         elif replica.missed >= PROBES_TO_FALL:
+            replica.ejected_by_suspect = False
             self._eject(replica, now, reason, "probes")
         self._changed(replica)
 

@@ -110,11 +110,15 @@ class Replica:
     """Probes in a row without an answer."""
     heard: int = 0
     """Probes in a row with a good one."""
+    heard_at: float = NEVER
+    """When a probe was last answered."""
 
     # --- ejection ---
     ejected_until: float = NEVER
     unproven: bool = False
     """Ejected, and no right answer for the golden picture since."""
+    ejected_by_suspect: bool = False
+    """The failure that ejected it may have been a request's fault."""
     ejections: int = 0
     """Without half a minute of good service between them."""
     times_ejected: int = 0

@@ -2,6 +2,8 @@
 
 from collections import deque
 
+from gateway.observe import metrics
+
 RETRY_SHARE = 0.1
 RETRY_BURST = 20
 
@@ -28,6 +30,12 @@ class RetryBudget:
         self._share = share
         self._burst = burst
         self._left = float(burst)
+
+    def grants(self, what: metrics.Again) -> bool:
+        """Whether one may be made; counted. Ask before the turn moves on: a denied retry takes no turn."""
+        granted = self.take()
+        metrics.RETRIES.labels(what, "granted" if granted else "denied").inc()
+        return granted
 
     def take(self) -> bool:
         """Take one retry if there is enough for it."""

@@ -8,15 +8,16 @@ a set share of the callers, always the same ones, may be sent to a canary.
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import orjson
 
-from gateway.errors import VersionNotServedError
+from gateway.errors import RETRY_AFTER_S, GatewayError, NoReplicaError, VersionNotServedError
 from gateway.failures import BadAnswerError, of_http
-from gateway.tfserving import Call, Reply
+from gateway.tfserving import MALFORMED, Call, Reply
 
 SIXTY_FOUR_BITS = 2**64
 LABEL_KNOWN_FOR_S = 1.0
@@ -31,6 +32,14 @@ class Binding:
     """None until the first replica has been picked."""
     strict: bool = False
     """The caller asked for it: no other will do."""
+
+
+def not_served(binding: Binding, served: Collection[str]) -> GatewayError:
+    """The error where no replica can answer a request with this binding."""
+    if binding.strict and served:
+        listed = ", ".join(sorted(served, key=int))
+        return VersionNotServedError(f"Version {binding.version} is not served; served: {listed}.")
+    return NoReplicaError("no replica serves this model at the moment", retry_after_s=RETRY_AFTER_S)
 
 
 @dataclass(frozen=True)
@@ -78,13 +87,14 @@ class Versions:
             GatewayError: no replica could be asked for the label, or every one that was asked failed.
         """
         if asked is not None:
-            number = asked if asked.isdecimal() else await self._labelled(asked, deadline)
+            number = asked if asked.isdecimal() else await self.labelled(asked, deadline=deadline)
             return Binding(str(int(number)), strict=True)
         if self.canary and self.canary.takes(self._caller_of(request)):
             return Binding(self.canary.version)
         return Binding()
 
-    async def _labelled(self, label: str, deadline: float) -> str:
+    async def labelled(self, label: str, *, deadline: float) -> str:
+        """The number of the version that has the label; raises what `binding` raises."""
         now = asyncio.get_running_loop().time()
         version, learnt = self._labels.get(label, ("", float("-inf")))
         if now - learnt > LABEL_KNOWN_FOR_S:
@@ -94,7 +104,7 @@ class Versions:
         return version
 
     async def _look_up(self, label: str, deadline: float) -> str:
-        target = f"/v1/models/{self._model_name}/labels/{label}/metadata"
+        target = f"/v1/models/{quote(self._model_name, safe='')}/labels/{quote(label, safe='')}/metadata"
         reply = await self._forward(Call("GET", target, {}, b""), deadline=deadline)
         if reply.status in (400, 404):
             raise VersionNotServedError(f"No replica has a version labelled {label}.")
@@ -102,5 +112,5 @@ class Versions:
             raise of_http(reply.status, "").as_answer()
         try:
             return str(int(orjson.loads(reply.body)["model_spec"]["version"]))
-        except (ValueError, KeyError, TypeError) as cause:
+        except MALFORMED as cause:
             raise BadAnswerError("").as_answer() from cause

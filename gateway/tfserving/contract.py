@@ -6,7 +6,7 @@ the settings. Everything here is pure: metadata in, a verdict out.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gateway.errors import ContractError
@@ -56,6 +56,8 @@ class ServedModel:
     """Name of the output that holds the probabilities."""
     softmax: bool
     """True: they sum to 1. The outputs of a foreign model may be sigmoids."""
+    signatures: Mapping[str, Signature] = field(default_factory=dict)
+    """All that the version has, by name: clients of TensorFlow Serving's paths may call the others, too."""
 
     @property
     def labels(self) -> Sequence[str]:
@@ -111,6 +113,7 @@ def accept(
         input=next(iter(signatures[name].inputs)),
         output=output,
         softmax=description is not None,
+        signatures=signatures,
     )
 
 

@@ -26,7 +26,7 @@ from gateway.labels import Description, Probabilities
 from gateway.observe import tracing
 from gateway.tfserving import Call, Reply, VersionStatus, protobuf
 from gateway.tfserving.contract import DESCRIBE, ServedModel, Signature
-from gateway.tfserving.rest import MAX_REPLY_BYTES, RestClient, grpc_address
+from gateway.tfserving.rest import MAX_REASON, MAX_REPLY_BYTES, RestClient, grpc_address
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
 METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
@@ -112,7 +112,7 @@ class GrpcClient:
             answer: bytes = await channel.methods[method](message, timeout=timeout_s, metadata=named)
         except grpc.aio.AioRpcError as cause:
             target = grpc_address(address, self._usual_port)
-            raise _failure(target, cause.code(), cause.details() or "") from cause
+            raise _failure(target, cause.code(), (cause.details() or "")[:MAX_REASON]) from cause
         finally:
             channel.calls -= 1
         return answer

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from gateway.failures import BadAnswerError
 from gateway.imaging import Pixels
 from gateway.labels import Probabilities
+from gateway.tfserving import MALFORMED
 from gateway.tfserving.contract import ServedModel
 
 _SUM_TOLERANCE = 1e-2
@@ -64,8 +65,9 @@ def probabilities(model: ServedModel, body: bytes) -> Probabilities:
     """
     try:
         (row,) = orjson.loads(body)["predictions"]
-        values = np.asarray(row[model.output] if isinstance(row, dict) else row, dtype=np.float32)
-    except (ValueError, KeyError, TypeError) as cause:  # NaN and Infinity are not JSON: ValueError
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, which `checked` refuses
+            values = np.asarray(row[model.output] if isinstance(row, dict) else row, dtype=np.float32)
+    except MALFORMED as cause:  # NaN and Infinity are not JSON: ValueError
         raise BadAnswerError("no predictions in the answer") from cause
     return checked(model, values)
 
@@ -108,5 +110,5 @@ def description_text(body: bytes) -> bytes:
                 pybase64.b64decode(text["b64"], validate=True) if "b64" in text else next(iter(text.values())).encode()
             )
         return bytes(text.encode())
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as cause:
+    except (*MALFORMED, StopIteration) as cause:
         raise BadAnswerError("describe did not answer with a text") from cause

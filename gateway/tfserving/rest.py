@@ -23,6 +23,7 @@ from gateway.failures import (
     BadAnswerError,
     ConnectionLostError,
     ConnectionStaleError,
+    NoDescriptorError,
     ReplicaError,
     ReplicaUnreachableError,
     of_http,
@@ -30,7 +31,8 @@ from gateway.failures import (
 from gateway.imaging import Pixels
 from gateway.labels import Description, Probabilities
 from gateway.observe import tracing
-from gateway.tfserving import Call, Reply, VersionStatus
+from gateway.process.files import none_left
+from gateway.tfserving import MALFORMED, Call, Reply, VersionStatus
 from gateway.tfserving.contract import ServedModel, Signature, Tensor
 from gateway.tfserving.json import describe_body, description_text, predict_body, probabilities
 
@@ -42,6 +44,8 @@ MAX_REPLY_BYTES = 4 * 1024 * 1024
 MAX_FORWARDED_REPLY_BYTES = 64 * 1024 * 1024
 """Of a TensorFlow Serving client's: its model may answer with whole feature maps."""
 
+MAX_REASON = 300
+"""Characters of a replica's own words that are kept."""
 DISTRUST_S = 5.0
 """Without kept connections, after one of them has gone stale."""
 
@@ -67,7 +71,7 @@ class RestClient:
         reply = await self._get(address, f"/v1/models/{quote(model)}")
         try:
             return {int(v["version"]): _version_status(v) for v in orjson.loads(reply)["model_version_status"]}
-        except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        except MALFORMED as cause:
             raise BadAnswerError("the status is not as TensorFlow Serving writes it") from cause
 
     async def signatures(self, address: str, model: str, version: int) -> dict[str, Signature]:
@@ -76,7 +80,7 @@ class RestClient:
         try:
             listed = orjson.loads(reply)["metadata"]["signature_def"]["signature_def"]
             return {name: Signature(_tensors(s["inputs"]), _tensors(s["outputs"])) for name, s in listed.items()}
-        except (ValueError, KeyError, TypeError, AttributeError) as cause:
+        except MALFORMED as cause:
             raise BadAnswerError("the metadata is not as TensorFlow Serving writes it") from cause
 
     async def describe(self, address: str, model: str, version: int) -> Description:
@@ -203,6 +207,8 @@ def _url(address: str, target: str) -> httpx.URL:
 
 def _broken(address: str, cause: Exception, *, stale: bool) -> ReplicaError:
     """Never connected, or lost: httpx-aiohttp calls a connection that the server dropped a ConnectTimeout, too."""
+    if none_left(cause):
+        return NoDescriptorError(f"no file descriptor for a connection to {address}")
     dropped = isinstance(cause.__cause__, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
     connecting = isinstance(cause.__cause__, aiohttp.ClientConnectorError)
     if isinstance(cause, httpx.ConnectError | httpx.ConnectTimeout) and (connecting or not dropped):
@@ -215,7 +221,9 @@ def _broken(address: str, cause: Exception, *, stale: bool) -> ReplicaError:
 def _version_status(version: Mapping[str, Any]) -> VersionStatus:
     status = version.get("status") or {}
     failed = status.get("error_code", "OK") != "OK"
-    return VersionStatus(str(version["state"]), str(status.get("error_message") or "unknown reason") if failed else "")
+    return VersionStatus(
+        str(version["state"]), str(status.get("error_message") or "unknown reason")[:MAX_REASON] if failed else ""
+    )
 
 
 def _tensors(listed: Mapping[str, Mapping[str, Any]]) -> dict[str, Tensor]:

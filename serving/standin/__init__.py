@@ -12,14 +12,15 @@ Rooms, each of which imports only those below it:
 - `models/`: configuration, and which versions are loaded, when, and by whom they are used.
 - `engine/`: TensorFlow, through its C interface.
 - `tensors/`: element types, tensors, signatures, and their protocol buffers.
-- `monitoring`, `flags`, `errors`: metrics, the command line, status codes.
+- `monitoring`, `flags`, `errors`, `limits`: metrics, the command line, status codes, bounds on one request.
 
 One predict request over REST passes through these files:
 
 1. `http/server.py` reads the bytes of a connection; `http/message.py` makes a request of them.
 2. `http/routes.py` asks `http/urls.py` for the model and the verb, and hands the request to a worker thread.
 3. `http/predictions.py` unpacks the body and follows the request from here on.
-4. `json/parser.py` parses it; `models/catalog.py` finds the version, a `models/servable.py`.
+4. `json/structure.py` counts its values, `json/parser.py` parses it; `models/catalog.py` finds the version, a
+   `models/servable.py`.
 5. `json/predict_request.py` makes the input tensors, with `json/values.py`, `json/base64.py` and `tensors/dtypes.py`.
 6. `models/servable.py` waits for its turn in `engine/fair_semaphore.py` and runs the graph in `engine/tensorflow_c.py`.
 7. `json/predict_response.py` writes the outputs, with `json/numbers.py` and `json/text.py`.
@@ -37,5 +38,12 @@ Intended differences from the real server:
 - SIGTERM and SIGINT let the requests in progress finish before the process ends; the real server drops them.
 - A model whose folder is missing, or whose load is slow or fails, does not delay other models.
 - Status, metadata and metrics are answered while all workers are busy.
+- One request has bounds on its body, nesting, values, escapes, gzip, tensors and chunks (`limits`): it is refused with
+  400, or 413 for a body or its chunks. Docs: `docs/decisions/0044-bounds-of-the-stand-in.md`.
+- Where the graph has a convolution, inputs must have the shape of the signature: 400 `input X: expected shape …`. The
+  real server may end at them.
+- A predict, classify or regress request is not begun if its caller has gone: status CANCELLED, counted, 499 over REST.
+  It is looked up before the body is parsed and before the session runs. A run that has begun goes on to its end. Over
+  REST, a client that closed its own side alone counts as waiting for one second more.
 - A HEAD request gets no body, and every response states its length.
 """

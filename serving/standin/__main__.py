@@ -4,6 +4,7 @@ The order is the real server's (docs/tensorflow-serving.md, "Start"): a port tha
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -77,6 +78,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
 
 async def _serve(flags: Flags, listener: socket.socket) -> None:
     stop = asyncio.create_task(_stop_signal().wait())
+    gc.set_threshold(100_000, 50, 1000)  # a request's lists have no cycles: half a million took 130 ms, and take 40
     metrics, catalog = Metrics(), Catalog()
     manager = _manager(flags, catalog, metrics)
     server = HttpServer(_rest_api(flags, manager, catalog, metrics).answer)

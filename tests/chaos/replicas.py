@@ -82,6 +82,11 @@ class Replica:
         assert self._process is not None
         self._process.send_signal(sent)
 
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.returncode is None
+
     async def kill(self) -> None:
         """Send SIGKILL and wait for the end of the process."""
         process, self._process = self._process, None

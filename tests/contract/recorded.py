@@ -41,13 +41,13 @@ def request_bytes(request: dict[str, Any]) -> bytes:
         return _GENERATED[request["raw_gen"]]
     if "raw_b64" in request:
         return base64.b64decode(request["raw_b64"])
-    body = _body(request)
+    body = request_body(request)
     lines = [f"{request['method']} {request['path']} {request['version']}"]
     lines += [f"{name}: {value}" for name, value in request["headers"]]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
-def _body(request: dict[str, Any]) -> bytes:
+def request_body(request: dict[str, Any]) -> bytes:
     if "body_b64" in request:
         return base64.b64decode(request["body_b64"])
     if "body_gen" in request:

@@ -19,6 +19,11 @@ class Fault:
 UPSTREAM = (
     Fault("1", "A replica is killed while idle", "No request fails; it is unavailable after at most two failures"),
     Fault("2", "A replica is killed in the middle of a request", "Another replica answers, within the deadline"),
+    Fault(
+        "2b",
+        "A replica dies of one particular request, whichever replica it is",
+        "At most one replica dies of it, however often it is sent; no other request fails",
+    ),
     Fault("3", "A replica dies half-way through its answer", "The part is never used; another replica answers"),
     Fault(
         "4",
@@ -88,8 +93,18 @@ CLIENTS = (
     ),
     Fault("38", "Headers arrive one byte a second", "408 and closed in time; other clients are not affected"),
     Fault("39", "A body arrives one byte a second, or stops", "408 and closed in time; little memory for each"),
+    Fault(
+        "39b",
+        "Eight uploads of 32 MiB stop just before their end, a byte a second",
+        "No other caller's request fails, small or large; all are over after the time limit",
+    ),
     Fault("40", "A connection receives no bytes", "Closed in time, without a log line"),
     Fault("41", "A client does not read its answer", "Closed in time; the buffer is bounded"),
+    Fault(
+        "41b",
+        "Thousands of clients read nothing, of every route",
+        "One descriptor each, documents not copied; no other request fails",
+    ),
     Fault("42", "10,000 connections at once", "No crash; 503 above the limit; normal traffic continues"),
     Fault("43", "Very large headers, 200,000 headers, a URL of a megabyte", "431 or 414 after a bounded read; closed"),
     Fault("44", "Requests with an ambiguous length", "400 and closed; no second request is executed"),
@@ -112,7 +127,12 @@ CLIENTS = (
     Fault(
         "57",
         "JSON nested 100,000 deep, huge numbers, broken UTF-8",
-        "400 from the replica; the gateway is unaffected",
+        "400 from the gateway; no replica gets it",
+    ),
+    Fault(
+        "57b",
+        "Predict, classify and regress bodies that kill a model server: of another shape, deep, many, long, packed",
+        "4xx; no replica gets them; no process is lost; no other request fails",
     ),
     Fault("58", "Text that is not base64, or uses another alphabet", "400; never a partial decode"),
     Fault("59", "Base64 or JSON above the limit", "413 while it is being read"),
@@ -157,10 +177,15 @@ PROCESS = (
     Fault("92", "The gateway is killed", "None of its child processes survives"),
     Fault("93", "Disk full, read-only file system", "Nothing is written; pictures are served"),
     Fault("94", "No file descriptors left", "503 above the limit, few log lines; normal again within seconds"),
+    Fault("94b", "No descriptor free for a decode process or a replica", "503 with Retry-After; no replica is blamed"),
     Fault("95", "50 of the most expensive pictures at once in 512 MB", "No kill by the kernel; the excess gets 503"),
+    Fault(
+        "95b", "One caller sends the most expensive pictures, 64 at once", "It gets 503; no request of another fails"
+    ),
     Fault("96", "The event loop is blocked for a second", "A metric shows it; /healthz is correct"),
     Fault("97", "The clock jumps by an hour", "Deadlines and limits use a monotonic clock"),
     Fault("98", "The log's reader has stopped", "Requests continue; lines are dropped and counted"),
+    Fault("98b", "Requests written to fill the log, or to put values into it", "Lines of 2 KB at most, without values"),
     Fault(
         "99",
         "A setting is wrong, labels are missing or do not fit",

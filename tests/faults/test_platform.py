@@ -12,11 +12,12 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
-from benchmarks.line import free_port
+from benchmarks.line import free_port, running
 from tests.documents import ROOT
-from tests.faults.gateway import Gateway, answers, everything, running_gateway, status
+from tests.faults.gateway import PICTURE, Gateway, answers, everything, running_gateway, status
 from tests.faults.load import steady
 from tests.faults.record import record
 from tests.faults.replica import Replica, running_replica, wait_for
@@ -72,6 +73,48 @@ def test_a_gateway_with_few_descriptors_lowers_its_own_cap(replica: Replica, tmp
         gateway.send_signal(signal.SIGINT)
         assert gateway.wait(30) == 0
     assert "few file descriptors" in log.read_text()
+
+
+def test_a_gateway_without_descriptors_for_its_own_work_answers_503(replica: Replica, tmp_path: Path) -> None:
+    with running_gateway(replica.address, tmp_path / "log") as gateway, ExitStack() as stack:
+        client = stack.enter_context(gateway.client())
+        assert upload(client).status_code == 200
+        limit = resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE)
+        last = max(int(file.name) for file in Path(f"/proc/{gateway.process.pid}/fd").iterdir())
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (last + 1, limit[1]))
+        for _ in range(50):  # they take the free numbers below the limit; the system turns the rest away
+            stack.enter_context(gateway.connect())
+        for decoder in gateway.line.decoders()[1:]:  # the next picture needs another process, and that a descriptor
+            decoder.kill()
+        wait_for(lambda: upload(client).status_code == 503)
+        refused = [upload(client) for _ in range(20)]
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, limit)
+        wait_for(lambda: upload(client).status_code == 200)
+        assert {(answer.status_code, answer.headers.get("Retry-After")) for answer in refused} == {(503, "1")}
+        assert not [line for line in gateway.lines() if line["event"] in ("replica ejected", "replica not ready")]
+        record("94b", f"{len(refused)} of {len(refused)} uploads: 503 with Retry-After; then 200 again")
+
+
+def upload(client: httpx.Client) -> httpx.Response:
+    return client.post("/v1/classify", content=PICTURE, headers={"Content-Type": "image/jpeg"})
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_no_request_writes_more_than_a_short_line_of_the_log(replica: Replica, tmp_path: Path, style: str) -> None:
+    log = tmp_path / "log"
+    query = "&".join(f"mark{number}=mark{number}" for number in range(500))
+    targets = (f"/v1/classify?{query}", f"/{'mark' * 1900}", f"/v1/models/my_model/labels/{'mark' * 1900}:predict")
+    headers = {"Content-Type": "image/mark", "X-Mark": "mark" * 1000}
+    with running(Path("models"), PICTURE, log=log, upstream=replica.address, log_format=style) as line:
+        before = log.stat().st_size
+        with httpx.Client(base_url=f"http://127.0.0.1:{line.port}", timeout=30) as client:
+            statuses = [client.post(target, content=b"mark" * 1000, headers=headers).status_code for target in targets]
+        assert set(statuses) <= {400, 404, 405}
+        wait_for(lambda: b"{label}" in log.read_bytes()[before:])  # the line of the last one
+        written = log.read_bytes()[before:]
+    assert b"mark" not in written
+    assert len(written) < 1000
+    record("98b", f"{style}: {len(written)} bytes of log for {len(targets)} requests of 12 KB")
 
 
 def test_a_log_that_is_not_read_stops_no_request(replica: Replica) -> None:

@@ -18,11 +18,28 @@ from tests.faults.gateway import PICTURE, Gateway, answers, one_answer, running_
 from tests.faults.load import MARGIN_MS, steady
 from tests.faults.record import record
 from tests.faults.replica import MODEL_S, Replica, wait_for, working_for
+from tests.faults.unread import unread
 
 pytestmark = pytest.mark.faults
 
 SLOW = int(os.environ.get("FAULTS_SLOW_CLIENTS", "1000"))
 CONNECTIONS = int(os.environ.get("FAULTS_CONNECTIONS", "10000"))
+UNREAD = int(os.environ.get("FAULTS_UNREAD", "1000"))
+ROUTES = (
+    "/docs/assets/swagger-ui-bundle.js",
+    "/docs/assets/swagger-ui.css",
+    "/static/page.js",
+    "/",
+    "/docs",
+    "/problems/not-found",
+    "/openapi.json",
+    "/metrics",
+    "/v1/labels",
+    "/v1/models",
+    "/v1/models/my_model/metadata",
+    "/readyz",
+    "/nothing",
+)
 OTHERS = 100
 """Normal uploads while connections are held."""
 BESIDE_S = float(os.environ.get("FAULTS_SLOW_S", "60"))
@@ -112,6 +129,25 @@ def test_an_answer_that_its_client_does_not_read_is_cut_off(replica: Replica, tm
             grown = gateway.rss_mib() - memory
         assert grown < 60
         record("41", f"50 unread answers: closed within {took:.1f} s of 1; +{grown:.0f} MiB")
+
+
+def test_clients_that_read_nothing_of_any_route_disturb_no_other(replica: Replica, tmp_path: Path) -> None:
+    raise_file_limit(UNREAD + 1000)
+    with running_gateway(replica.address, tmp_path / "log", queue_wait_s="5") as gateway:
+        with steady(lambda: gateway.port, per_second=10) as baseline:
+            wait_for(lambda: baseline.count >= 30)
+        files, memory = gateway.files(), gateway.rss_mib()
+        with steady(lambda: gateway.port, per_second=10) as beside:
+            with unread(gateway.port, UNREAD, ROUTES):
+                wait_for(lambda: gateway.metric("gateway_connections") >= UNREAD, within_s=120)
+                held, grown = gateway.files() - files, gateway.rss_mib() - memory
+            closed_s = wait_for(lambda: gateway.files() < files + 100)
+        assert beside.failures == 0, beside.statuses
+        assert held < UNREAD + 100  # one for each, and other callers
+        assert grown < 30 + UNREAD * 0.03
+        seen = f"{UNREAD:,} clients on {len(ROUTES)} routes: {held:,} descriptors, +{grown:.0f} MiB"
+        others = f"0 of {beside.count} other requests failed, {beside.told(baseline)}"
+        record("41b", f"{seen}; closed within {closed_s:.1f} s; {others}")
 
 
 def test_more_connections_than_there_is_room_for_are_turned_away(replica: Replica, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 from ipaddress import ip_network
@@ -206,3 +207,17 @@ async def test_no_key_ever_shows(
     logged = capsys.readouterr().err
     for canary in (KEY, "wrong-canary", digest(KEY)):
         assert not [text for text in [*texts, logged] if canary in text]
+
+
+@pytest.mark.parametrize(
+    ("mode", "warned"), [(0o600, False), (0o444, False), (0o644, False), (0o664, True), (0o602, True)]
+)
+def test_a_keys_file_that_others_may_write_is_a_warning(keys: Path, mode: int, warned: bool) -> None:
+    keys.chmod(mode)
+    with socket.socket() as taken:  # the gateway ends after the warning, because it cannot listen
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = run(GATEWAY_API_KEYS_FILE=str(keys), GATEWAY_UPSTREAM="a:1", GATEWAY_PORT=port)
+    assert "cannot listen" in done.stderr
+    assert ("others may write the keys file" in done.stderr) == warned

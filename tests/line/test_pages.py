@@ -75,6 +75,8 @@ def test_the_page_can_be_used_from_the_keyboard(page: Page) -> None:
 
 
 def test_an_upload_can_be_tried_out_on_the_docs_page(browser: Page, line: Line, photos: list[Path]) -> None:
+    complaints: list[str] = []  # such as a violation of the page's Content-Security-Policy
+    browser.on("console", lambda message: complaints.append(message.text))
     browser.goto(f"http://127.0.0.1:{line.port}/docs")
     operation = browser.locator(".opblock", has_text="Classify one picture")
     operation.locator(".opblock-summary").click()
@@ -82,3 +84,4 @@ def test_an_upload_can_be_tried_out_on_the_docs_page(browser: Page, line: Line, 
     operation.locator("button.execute").click()
     expect(operation.locator(".live-responses-table .response .response-col_status").first).to_contain_text("200")
     expect(operation.locator(".live-responses-table")).to_contain_text("predictions")
+    assert complaints == []

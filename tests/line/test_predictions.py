@@ -1,8 +1,6 @@
 """The answers are the model's: for every signature, every kind of request, and foreign models."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from PIL import Image
 from benchmarks.line import Line, running
 from gateway.imaging import preprocess
 from tests import pictures
-from tests.line.conftest import ROOT, client_of
+from tests.line.conftest import client_of
 from tests.serving.servers import wait_until
 
 pytestmark = pytest.mark.slow
@@ -129,27 +127,18 @@ def test_requests_are_spread_evenly_over_the_replicas(client: httpx.Client) -> N
     assert [after - was for after, was in zip(attempts(), before, strict=True)] == [10, 10]
 
 
-@pytest.fixture(scope="module")
-def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """SavedModels that this project did not make, with what each answers to a grey picture."""
-    folder = tmp_path_factory.mktemp("foreign")
-    script = ROOT / "tests/line/foreign_models.py"
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True, timeout=300)
-    return folder
-
-
 @pytest.fixture(params=[("exported_by_keras_3", "rest"), ("saved_by_tf_keras", "rest"), ("saved_by_tf_keras", "grpc")])
-def foreign_line(request: pytest.FixtureRequest, foreign: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
+def foreign_line(request: pytest.FixtureRequest, foreign_models: Path) -> Iterator[tuple[Line, dict[str, Any]]]:
     name, transport = request.param
     settings = {
         "model_name": name,
         "transport": transport,
-        "labels_file": str(foreign / "labels.txt"),
+        "labels_file": str(foreign_models / "labels.txt"),
         "input_range": "-1..1",
         "embedded_replicas": "1",
     }
-    with running(foreign, pictures.jpeg(), **settings) as line:
-        yield line, json.loads((foreign / f"{name}.json").read_text(encoding="utf-8"))
+    with running(foreign_models, pictures.jpeg(), **settings) as line:
+        yield line, json.loads((foreign_models / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def test_a_model_of_others_is_served_by_configuration_alone(foreign_line: tuple[Line, dict[str, Any]]) -> None:

@@ -15,6 +15,15 @@ if TYPE_CHECKING:  # these imports would slow --help down
 
 app = typer.Typer()
 
+Also = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="DIR",
+        help="Another folder that files and links of the data set may lead to; may be repeated.",
+        show_default=False,
+    ),
+]
+
 SHOWN = 3
 """Findings of each kind that the terminal shows; the page shows more."""
 COLOURS = {"error": "bold red", "warning": "yellow"}
@@ -29,6 +38,7 @@ def validate(
     labels: Annotated[
         Path | None, typer.Option(help="Label file that the classes must match: one class per line.")
     ] = None,
+    also: Also = None,
     min_per_class: Annotated[int, typer.Option(min=1, help="Warn about classes with fewer pictures.")] = 10,
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that decode pictures; one per core by default, 0 for none.")
@@ -38,7 +48,10 @@ def validate(
 
     DIR holds one folder per class (DIR/crab/1.jpg); or train, test and optionally
     val, each with one folder per class (DIR/train/crab/1.jpg); or a CSV file with
-    the columns file, label and optionally split.
+    the columns file, label and optionally split. Only regular files inside of DIR
+    are opened, and no link out of it is followed. Allow other folders with --also:
+
+        python -m training validate photos --also /data/store
 
     It finds unreadable files; duplicates and near-duplicates, above all under two
     labels or in two splits; small and uneven classes; blank, tiny and stretched
@@ -57,7 +70,9 @@ def validate(
     check_place(report, data_set)
     decoders = Workers(workers)
     with progress_bars() as bar:
-        found = validated(data_set, labels=labels, min_per_class=min_per_class, workers=decoders, bar=bar)
+        found = validated(
+            data_set, labels=labels, also=also or (), min_per_class=min_per_class, workers=decoders, bar=bar
+        )
         _, page = write(found, report, workers=decoders, bar=bar)
     _show(found, page)
     raise typer.Exit(1 if found.count("error") else 0)

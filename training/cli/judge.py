@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from training.cli.data import Also
 from training.console import progress_bars, show
 
 if TYPE_CHECKING:  # these imports would slow --help down
@@ -44,6 +45,7 @@ def evaluate(
         Path | None, typer.Argument(metavar="[DIR]", help="Labelled pictures; by default those of the run.")
     ] = None,
     split: Split = "",
+    also: Also = None,
     labels: Labels = None,
     input_range: Range = InputRange.UNIT,
     report: Annotated[
@@ -80,8 +82,8 @@ def evaluate(
             f"{model} is not a run: give labelled pictures (DIR) and a folder for the report (--report)."
         )
     check_place(folder)
-    chosen = examples.of(source_of_pictures, split)
-    subject = Subject(str(source_of_pictures), split, of_run(Path(model)) if run else None)
+    chosen = examples.of(source_of_pictures, split, also or ())
+    subject = Subject(str(source_of_pictures), split, of_run(Path(model)) if run else None, tuple(also or ()))
     with opened(model, Foreign(labels, input_range.value)) as source, progress_bars() as bar:
         result = evaluate_model(source, chosen, subject, robustness_pictures=robustness, bar=bar)
     page = write_evaluation(result, folder)
@@ -142,6 +144,7 @@ def compare(
     new: Annotated[str, typer.Argument(metavar="NEW", help="The model that might replace it.")],
     pictures: Annotated[Path, typer.Argument(metavar="DIR", help="Labelled pictures: a data set or a run.")],
     split: Split = "",
+    also: Also = None,
     labels: Labels = None,
     input_range: Range = InputRange.UNIT,
     report: Annotated[Path | None, typer.Option(help="Folder for comparison.json and comparison.html.")] = None,
@@ -170,7 +173,7 @@ def compare(
     if report:
         check_place(report)
     foreign = Foreign(labels, input_range.value)
-    chosen = examples.of(pictures, split)
+    chosen = examples.of(pictures, split, also or ())
     with opened(old, foreign) as before, opened(new, foreign) as after, progress_bars() as bar:
         comparison = compare_models(before, after, chosen, bar=bar)
     _show_comparison(comparison)

@@ -43,6 +43,8 @@ def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
     annotation, default, metavar = field.annotation, field.default, None
     if get_origin(annotation) is Literal:
         annotation, metavar = str, "|".join(get_args(field.annotation))
+    elif annotation == tuple[Path, ...]:
+        annotation, default = list[Path], []
     elif get_origin(annotation) is tuple:
         annotation, default, metavar = str, "", "N,..."
     option = typer.Option(help=field.description, metavar=metavar, rich_help_panel=panel)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from training.cli.data import Also
 from training.cli.judge import Gates, InputRange, Labels, Range, show_verdict
 from training.cli.learn import DataSet, Run, train_into, with_training_options
 from training.console import notify, progress_bars, show, table
@@ -41,6 +42,7 @@ def export(
     pictures: Annotated[
         Path | None, typer.Option(help="Labelled pictures to verify the version on; a run has its own.")
     ] = None,
+    also: Also = None,
     force: Force = False,
 ) -> None:
     """Export a model that has passed its gate as a version, models/NAME.versions/VERSION.
@@ -61,6 +63,7 @@ def export(
         foreign=Foreign(labels, input_range.value),
         judged=judged,
         pictures=pictures,
+        also=also or (),
         force=force,
         notify=notify,
     )

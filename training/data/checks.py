@@ -20,6 +20,8 @@ IMBALANCE = 10
 """Largest allowed ratio between the pictures of the largest and the smallest class."""
 TINY_PX = 112
 """Shorter side below which a picture would be enlarged more than twofold."""
+LONGEST_NAME = 200
+"""Characters of a file's name in a report, where the file cannot be used."""
 STRETCHED = 3.0
 """Largest allowed ratio of the longer to the shorter side."""
 
@@ -57,6 +59,8 @@ def check(
 REMEDY = {
     "missing-file": "put it there or delete its row",
     "too-large": "scale it down",
+    "outside-file": "copy it there, or allow its folder with --also",
+    "special-file": "remove it",
     "empty-file": "fetch it again from its source, or delete it",
 }
 
@@ -66,7 +70,12 @@ def undecodable(looks: Looks) -> Iterator[Finding]:
     for file, look in looks.items():
         if isinstance(look, Undecodable):
             remedy = REMEDY.get(look.kind, "fetch it again from its source, or remove it")
-            yield Finding(look.kind, (file,), f"{look.reason}: {remedy}.")
+            yield Finding(look.kind, (_cut(file),), f"{look.reason}: {remedy}.")
+
+
+def _cut(file: str) -> str:
+    """A name as the CSV states it, which may be as long as the CSV."""
+    return file if len(file) <= LONGEST_NAME else f"{file[:LONGEST_NAME]}…"
 
 
 def left_out(manifest: Manifest) -> Iterator[Finding]:
@@ -76,6 +85,9 @@ def left_out(manifest: Manifest) -> Iterator[Finding]:
     where = "list it in the CSV" if manifest.layout == "csv" else "move it into the folder of its class"
     for file in manifest.unlabelled:
         yield Finding("unlabelled", (file,), f"This picture has no class: {where}, or remove it.")
+    for link in manifest.links:
+        remedy = "copy the folder, or, if it is a whole class, allow the folder that it leads to with --also"
+        yield Finding("unfollowed-link", (link,), f"This link to a folder was not followed: {remedy}.")
     for folder in manifest.empty:
         yield Finding("empty-class", (folder,), f"{folder} holds no picture: fill the folder or delete it.")
     for entry in manifest.entries:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from gateway.errors import GatewayError
 from gateway.imaging import ALL_FORMATS, SIDE_PX, fingerprint, preprocess
 from training.console import Progress
+from training.data.files import Folders
 from training.data.manifest import digest_of_bytes
 from training.errors import DataSetError
 
@@ -92,7 +93,7 @@ class Cache:
 
     def fill(
         self,
-        root: Path,
+        folders: Folders,
         files: Mapping[str, str],
         *,
         workers: int | None = None,
@@ -101,8 +102,8 @@ class Cache:
         """Decode the missing pictures; returns their number.
 
         Args:
-            root: the data set's folder.
-            files: digest of a file -> its name, relative to `root`.
+            folders: the data set's.
+            files: digest of a file -> its name, relative to the data set's folder.
             workers: number of processes; see `Workers`.
 
         Raises:
@@ -118,7 +119,7 @@ class Cache:
             place = self.folder.parent
             raise DataSetError(f"The cache {place} cannot be written: give another with --cache.") from cause
         jobs = [f"{digest} {files[digest]}" for digest in missing]
-        decoded = Workers(workers).map(partial(_store, self, root), jobs, progress)
+        decoded = Workers(workers).map(partial(_store, self, folders), jobs, progress)
         failures = [failure for failure in decoded if failure]
         if failures:
             raise DataSetError(_summary(failures))
@@ -138,12 +139,12 @@ class Cache:
             return False
 
 
-def _store(cache: Cache, root: Path, job: str) -> Failure | None:
+def _store(cache: Cache, folders: Folders, job: str) -> Failure | None:
     """Decode one picture, given as its digest and file, into the cache; a failure is returned, not raised."""
     digest, _, file = job.partition(" ")
     path = cache.path(digest)
     try:
-        data = (root / file).read_bytes()
+        data = folders.read(file)
     except OSError as error:
         return Failure(file, f"it cannot be read ({error.strerror})")
     if digest_of_bytes(data) != digest:

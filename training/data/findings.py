@@ -43,6 +43,16 @@ KINDS: Mapping[str, Kind] = {
     "truncated": Kind("error", "Files that end too early", "The rest of the picture is missing."),
     "empty-file": Kind("error", "Empty files", "There is no picture in them."),
     "too-large": Kind("error", "Pictures too large to decode", "The gateway would refuse them as uploads, too."),
+    "outside-file": Kind(
+        "error",
+        "Files outside the data set's folder",
+        "They were not opened, since a CSV or a link may name any file of the machine. Training stops at them.",
+    ),
+    "special-file": Kind(
+        "error",
+        "Devices, pipes and other special files",
+        "They were not opened, since reading one may never end. Training stops at them.",
+    ),
     "missing-file": Kind("error", "Listed files that are missing", "The CSV lists pictures that do not exist."),
     "no-label": Kind("error", "Rows without a label", "A picture without a label cannot be used for training."),
     "unknown-label": Kind(
@@ -93,6 +103,7 @@ KINDS: Mapping[str, Kind] = {
         "warning", "File extensions of another format", "Specimen goes by the bytes; other tools may fail."
     ),
     "not-a-picture": Kind("warning", "Files that are not pictures", "Training leaves them out."),
+    "unfollowed-link": Kind("warning", "Links to folders", "They were not followed. Training leaves their files out."),
     "unlabelled": Kind("warning", "Pictures without a class", "Training leaves them out."),
 }
 """By their names in the JSON report; the most severe first."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from gateway.errors import GatewayError, ImageEmptyError, ImageTooLargeError, Im
 from gateway.imaging import ALL_FORMATS, Format, Pixels, read_picture
 from training.console import Progress
 from training.data.decoding import Workers
+from training.data.files import Folders, RefusedFileError
 from training.data.likeness import Copy, contrast, copy_of, hash_of, means
 from training.data.manifest import Manifest
 
@@ -48,13 +48,15 @@ Look = Decoded | Undecodable
 def look_at_all(manifest: Manifest, workers: Workers, progress: Progress) -> dict[str, Look]:
     """A look at each file, by file. Keeps about 1 KB per picture in memory, whatever its size."""
     files = list(dict.fromkeys(entry.file for entry in manifest.entries))
-    return dict(zip(files, workers.map(partial(look_at, manifest.root), files, progress), strict=True))
+    return dict(zip(files, workers.map(partial(look_at, manifest.folders), files, progress), strict=True))
 
 
-def look_at(root: Path, file: str) -> Look:
+def look_at(folders: Folders, file: str) -> Look:
     """A look at one picture; its errors are returned, not raised."""
     try:
-        picture = read_picture((root / file).read_bytes(), formats=ALL_FORMATS)
+        picture = read_picture(folders.read(file), formats=ALL_FORMATS)
+    except RefusedFileError as error:
+        return Undecodable(error.kind, error.reason)
     except FileNotFoundError:
         return Undecodable("missing-file", "There is no such file")
     except OSError as error:
@@ -75,16 +77,16 @@ def _undecodable(error: GatewayError | ModuleNotFoundError) -> Undecodable:
     return Undecodable(kinds.get(type(error), "unreadable"), str(error).partition(": ")[0].removesuffix("."))
 
 
-def thumbnails(root: Path, files: Sequence[str], workers: Workers, progress: Progress) -> dict[str, bytes]:
+def thumbnails(folders: Folders, files: Sequence[str], workers: Workers, progress: Progress) -> dict[str, bytes]:
     """Small JPEGs of the files that can be decoded, in their proportions, by file."""
-    made = workers.map(partial(thumbnail, root), files, progress)
+    made = workers.map(partial(thumbnail, folders), files, progress)
     return {file: data for file, data in zip(files, made, strict=True) if data}
 
 
-def thumbnail(root: Path, file: str) -> bytes | None:
+def thumbnail(folders: Folders, file: str) -> bytes | None:
     """One thumbnail, from the pixels of the model's input; None where the file cannot be decoded."""
     try:
-        picture = read_picture((root / file).read_bytes(), formats=ALL_FORMATS)
+        picture = read_picture(folders.read(file), formats=ALL_FORMATS)
     except (GatewayError, ModuleNotFoundError, OSError):
         return None
     out = BytesIO()

@@ -1,6 +1,6 @@
 """The pictures of a data set with their labels and splits, as its folder or CSV states them.
 
-The rule: read, never repair. There are three layouts:
+The rule: read, never repair, and open no file outside the folder (`data.files`). There are three layouts:
 
     DIR/LABEL/**/picture.jpg            a folder per class
     DIR/SPLIT/LABEL/**/picture.jpg      train, and val or test beside it, with a folder per class in each
@@ -12,7 +12,7 @@ Hidden files and folders are ignored. `data.validate` checks the pictures themse
 import csv
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 
 from gateway.imaging.formats import Format, format_of
 from training.console import Progress
+from training.data.files import Folders
 from training.errors import DataSetError
 
 Part = Literal["train", "val", "test"]
@@ -90,6 +91,10 @@ class Manifest:
     """Pictures outside the folders of the classes, or missing in the CSV."""
     empty: tuple[str, ...] = ()
     """Class folders without a picture."""
+    links: tuple[str, ...] = ()
+    """Links to folders that were not followed."""
+    also: tuple[Path, ...] = ()
+    """Folders outside of `root` that its files may lie in."""
     groups: Mapping[str, str] = field(default_factory=dict)
     """File -> value of the CSV's column `group`; pictures of one group stay in one split."""
 
@@ -98,6 +103,11 @@ class Manifest:
         """`sha256:` over files, labels, splits and bytes, independent of their order."""
         lines = sorted(os.fsencode("\0".join(entry)) for entry in self.entries)
         return f"sha256:{hashlib.sha256(bytes(1).join(lines)).hexdigest()}"
+
+    @cached_property
+    def folders(self) -> Folders:
+        """Where its files may lie, and how they are read."""
+        return Folders(self.root, self.also)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -112,20 +122,27 @@ class Manifest:
         return tuple(split for split in order if split in present)
 
 
-def read(data_set: Path, *, progress: Progress = lambda done, total: None) -> Manifest:
+def read(data_set: Path, *, also: Sequence[Path] = (), progress: Progress = lambda done, total: None) -> Manifest:
     """Read a data set and digest its files. About 1 s per gigabyte; writes nothing.
+
+    Args:
+        also: folders outside of the data set's that its files, or links to class folders, may lead to.
 
     Raises:
         DataSetError: there is no data set: no such folder, no picture, a single class, or an invalid CSV. The
             message says what to do.
     """
     try:
-        table = _table(data_set)
-        manifest = _from_csv(table, progress) if table else _from_folders(data_set, progress)
+        table = _table(data_set, also)
+        folders = Folders(table.parent if table else data_set, tuple(also))
+        manifest = _from_csv(table, folders, progress) if table else _from_folders(folders, progress)
     except OSError as cause:
         raise DataSetError(f"{cause.filename or data_set} cannot be read: {cause.strerror or cause}.") from cause
     if not manifest.entries:
-        raise DataSetError(f"{data_set} holds no pictures: put one folder per class into it, or a CSV of file,label.")
+        links = " Links that lead out of it are not followed without --also." if manifest.links else ""
+        raise DataSetError(
+            f"{data_set} holds no pictures: put one folder per class into it, or a CSV of file,label.{links}"
+        )
     if len(manifest.labels) < 2:
         only = "".join(manifest.labels) or "none"
         raise DataSetError(
@@ -146,19 +163,20 @@ class _ClassFolder(NamedTuple):
     split: Split
 
 
-def _from_folders(root: Path, progress: Progress) -> Manifest:
+def _from_folders(folders: Folders, progress: Progress) -> Manifest:
+    root = folders.root
     if not root.is_dir():
         raise DataSetError(f"{root} is not a folder or a CSV file: give the folder of the data set.")
-    tops = _folders(root)
+    tops = _folders(root, folders)
     split = _split_by_folders(root, tops)
-    places = _split_places(tops) if split else [_ClassFolder(folder, folder.name, "") for folder in tops]
+    places = _split_places(tops, folders) if split else [_ClassFolder(folder, folder.name, "") for folder in tops]
     found = [(place, path) for place in places for path in _files(place.folder)]
     entries, others = [], []
     for at, (place, path) in enumerate(found, start=1):
         progress(at, len(found))
         file = path.relative_to(root).as_posix()
-        if _is_picture(path):
-            entries.append(Entry(file, place.label, place.split, digest_of(path)))
+        if _is_picture(folders, file):
+            entries.append(Entry(file, place.label, place.split, _digest(folders, file)))
         else:
             others.append(file)
     filled = {(entry.label, entry.split) for entry in entries}
@@ -169,6 +187,11 @@ def _from_folders(root: Path, progress: Progress) -> Manifest:
         tuple(others),
         unlabelled=tuple(path.relative_to(root).as_posix() for path in _loose([root, *(tops if split else [])])),
         empty=tuple(p.folder.relative_to(root).as_posix() for p in places if (p.label, p.split) not in filled),
+        links=tuple(
+            path.relative_to(root).as_posix()
+            for path in _links([root, *(tops if split else [])], [place.folder for place in places], folders)
+        ),
+        also=folders.also,
     )
 
 
@@ -182,22 +205,37 @@ def _split_by_folders(root: Path, tops: list[Path]) -> bool:
     return "train" in splits and not rest
 
 
-def _split_places(tops: list[Path]) -> list[_ClassFolder]:
-    return [_ClassFolder(folder, folder.name, SPLITS[top.name.lower()]) for top in tops for folder in _folders(top)]
+def _split_places(tops: list[Path], folders: Folders) -> list[_ClassFolder]:
+    return [
+        _ClassFolder(folder, folder.name, SPLITS[top.name.lower()]) for top in tops for folder in _folders(top, folders)
+    ]
 
 
-def _folders(folder: Path) -> list[Path]:
+def _folders(folder: Path, folders: Folders) -> list[Path]:
+    return [child for child in _subfolders(folder) if folders.holds(child)]
+
+
+def _subfolders(folder: Path) -> list[Path]:
     return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
+def _links(above: list[Path], classes: list[Path], folders: Folders) -> Iterator[Path]:
+    """Links to folders that are not followed: out of the data set among the folders of classes, any inside of them."""
+    for folder in above:
+        yield from (child for child in _subfolders(folder) if not folders.holds(child))
+    for folder in classes:
+        for base, names, _ in os.walk(folder, onerror=_fail):
+            names[:] = sorted(name for name in names if not name.startswith("."))
+            yield from (path for name in names if (path := Path(base, name)).is_symlink())
+
+
 def _files(folder: Path) -> Iterator[Path]:
-    """All files below it, in order, with broken links, so that they are reported."""
+    """All files below it, in order, with broken links and special files, so that they are reported."""
     for base, folders, names in os.walk(folder, onerror=_fail):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            path = Path(base, name)
-            if not name.startswith(".") and (path.is_file() or path.is_symlink()):
-                yield path
+            if not name.startswith("."):
+                yield Path(base, name)
 
 
 def _fail(error: OSError) -> None:
@@ -212,15 +250,24 @@ def _loose(folders: list[Path]) -> Iterator[Path]:
                 yield path
 
 
-def _is_picture(path: Path) -> bool:
+def _is_picture(folders: Folders, file: str) -> bool:
     """By its name or by its first bytes: either may be wrong, and `validate` reports that."""
-    if path.suffix.lower() in SUFFIXES:
+    if Path(file).suffix.lower() in SUFFIXES:
         return True
     try:
-        with path.open("rb") as file:
-            return format_of(file.read(256)) is not None
+        with folders.open(file) as opened:
+            return format_of(opened.read(256)) is not None
     except OSError:
         return False
+
+
+def _digest(folders: Folders, file: str) -> str:
+    """As `digest_of`, for a file of a data set."""
+    try:
+        with folders.open(file) as opened:
+            return f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}"
+    except OSError:
+        return ""
 
 
 def digest_of(path: Path) -> str:
@@ -240,11 +287,12 @@ def digest_of_bytes(data: bytes) -> str:
 # --- CSV ------------------------------------------------------------------------------------------------------
 
 
-def _table(data_set: Path) -> Path | None:
+def _table(data_set: Path, also: Sequence[Path]) -> Path | None:
     """The CSV of the data set, if it has one: a CSV whose first line names `file` and `label`."""
     if data_set.is_file():
         return data_set
-    beside = (path for path in sorted(data_set.glob("*.csv")) if path.is_file())
+    folders = Folders(data_set, tuple(also))
+    beside = (path for path in sorted(data_set.glob("*.csv")) if path.is_file() and folders.holds(path))
     tables = [path for path in beside if {"file", "label"} <= set(_columns(path))]
     if len(tables) > 1:
         names = ", ".join(path.name for path in tables)
@@ -261,17 +309,17 @@ def _columns(path: Path) -> list[str]:
             return []
 
 
-def _from_csv(table: Path, progress: Progress) -> Manifest:
+def _from_csv(table: Path, folders: Folders, progress: Progress) -> Manifest:
     root, rows = table.parent, _rows(table)
     entries = []
     for at, (file, label, split, _) in enumerate(rows, start=1):
         progress(at, len(rows))
-        entries.append(Entry(file, label, split, digest_of(root / file)))
+        entries.append(Entry(file, label, split, _digest(folders, file)))
     listed = {os.path.normpath(entry.file) for entry in entries}
     beside = (path.relative_to(root).as_posix() for path in _files(root) if path.suffix.lower() in SUFFIXES)
     unlisted = tuple(file for file in beside if os.path.normpath(file) not in listed)
     groups = {row.file: row.group for row in rows if row.group}
-    return Manifest(root, "csv", tuple(entries), unlabelled=unlisted, groups=groups)
+    return Manifest(root, "csv", tuple(entries), unlabelled=unlisted, also=folders.also, groups=groups)
 
 
 class _Row(NamedTuple):

@@ -48,6 +48,7 @@ class Prepared(NamedTuple):
 def prepare(
     data: Path,
     *,
+    also: Sequence[Path] = (),
     labels: Path | None,
     groups: str | None,
     val_share: float,
@@ -60,19 +61,19 @@ def prepare(
     """Read a data set, decode what the cache lacks, find copies, split.
 
     Args:
-        data, labels, groups, val_share, test_share, seed, cache, workers: see `learn.options.Options`.
+        data, also, labels, groups, val_share, test_share, seed, cache, workers: see `learn.options.Options`.
 
     Raises:
         DataSetError: the data cannot be used for training; the message says why and what to do.
     """
     label_map = read_label_map(labels) if labels else None
-    manifest = read(data, progress=bar("Reading files"))
+    manifest = read(data, also=also, progress=bar("Reading files"))
     ordered = _labels(manifest, label_map)
     _check_entries(manifest)
     together = named_groups(manifest, groups)
     pixels = Cache(cache)
     files = {entry.digest: entry.file for entry in manifest.entries}
-    pixels.fill(manifest.root, files, workers=workers, progress=bar("Decoding pictures"))
+    pixels.fill(manifest.folders, files, workers=workers, progress=bar("Decoding pictures"))
     paths = [pixels.path(entry.digest) for entry in manifest.entries]
     together += likeness.copies(paths, workers=workers, progress=bar("Looking for copies"))
     parts = split(manifest.entries, together, val_share=val_share, test_share=test_share, seed=seed)
@@ -105,7 +106,7 @@ def _labels(manifest: Manifest, label_map: tuple[str, ...] | None) -> tuple[str,
 def _check_entries(manifest: Manifest) -> None:
     for entry in manifest.entries:
         if not entry.digest:
-            raise DataSetError(f"{manifest.root / Path(entry.file)} cannot be read: remove or replace it.")
+            raise DataSetError(f"{entry.file} cannot be used: remove or replace it; `validate` says why.")
         if not entry.label:
             raise DataSetError(f"{entry.file} has no label: add one, or delete its row.")
 

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +49,7 @@ def validate(
     data_set: Path,
     *,
     labels: Path | None = None,
+    also: Sequence[Path] = (),
     min_per_class: int = MIN_PER_CLASS,
     workers: Workers = Workers(),  # noqa: B008 - immutable
     bar: NewBar = no_bar,
@@ -57,6 +59,7 @@ def validate(
     Args:
         data_set: a folder or CSV as `data.manifest` reads it.
         labels: the label file that the data set must match.
+        also: folders outside of the data set's that its files may lie in.
         min_per_class: smaller classes are reported.
         workers: the processes that decode.
         bar: starts a progress bar.
@@ -65,7 +68,7 @@ def validate(
         DataSetError: the data set or the label file cannot be read.
     """
     label_map = read_label_map(labels) if labels else None
-    manifest = read(data_set, progress=bar("Reading files"))
+    manifest = read(data_set, also=also, progress=bar("Reading files"))
     looks = look_at_all(manifest, workers, bar("Decoding pictures"))
     findings = check(manifest, looks, labels=label_map, min_per_class=min_per_class)
     return Report(manifest, looks, tuple(findings))
@@ -94,7 +97,7 @@ def write(report: Report, folder: Path, *, workers: Workers = Workers(), bar: Ne
     Raises:
         DataSetError: the folder cannot be written; no file is left half written.
     """
-    small = thumbnails(report.manifest.root, pictured(report.findings), workers, bar("Making thumbnails"))
+    small = thumbnails(report.manifest.folders, pictured(report.findings), workers, bar("Making thumbnails"))
     texts = {
         JSON_NAME: json.dumps(as_json(report), indent=1) + "\n",
         PAGE_NAME: page(facts(report), report.findings, small),

@@ -49,6 +49,8 @@ class Subject(NamedTuple):
     """The source of the pictures, as text."""
     split: str = ""
     training: Training | None = None
+    also: Sequence[Path] = ()
+    """Folders outside of the data set's that its files may lie in."""
 
 
 class Result(NamedTuple):
@@ -92,7 +94,13 @@ def evaluate_model(
             labels=source.facts.labels,
             temperature=source.facts.temperature,
         ),
-        data=Data(source=subject.data, split=subject.split, pictures=len(pictures), digest=_digest(pictures)),
+        data=Data(
+            source=subject.data,
+            split=subject.split,
+            also=tuple(str(folder.resolve()) for folder in subject.also),
+            pictures=len(pictures),
+            digest=_digest(pictures),
+        ),
         **_figures(source, rows, truth),
         robustness_pictures=len(few),
         robustness_top1=metrics.top_k_share(rows[few], truth[few], 1) if len(few) else None,

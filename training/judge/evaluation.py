@@ -28,6 +28,8 @@ class Data(BaseModel):
     source: str
     """Folder or CSV of the data set, or the folder of a run, which has the split."""
     split: str
+    also: tuple[str, ...] = ()
+    """Folders outside of the data set's that its files may lie in."""
     pictures: int
     digest: str
     """`sha256:` over file, label and bytes of each picture."""

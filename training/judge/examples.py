@@ -11,6 +11,7 @@ from gateway.errors import GatewayError
 from gateway.imaging import ALL_FORMATS, Pixels, preprocess
 from training.console import Progress
 from training.data import manifest
+from training.data.files import Folders
 from training.errors import JudgementError
 from training.learn import runs
 
@@ -24,7 +25,8 @@ class Example(NamedTuple):
     file: str
     """Its name in the data set."""
     label: str
-    path: Path
+    folders: Folders
+    """Where the file may lie."""
     digest: str = ""
     """`sha256:` that the file must have; empty for any."""
 
@@ -36,18 +38,19 @@ class Picture(NamedTuple):
     pixels: Pixels
 
 
-def of(data_set: Path, split: str = "") -> list[Example]:
+def of(data_set: Path, split: str = "", also: Sequence[Path] = ()) -> list[Example]:
     """The pictures of a split; by default of `test`. Without a test split all pictures, or those of `val` for a run.
 
     Args:
         data_set: a folder or CSV as `data.manifest` reads it, or the folder of a run, which has its own split.
+        also: folders outside of the data set's that its files may lie in, besides those of a run's options.
 
     Raises:
         DataSetError, RunError: there is no data set.
         JudgementError: the split has no pictures.
     """
     run = (data_set / runs.RECORD).is_file()
-    stated = _of_run(data_set) if run else _of_data_set(data_set)
+    stated = _of_run(data_set, also) if run else _of_data_set(data_set, also)
     parts = {part for part, _ in stated}
     wanted = split or ("test" if "test" in parts else "val" if run else "")
     chosen = [example for part, example in stated if not wanted or part == wanted]
@@ -57,20 +60,21 @@ def of(data_set: Path, split: str = "") -> list[Example]:
     return chosen
 
 
-def _of_data_set(data_set: Path) -> list[tuple[str, Example]]:
-    found = manifest.read(data_set)
+def _of_data_set(data_set: Path, also: Sequence[Path]) -> list[tuple[str, Example]]:
+    found = manifest.read(data_set, also=also)
     return [
-        (entry.split, Example(entry.file, entry.label, found.root / entry.file, entry.digest))
+        (entry.split, Example(entry.file, entry.label, found.folders, entry.digest))
         for entry in found.entries
         if entry.label
     ]
 
 
-def _of_run(folder: Path) -> list[tuple[str, Example]]:
-    source = Path(runs.load(folder).data.source)
-    root = source if source.is_dir() else source.parent
+def _of_run(folder: Path, also: Sequence[Path]) -> list[tuple[str, Example]]:
+    record = runs.load(folder)
+    source = Path(record.data.source)
+    folders = Folders(source if source.is_dir() else source.parent, (*record.options.also, *also))
     return [
-        (picture.split, Example(picture.file, picture.label, root / picture.file, picture.sha256))
+        (picture.split, Example(picture.file, picture.label, folders, picture.sha256))
         for picture in runs.pictures(folder)
     ]
 
@@ -94,13 +98,14 @@ def read(
 
 def picture(example: Example) -> Picture:
     """Read and decode one picture."""
+    path = example.folders.root / example.file
     try:
-        data = example.path.read_bytes()
+        data = example.folders.read(example.file)
     except OSError as cause:
-        raise JudgementError(f"{example.path} cannot be read: {cause.strerror or cause}.") from cause
+        raise JudgementError(f"{path} cannot be read: {cause.strerror or cause}.") from cause
     if example.digest and example.digest != f"sha256:{hashlib.sha256(data).hexdigest()}":
-        raise JudgementError(f"{example.path} has changed since the model's data was read: restore it or train again.")
-    return decoded(data, str(example.path))
+        raise JudgementError(f"{path} has changed since the model's data was read: restore it or train again.")
+    return decoded(data, str(path))
 
 
 def decoded(data: bytes, name: str) -> Picture:

@@ -124,7 +124,8 @@ def _serves(named: str) -> bool:
 
 
 def _compared(evaluation: Evaluation, serving: str, foreign: Foreign, bar: NewBar) -> Comparison:
-    pictures = examples.of(Path(evaluation.data.source), evaluation.data.split)
+    data = evaluation.data
+    pictures = examples.of(Path(data.source), data.split, [Path(folder) for folder in data.also])
     with opened(serving, foreign) as old, opened(evaluation.model.name, foreign) as new:
         if evaluation.model.digest and evaluation.model.digest != new.facts.digest:
             raise JudgementError(f"{evaluation.model.name} has changed since its evaluation: evaluate it again.")

@@ -205,6 +205,7 @@ class _Training:
 def _prepare(options: Options, bar: NewBar) -> Prepared:
     return prepare(
         options.data,
+        also=options.also,
         labels=options.labels,
         groups=options.groups,
         val_share=options.val_share,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import DataSetError
 
@@ -67,6 +67,11 @@ def _numbers(value: Any) -> Any:
         raise ValueError("give numbers with commas between, such as 10,20") from cause
 
 
+def _resolved(folders: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The record of a run is read in other working directories."""
+    return tuple(folder.resolve() for folder in folders)
+
+
 Sizes = Annotated[tuple[int, ...], BeforeValidator(_numbers)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers)]
 
@@ -80,6 +85,9 @@ class Options(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Path = Field(description="Folder of the data set, or a CSV file.")
+    also: Annotated[tuple[Path, ...], AfterValidator(_resolved)] = Field(
+        (), description="Other folders that files and links of the data set may lead to; may be repeated."
+    )
     labels: Path | None = Field(
         None, description="Label file: one class per line, in the order of the outputs. Sorted by name by default."
     )

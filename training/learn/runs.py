@@ -33,6 +33,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from gateway.imaging import fingerprint
 from training.data.decoding import Cache
+from training.data.files import Folders
 from training.data.manifest import Part, Picture, digest_of_bytes
 from training.errors import RunError
 from training.learn.options import Options
@@ -195,9 +196,9 @@ def batches(folder: Path, split: Part, *, size: int = 32) -> Iterator[tuple[NDAr
     if record.fingerprint != fingerprint():
         raise RunError(f"{folder} was trained with another preprocessing: train again with this code.")
     source = Path(record.data.source)
-    root = source if source.is_dir() else source.parent
+    folders = Folders(source if source.is_dir() else source.parent, record.options.also)
     cache = Cache(record.options.cache)
-    cache.fill(root, {picture.sha256: picture.file for picture in chosen}, workers=record.options.workers)
+    cache.fill(folders, {picture.sha256: picture.file for picture in chosen}, workers=record.options.workers)
     index = {label: at for at, label in enumerate(record.labels)}
     for at in range(0, len(chosen), size):
         part = chosen[at : at + size]

@@ -1,6 +1,7 @@
 """Export a run or a Keras file as a version in the store: its description, its gate, the pictures that verify it."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,6 +46,7 @@ def export_model(
     foreign: Foreign = Foreign(),  # noqa: B008 - immutable
     judged: Path | None = None,
     pictures: Path | None = None,
+    also: Sequence[Path] = (),
     force: bool = False,
     notify: Notify = silent,
 ) -> Path:
@@ -56,6 +58,7 @@ def export_model(
         foreign: labels and input range of a file.
         judged: folder with the gate.json of a file; a run has its own.
         pictures: labelled pictures to verify on; the run's own where None, drawn ones for a file.
+        also: folders outside of that data set's that its files may lie in.
         force: export although the gate was not passed; the version records this.
 
     Raises:
@@ -69,7 +72,7 @@ def export_model(
     state = _state(candidate, verdict)
     if state != "passed" and not force:
         raise ExportError(_refusal(named, state, verdict))
-    shown = _pictures(named, candidate, pictures)
+    shown = _pictures(named, candidate, pictures, also)
     notify(f"Writing the version, then comparing its answers with Keras on {len(shown)} pictures")
     from training.release.graph import write_version
 
@@ -154,13 +157,13 @@ def _refusal(named: Path, state: GateState, verdict: Verdict | None) -> str:
     return f"{named} has not passed its gate ({reasons}): improve it, or export with --force."
 
 
-def _pictures(named: Path, candidate: Candidate, given: Path | None) -> Pixels:
+def _pictures(named: Path, candidate: Candidate, given: Path | None, also: Sequence[Path]) -> Pixels:
     """uint8 [N,224,224,3]: spread over the given pictures or the run's; drawn ones where there are none."""
     source = given or (named if candidate.record else None)
     if source is None:
         drawn = [examples.decoded(drawings.encoded(k, 3_000_000), "a drawing") for k in (0, 45, 90, 135)]
         return np.stack([picture.pixels for picture in drawn])
-    found = examples.of(source)
+    found = examples.of(source, also=also)
     spread = np.unique(np.linspace(0, len(found) - 1, min(VERIFIED, len(found))).astype(int))
     return np.stack([examples.picture(found[at]).pixels for at in spread])
 

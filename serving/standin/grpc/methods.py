@@ -30,7 +30,7 @@ from protocol.tensorflow_serving_pb2 import (
 from serving.standin.errors import Code, StatusError
 from serving.standin.models.catalog import Catalog, ModelAddress
 from serving.standin.models.manager import VersionManager
-from serving.standin.models.servable import DEFAULT_SIGNATURE, Servable
+from serving.standin.models.servable import DEFAULT_SIGNATURE, Caller, Servable
 from serving.standin.models.version_policy import State, Version
 from serving.standin.monitoring import Metrics
 from serving.standin.tensors import classification
@@ -60,29 +60,28 @@ class GrpcApi:
         self._metrics = metrics
         self._as_content = as_content
 
-    def predict(self, request: PredictRequest, timeout_ms: int) -> PredictResponse:
-        """`timeout_ms` 0: no limit."""
+    def predict(self, request: PredictRequest, caller: Caller) -> PredictResponse:
         address, name = _model_spec(request)
         with self._counted(address.model, "Predict"), self._catalog.lease(address) as (version, servable):
             signature = _signature(servable, name)
             feeds, wanted = _feeds(request, signature), _wanted(request, signature)
             with self._metrics.runtime(address.model, "Predict"):
-                outputs = servable.run(signature, feeds, wanted, timeout_ms=timeout_ms)
+                outputs = servable.run(signature, feeds, wanted, caller=caller)
             response = PredictResponse(model_spec=_answered_by(address.model, version, name))
             for alias, tensor in outputs.items():
                 write_tensor(tensor, response.outputs[alias], as_content=self._as_content)
         return response
 
-    def classify(self, request: ClassificationRequest, timeout_ms: int) -> ClassificationResponse:
-        outputs, count, spec = self._on_examples("classify", request, timeout_ms)
+    def classify(self, request: ClassificationRequest, caller: Caller) -> ClassificationResponse:
+        outputs, count, spec = self._on_examples("classify", request, caller)
         return ClassificationResponse(result=_classifications(outputs, count), model_spec=spec)
 
-    def regress(self, request: RegressionRequest, timeout_ms: int) -> RegressionResponse:
-        outputs, count, spec = self._on_examples("regress", request, timeout_ms)
+    def regress(self, request: RegressionRequest, caller: Caller) -> RegressionResponse:
+        outputs, count, spec = self._on_examples("regress", request, caller)
         return RegressionResponse(result=_regressions(outputs, count), model_spec=spec)
 
     def _on_examples(
-        self, method: str, request: ClassificationRequest | RegressionRequest, timeout_ms: int
+        self, method: str, request: ClassificationRequest | RegressionRequest, caller: Caller
     ) -> tuple[classification.Outputs, int, ModelSpec]:
         """Outputs, number of examples, and the model version that answered."""
         address, name = _model_spec(request)
@@ -96,10 +95,10 @@ class GrpcApi:
                 raise StatusError.invalid("Input is empty.")
             feeds = {"inputs": Tensor(STRING, (len(examples),), examples)}
             with self._metrics.runtime(address.model, api):
-                outputs = servable.run(signature, feeds, aliases, timeout_ms=timeout_ms)
+                outputs = servable.run(signature, feeds, aliases, caller=caller)
         return outputs, len(examples), _answered_by(address.model, version, name)
 
-    def metadata(self, request: GetModelMetadataRequest, _: int) -> GetModelMetadataResponse:
+    def metadata(self, request: GetModelMetadataRequest, _: Caller) -> GetModelMetadataResponse:
         address, _name = _model_spec(request)
         if not request.metadata_field:
             raise StatusError.invalid("GetModelMetadataRequest must specify at least one metadata_field")
@@ -111,7 +110,7 @@ class GrpcApi:
         spec = ModelSpec(name=address.model, version=Int64Value(value=version))
         return GetModelMetadataResponse(model_spec=spec, metadata={_SIGNATURE_DEF: packed})
 
-    def status(self, request: GetModelStatusRequest, _: int) -> GetModelStatusResponse:
+    def status(self, request: GetModelStatusRequest, _: Caller) -> GetModelStatusResponse:
         address, _name = _model_spec(request)
         versions = self._manager.described(address)
         return GetModelStatusResponse(model_version_status=[_version_status(version) for version in versions])

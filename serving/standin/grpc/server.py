@@ -17,14 +17,16 @@ from protocol.tensorflow_serving_pb2 import (
     PredictRequest,
     RegressionRequest,
 )
+from serving.standin import limits
 from serving.standin.errors import Code, StatusError
 from serving.standin.grpc.methods import GrpcApi
+from serving.standin.models.servable import Caller
 
 log = logging.getLogger(__name__)
 
 _Request = TypeVar("_Request", bound=Message)
-Method = tuple[type[_Request], Callable[[_Request, int], Message]]
-"""Type of the request, and its handler: request and milliseconds left (0: no limit) to response, or StatusError."""
+Method = tuple[type[_Request], Callable[[_Request, Caller], Message]]
+"""Type of the request, and its handler: request and caller to response, or StatusError."""
 
 _LONGEST_MESSAGE = 1024
 _LONGEST_TIMEOUT_S = 1e9
@@ -47,7 +49,7 @@ class GrpcServer:
                     "grpc.so_reuseport",
                     0,
                 ),  # or a second server on the port would share its connections, without an error
-                ("grpc.max_receive_message_length", -1),
+                ("grpc.max_receive_message_length", limits.BODY_BYTES),
                 ("grpc.max_send_message_length", -1),
                 *options,
             ],
@@ -92,11 +94,13 @@ def _service(service: str, methods: dict[str, Method[Any]]) -> grpc.GenericRpcHa
 
 
 def _answering(
-    kind: type[_Request], work: Callable[[_Request, int], Message]
+    kind: type[_Request], work: Callable[[_Request, Caller], Message]
 ) -> Callable[[bytes, grpc.ServicerContext], bytes]:
     def answer(message: bytes, context: grpc.ServicerContext) -> bytes:
         try:
-            return work(_parsed(kind, message), _timeout_ms(context)).SerializeToString()
+            caller = Caller(context.is_active, _timeout_ms(context))
+            caller.check()
+            return work(_parsed(kind, message), caller).SerializeToString()
         except StatusError as error:
             failure = error
         except Exception:
@@ -128,7 +132,7 @@ def _abort(context: grpc.ServicerContext, error: StatusError) -> NoReturn:
     raise AssertionError("abort raises")
 
 
-def _check_health(request: HealthCheckRequest, _: int) -> HealthCheckResponse:
+def _check_health(request: HealthCheckRequest, _: Caller) -> HealthCheckResponse:
     if request.service not in _HEALTH_SERVICES:
         raise StatusError(Code.NOT_FOUND, "")
     return HealthCheckResponse(status=HealthCheckResponse.SERVING)

@@ -11,6 +11,8 @@ from email.utils import formatdate
 from enum import Enum, auto
 from http import HTTPStatus
 
+from serving.standin import limits
+
 METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _LONGEST_HEAD = 1 << 20
@@ -108,6 +110,8 @@ class RequestReader:
             head = Request(method, target, version, headers)
             chunked = headers.get("transfer-encoding", "").lower() == "chunked"
             length = 0 if chunked else _body_length(head)
+            if length > limits.BODY_BYTES:
+                raise HttpError(413)
             if (chunked or length) and not self._buffer and _asks_permission(head):
                 yield Await.PERMISSION
             body = yield from (self._chunks() if chunked else self._exactly(length))
@@ -128,7 +132,8 @@ class RequestReader:
     def _exactly(self, count: int) -> Generator[Await, None, bytes]:
         while len(self._buffer) < count:
             yield Await.BYTES
-        taken = bytes(self._buffer[:count])
+        with memoryview(self._buffer) as buffer:
+            taken = bytes(buffer[:count])
         del self._buffer[:count]
         return taken
 
@@ -150,14 +155,17 @@ class RequestReader:
 
     def _chunks(self) -> Generator[Await, None, bytes]:
         body = bytearray()
+        chunks = 0
         while size := (yield from self._chunk_size()):
+            chunks += 1
+            if len(body) + size > limits.BODY_BYTES or chunks > limits.CHUNKS:
+                raise HttpError(413)
             body += yield from self._exactly(size)
         yield from self._headers()  # trailers are ignored
         return bytes(body)
 
     def _chunk_size(self) -> Generator[Await, None, int]:
-        while not (line := (yield from self._line())):
-            pass  # the line end after the previous chunk
+        line = (yield from self._line()) or (yield from self._line())  # an empty one ends the previous chunk
         match = _CHUNK_SIZE.fullmatch(line)
         if match is None:
             raise HttpError(413)

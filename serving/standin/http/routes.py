@@ -10,12 +10,13 @@ from functools import partial
 from serving.standin.errors import Code, StatusError
 from serving.standin.http import predictions
 from serving.standin.http.message import METHODS, Request, Response, html_error
-from serving.standin.http.server import Reply
+from serving.standin.http.server import Reply, Waits
 from serving.standin.http.urls import ApiCall, Target, VersionRangeError, parse_call, parse_target
 from serving.standin.json.status import write_metadata, write_status
 from serving.standin.json.text import error_body
 from serving.standin.models.catalog import Catalog, ModelAddress
 from serving.standin.models.manager import VersionManager
+from serving.standin.models.servable import Caller
 from serving.standin.monitoring import Metrics
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class RestApi:
         self._headers: Mapping[str, str] = _CORS if cors else {}
         self._metrics_path = metrics_path
 
-    def answer(self, request: Request, reply: Reply) -> None:
+    def answer(self, request: Request, reply: Reply, waits: Waits) -> None:
         target = parse_target(request.target)
         if request.method not in METHODS:
             reply(html_error(501))
@@ -57,11 +58,11 @@ class RestApi:
         elif target is None:
             reply(html_error(400))
         elif target.absolute:
-            self._route(request, target, lambda response: reply(replace(response, closes=True)))
+            self._route(request, target, lambda response: reply(replace(response, closes=True)), waits)
         else:
-            self._route(request, target, reply)
+            self._route(request, target, reply, waits)
 
-    def _route(self, request: Request, target: Target, reply: Reply) -> None:
+    def _route(self, request: Request, target: Target, reply: Reply, waits: Waits) -> None:
         if target.path == self._metrics_path:
             reply(self._render_metrics(target))
         elif not target.is_api:
@@ -69,7 +70,7 @@ class RestApi:
         elif request.method == "OPTIONS":
             reply(self._preflight(request))
         else:
-            self._answer_call(request, target.matched, reply)
+            self._answer_call(request, target.matched, reply, waits)
 
     def _render_metrics(self, target: Target) -> Response:
         if target.rest:
@@ -82,7 +83,7 @@ class RestApi:
         allowed = "http://" in origin or "https://" in origin
         return self._response(200 if allowed else 400, content_type=_NO_BODY_TYPE)
 
-    def _answer_call(self, request: Request, path: str, reply: Reply) -> None:
+    def _answer_call(self, request: Request, path: str, reply: Reply, waits: Waits) -> None:
         try:
             call = parse_call(request.method, path)
         except StatusError as error:
@@ -90,14 +91,14 @@ class RestApi:
         except VersionRangeError:
             reply(self._response(400))
         else:
-            self._work_on(call, request, reply)
+            self._work_on(call, request, reply, Caller(waits))
 
-    def _work_on(self, call: ApiCall, request: Request, reply: Reply) -> None:
+    def _work_on(self, call: ApiCall, request: Request, reply: Reply, caller: Caller) -> None:
         if call.verb in ("status", "metadata"):
             reply(self._counted(call, partial(self._describe, call.verb, call.address)))
             return
         loop = asyncio.get_running_loop()
-        work = self._workers.submit(self._counted, call, partial(self._predict, call, request))
+        work = self._workers.submit(self._counted, call, partial(self._predict, call, request, caller))
         work.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finish, done, reply))
 
     def _finish(self, done: Future[Response], reply: Reply) -> None:
@@ -120,9 +121,10 @@ class RestApi:
         except StatusError as error:
             return self._failure(error)
 
-    def _predict(self, call: ApiCall, request: Request) -> bytes:
+    def _predict(self, call: ApiCall, request: Request, caller: Caller) -> bytes:
+        caller.check()
         body = predictions.unpack(request.body, request.headers.get("content-encoding", ""))
-        return predictions.answer(call, body, self._catalog, self._metrics)
+        return predictions.answer(call, body, caller, self._catalog, self._metrics)
 
     def _describe(self, verb: str, address: ModelAddress) -> bytes:
         if verb == "metadata":

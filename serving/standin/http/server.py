@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import socket
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -12,12 +13,16 @@ from serving.standin.http.message import Await, HttpError, Request, RequestReade
 log = logging.getLogger(__name__)
 
 Reply = Callable[[Response], None]
-Answer = Callable[[Request, Reply], None]
-"""Handles a request and calls the second argument with the response, in the event loop, at once or later."""
+Waits = Callable[[], bool]
+Answer = Callable[[Request, Reply, Waits], None]
+"""Handles a request and calls the second argument with the response, in the event loop, at once or later. The third,
+which any thread may call, says whether the client still waits for the response."""
 
 _BACKLOG = 128
 _LINGER_S = 1.0
 """How long a refused connection drops incoming bytes: closing at once would reset it and could lose the response."""
+_HALF_OPEN_S = 1.0
+"""How long a client that has closed its side counts as waiting. One that is gone for good looks the same."""
 _UNREADABLE = Request("GET", "", (1, 1), {})
 
 
@@ -29,15 +34,16 @@ class Connection(asyncio.Protocol):
         self._answering: Request | None = None
         self._reading_on = False
         self._paused = False
-        self._ended = False
+        self._ended_at: float | None = None
         self._closing = False
+        self._lost = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._server.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._closing = True
+        self._closing = self._lost = True
         self._server.connection_lost(self)
 
     def data_received(self, data: bytes) -> None:
@@ -51,8 +57,13 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Keep the connection half open while a response is pending: the client may still read it."""
-        self._ended = True
+        self._ended_at = time.monotonic()
         return self._answering is not None
+
+    def _waits(self) -> bool:
+        """Whether the client still waits for the response; any thread may ask."""
+        half_open = self._ended_at is None or time.monotonic() - self._ended_at < _HALF_OPEN_S
+        return half_open and not self._lost
 
     def close_when_idle(self) -> None:
         self._closing = True
@@ -75,12 +86,12 @@ class Connection(asyncio.Protocol):
                 self._refuse(error)
                 break
             if request is Await.BYTES:
-                if self._ended:
+                if self._ended_at is not None:
                     self._transport.close()
                 break
             if isinstance(request, Request):
                 self._answering = request
-                self._server.answer(request, self._reply)
+                self._server.answer(request, self._reply, self._waits)
             else:
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._reading_on = False

@@ -1,17 +1,19 @@
 """Convert the JSON of a classify or regress request to serialized tf.Examples."""
 
-from typing import Any
+from typing import Any, cast
 
 from protocol.tensorflow_serving_pb2 import BytesList, Example, Feature, Features, FloatList, Int64List
+from serving.standin import limits
 from serving.standin.errors import StatusError
 from serving.standin.json.base64 import decode_base64
 from serving.standin.json.parser import Json, members
 from serving.standin.json.text import debug_text
 from serving.standin.json.values import is_base64, json_type
+from serving.standin.tensors.examples import with_context
 
 
 def read_examples(document: dict[str, Json]) -> list[bytes]:
-    """Serialized tf.Examples. The context is put in front of each: parsing merges concatenated messages."""
+    """Serialized tf.Examples, each with the context in front."""
     context = _example(document["context"]) if "context" in document else b""
     if "examples" not in document:
         raise _format_error(document, "When method is classify, key 'examples' is expected and was not found")
@@ -20,7 +22,7 @@ def read_examples(document: dict[str, Json]) -> list[bytes]:
         raise _format_error(document, "Expecting 'examples' value to be an list/array")
     if not examples:
         raise _format_error(document, "'examples' value is an empty array")
-    return [context + _example(example) for example in examples]
+    return with_context(context, [_example(example) for example in examples])
 
 
 def _format_error(document: dict[str, Json], what: str) -> StatusError:
@@ -41,13 +43,7 @@ def _entry(name: str, content: Json) -> Features.FeatureEntry:
 
 def _feature(name: str, items: list[Json]) -> Feature:
     """A feature of the items' common kind, or of none where there are no items."""
-    kind = ""
-    values: list[Any] = []
-    for item in items:
-        found, value = _element(name, item)
-        if found != (kind := kind or found):
-            raise StatusError.invalid(f"Unexpected element type in feature: {name} expecting type: {kind}")
-        values.append(value)
+    kind, values = _plain_numbers(items) or _elements(name, items)
     match kind:
         case "int64":
             return Feature(int64_list=Int64List(value=values))
@@ -56,6 +52,25 @@ def _feature(name: str, items: list[Json]) -> Feature:
         case "bytes":
             return Feature(bytes_list=BytesList(value=values))
     return Feature()
+
+
+def _plain_numbers(items: list[Json]) -> tuple[str, list[Any]] | None:
+    """Kind and values where all items are floats, or all are integers of 64 bits. No Python code runs per item."""
+    types = set(map(type, items))
+    if types == {float}:
+        return "float", items
+    return ("int64", items) if types == {int} and max(cast("list[int]", items)) < 1 << 63 else None
+
+
+def _elements(name: str, items: list[Json]) -> tuple[str, list[Any]]:
+    kind = ""
+    values: list[Any] = []
+    for item in items:
+        found, value = _element(name, item)
+        if found != (kind := kind or found) or len(values) == limits.STRINGS:
+            raise StatusError.invalid(f"Unexpected element type in feature: {name} expecting type: {kind}")
+        values.append(value)
+    return kind, values
 
 
 def _element(name: str, item: Json) -> tuple[str, int | float | bytes]:

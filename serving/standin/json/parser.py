@@ -1,8 +1,11 @@
 """Parse a request body as RapidJSON 1.1 does in the real server (docs/tensorflow-serving.md, "JSON parsing").
 
 RapidJSON has rules that other parsers do not share. NaN, Infinity and Inf are numbers. The first of several members of
-one name wins. Anything after the document is ignored. Strings need not be UTF-8. Nesting has no limit. A NUL byte ends
-the text. Every error has its own text and offset. orjson, which is 30 times faster, parses bodies of plain JSON.
+one name wins. Anything after the document is ignored. Strings need not be UTF-8. A NUL byte ends the text. Every error
+has its own text and offset. orjson, which is 30 times faster, parses bodies of plain JSON.
+
+Unlike RapidJSON, this parser limits the nesting and the number of values, so that no body costs much time or memory
+(`serving/standin/limits.py`). What orjson does not read has much lower limits than what it reads.
 """
 
 import math
@@ -13,7 +16,9 @@ from typing import NoReturn
 
 import orjson
 
+from serving.standin import limits
 from serving.standin.errors import StatusError
+from serving.standin.json.structure import check_size, count_names
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """int: a literal without fraction or exponent, -2**63 to 2**64 - 1. str: surrogate escapes where it is not UTF-8."""
@@ -33,15 +38,30 @@ def members(value: dict[str, Json]) -> Iterable[tuple[str, Json]]:
 
 
 def parse(body: bytes) -> Json:
-    """Raises StatusError: INVALID_ARGUMENT with RapidJSON's error text."""
+    """Raises StatusError: INVALID_ARGUMENT with RapidJSON's error text, or the limit that the body exceeds."""
     if not body:
         raise StatusError.invalid("JSON Parse error: The document is empty")
+    check_size(body)
     try:
         value: Json = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _Reader(body).document()
-    # orjson keeps the last of several members of one name; a missing member shows as a colon too many.
-    return value if _member_count(value) == body.count(b":") else _Reader(body).document()
+        return _read_slowly(body)
+    return _read_slowly(body) if _repeats_names(value, body) else value
+
+
+def _read_slowly(body: bytes) -> Json:
+    if len(body) > limits.SLOW_BYTES:
+        raise StatusError.invalid(
+            "JSON Parse error: this is not plain JSON (RFC 8259): with an error, NaN, Infinity, repeated names, other"
+            f" bytes than UTF-8 or more than 1,024 levels, a body may have at most {limits.SLOW_BYTES:,} bytes"
+        )
+    return _Reader(body).document()
+
+
+def _repeats_names(value: Json, body: bytes) -> bool:
+    """The library keeps the last of several members of one name; a missing member shows as a colon too many."""
+    count = _member_count(value)
+    return count != body.count(b":") and count != count_names(body)
 
 
 def _member_count(value: Json, levels: int = 4) -> int:
@@ -105,6 +125,7 @@ class _Reader:
         self._text = text.partition(b"\0")[0]
         self._at = 0
         self._open: list[_Array | _Object] = []
+        self._steps = 0
 
     def document(self) -> Json:
         """The first value in the text, parsed without recursion."""
@@ -122,9 +143,12 @@ class _Reader:
 
     def _scalar_or_container(self) -> "Json | _Opened":
         """The value at the current position; OPENED where it is a container that is not empty."""
+        self._count_step()
         kind = _CONTAINERS.get(self._peek())
         if kind is None:
             return self._scalar()
+        if len(self._open) == limits.LEVELS:
+            self._fail(f"nested deeper than {limits.LEVELS:,} levels")
         self._skip(1)
         if self._peek() == kind.closing:
             self._at += 1
@@ -151,7 +175,13 @@ class _Reader:
         if isinstance(container, _Object):
             container.name = self._name()
 
+    def _count_step(self) -> None:
+        self._steps += 1
+        if self._steps > limits.SLOW_STEPS:
+            self._fail(f"not plain JSON (RFC 8259), and more than {limits.SLOW_STEPS:,} values, names and escapes")
+
     def _name(self) -> str:
+        self._count_step()
         if self._peek() != b'"':
             self._fail("Missing a name for object member.")
         name = self._string()
@@ -211,6 +241,7 @@ class _Reader:
             return b"".join(parts).decode("utf-8", "surrogateescape")
 
     def _escape(self) -> bytes:
+        self._count_step()
         start = self._at
         letter = self._text[start + 1 : start + 2]
         self._at += 2

@@ -8,17 +8,16 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import cast
 
+from serving.standin import limits
 from serving.standin.errors import StatusError
 from serving.standin.json.parser import Json, members, parse
 from serving.standin.json.text import debug_text
-from serving.standin.json.values import Leaves, Shape, is_base64, pack, read_leaves
+from serving.standin.json.values import Leaves, Shape, is_base64, pack, read_leaves, shape_of
 from serving.standin.tensors.dtypes import DType, Tensor
-from serving.standin.tensors.signatures import TensorInfo
+from serving.standin.tensors.signatures import TensorInfo, check_shape
+from serving.standin.tensors.tensor_proto import MOST_DIMENSIONS
 
 Inputs = Mapping[str, TensorInfo]
-
-_MOST_DIMENSIONS = 254
-"""The limit of TensorFlow's TensorShape."""
 
 
 class Format(Enum):
@@ -75,7 +74,7 @@ def _checked(tensors: dict[str, Tensor], inputs: Inputs) -> dict[str, Tensor]:
             f" len({{{','.join(inputs)}}}). Sent extra: {{}}. Missing but required: {{{missing}}}."
         )
     for name, tensor in tensors.items():
-        if len(tensor.shape) > _MOST_DIMENSIONS:
+        if len(tensor.shape) > MOST_DIMENSIONS:
             raise StatusError.invalid(f"tensor parsing error: {name}")
     return tensors
 
@@ -89,13 +88,13 @@ def _format_error(value: Json, what: str) -> StatusError:
 
 def _read_columns(value: Json, inputs: Inputs) -> dict[str, Tensor]:
     if isinstance(value, dict) and not is_base64(value):
-        return {name: _read_tensor(_named(value, name), info.dtype) for name, info in inputs.items()}
+        return {name: _read_tensor(name, info, _named(value, name)) for name, info in inputs.items()}
     if len(inputs) > 1:
         raise StatusError.invalid(
             "inputs is a plain value/list, but expecting an object as multiple input tensors required as per"
             " tensorinfo_map"
         )
-    return {name: _read_tensor(value, info.dtype) for name, info in inputs.items()}
+    return {name: _read_tensor(name, info, value) for name, info in inputs.items()}
 
 
 def _named(value: dict[str, Json], name: str) -> Json:
@@ -104,9 +103,10 @@ def _named(value: dict[str, Json], name: str) -> Json:
     return value[name]
 
 
-def _read_tensor(value: Json, dtype: DType) -> Tensor:
-    leaves, shape = read_leaves(value, dtype)
-    return Tensor(dtype, shape, pack(leaves, dtype))
+def _read_tensor(name: str, info: TensorInfo, value: Json) -> Tensor:
+    check_shape(name, info, shape_of(value))  # before millions of numbers of a wrong shape are converted
+    leaves, shape = read_leaves(value, info.dtype)
+    return Tensor(info.dtype, shape, pack(leaves, info.dtype))
 
 
 # Row format: one instance after the other
@@ -128,9 +128,12 @@ def _names_inputs(item: Json) -> bool:
 
 
 def _read_plain_rows(instances: list[Json], name: str, info: TensorInfo) -> dict[str, Tensor]:
+    check_shape(name, info, shape_of(instances))
     try:
-        return {name: _read_tensor(list(instances), info.dtype)}
+        return {name: _read_tensor(name, info, list(instances))}
     except StatusError:  # item by item: find the faulty one, or accept items that are regular by themselves only
+        if len(instances) > limits.SLOW_STEPS:
+            raise
         return {name: _read_item_by_item(instances, info.dtype)}
 
 
@@ -147,6 +150,9 @@ def _read_item_by_item(instances: list[Json], dtype: DType) -> Tensor:
 
 
 def _read_named_rows(instances: list[Json], inputs: Inputs) -> dict[str, Tensor]:
+    first = cast("dict[str, Json]", instances[0])
+    for name in inputs.keys() & first.keys():
+        check_shape(name, inputs[name], (len(instances), *shape_of(first[name])))
     rows = {name: _Rows(info.dtype) for name, info in inputs.items()}
     for at, item in enumerate(instances):
         if not _names_inputs(item):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from serving.standin import limits
 from serving.standin.json.numbers import decimals, shortest
 from serving.standin.json.parser import Json, members
 
@@ -25,6 +26,8 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def error_body(message: str) -> bytes:
+    """A message beyond `limits.ERROR_CHARACTERS` is cut: it quotes a long name of the request."""
+    message = message[: limits.ERROR_CHARACTERS]
     return f'{{\n    "error": {quoted(message)}\n}}'.encode("utf-8", "surrogateescape")
 
 
@@ -82,7 +85,12 @@ def _lead_ins(container: dict[str, Json] | list[Json], indent: str) -> Iterator[
             yield (", " if at else ""), item
         return
     for at, (name, item) in enumerate(members(container)):
-        yield f"{',' if at else ''}\n{indent}{quoted(name)}: ", item
+        yield f"{',' if at else ''}\n{indent}{_quoted_start(name)}: ", item
+
+
+def _quoted_start(text: str) -> str:
+    """As much of a string as a quote can show: a long one with many escapes would take seconds."""
+    return quoted(text[: _QUOTED_AT_MOST + 1])
 
 
 def _leaf(value: Json) -> str:
@@ -96,7 +104,7 @@ def _leaf(value: Json) -> str:
         case float():
             return shortest(value)
         case str():
-            return quoted(value)
+            return _quoted_start(value)
         case dict():
             return "{}"
         case _:

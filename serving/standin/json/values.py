@@ -1,15 +1,18 @@
 """Convert one JSON value to the shape and the leaves of a tensor (docs/tensorflow-serving.md, "Tensor values").
 
 The first element of each level decides the shape. A regular value is checked level by level with built-in functions,
-at about 20 ns an element. Only an irregular one is walked element by element, to name the first fault.
+at about 20 ns an element. Only an irregular one is walked element by element, to name the first fault, and only up to
+`limits.SLOW_STEPS` elements.
 """
 
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NoReturn, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.standin import limits
 from serving.standin.errors import Code, StatusError
 from serving.standin.json.base64 import decode_base64
 from serving.standin.json.parser import Json
@@ -20,6 +23,7 @@ Shape = tuple[int, ...]
 Leaves = list[Any]
 """Numbers, bools or bytes in row-major order."""
 
+_END = object()
 _INT32 = (-(1 << 31), 1 << 31)
 _INTEGERS = {
     "int32": _INT32,
@@ -45,7 +49,7 @@ def read_leaves(value: Json, dtype: DType) -> tuple[Leaves, Shape]:
     Raises:
         StatusError: INVALID_ARGUMENT, or UNIMPLEMENTED for types that JSON cannot express.
     """
-    shape = _shape_of(value)
+    shape = shape_of(value)
     leaves = _flatten(value, shape)
     if leaves is None or not _all_fit(leaves, dtype):
         return _walk(value, shape, dtype), shape
@@ -72,7 +76,8 @@ def is_base64(value: Json) -> bool:
     return type(value) is dict and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
-def _shape_of(value: Json) -> Shape:
+def shape_of(value: Json) -> Shape:
+    """The lengths of the first list of each level."""
     shape = []
     while isinstance(value, list):
         shape.append(len(value))
@@ -106,12 +111,9 @@ def _is_string(leaf: Json) -> bool:
 def _walk(value: Json, shape: Shape, dtype: DType) -> Leaves:
     """The leaves, converted one by one and depth first, so that the error names the first fault."""
     leaves: Leaves = []
-    pending = [(value, 0)]
-    while pending:
-        item, level = pending.pop()
+    for item, level in _depth_first(value):
         if isinstance(item, list):
             _check_list(item, level, shape)
-            pending.extend((inner, level + 1) for inner in reversed(item))
             continue
         if level != len(shape):
             raise StatusError.invalid(
@@ -120,6 +122,23 @@ def _walk(value: Json, shape: Shape, dtype: DType) -> Leaves:
             )
         leaves.append(_converted(item, dtype))
     return leaves
+
+
+def _depth_first(value: Json) -> Iterator[tuple[Json, int]]:
+    """Lists and leaves with their level, without recursion. Raises StatusError beyond the limit."""
+    pending = [iter([value])]
+    for _ in range(limits.SLOW_STEPS):
+        while pending and (item := next(pending[-1], _END)) is _END:
+            pending.pop()
+        if not pending:
+            return
+        yield cast("Json", item), len(pending) - 1
+        if isinstance(item, list):
+            pending.append(iter(item))
+    raise StatusError.invalid(
+        f"The value is irregular or of the wrong type, and too large to be searched for the fault: the first"
+        f" {limits.SLOW_STEPS:,} elements are right"
+    )
 
 
 def _check_list(item: list[Json], level: int, shape: Shape) -> None:

@@ -1,16 +1,23 @@
 """One loaded version of a model: its signatures and how to run them."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from protocol.tensorflow_serving_pb2 import ConfigProto, MetaGraphDef, RunOptions
 from serving.standin.engine.fair_semaphore import FairSemaphore
 from serving.standin.engine.tensorflow_c import Library, Session
-from serving.standin.errors import StatusError
+from serving.standin.errors import Code, StatusError
 from serving.standin.tensors.dtypes import Tensor
-from serving.standin.tensors.signatures import Signature, read_signature_def_map, read_signatures
+from serving.standin.tensors.signatures import (
+    Signature,
+    check_shape,
+    may_abort,
+    read_signature_def_map,
+    read_signatures,
+)
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -18,6 +25,24 @@ DEFAULT_SIGNATURE = "serving_default"
 def run_options(timeout_ms: int) -> bytes:
     """A serialized RunOptions. 0 and below mean no limit."""
     return RunOptions(timeout_in_ms=max(0, timeout_ms)).SerializeToString()
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who waits for the outputs of a run."""
+
+    waits: Callable[[], bool] = lambda: True
+    """Whether it still does. Asked from any thread."""
+    timeout_ms: int | None = None
+    """For the run of the session: 0 means no limit; None the limit of the runtime."""
+
+    def check(self) -> None:
+        """Raises StatusError: CANCELLED: the caller does not wait any more, so the work is not begun."""
+        if not self.waits():
+            raise StatusError(Code.CANCELLED, "The caller has gone")
+
+
+PATIENT = Caller()
 
 
 class Runtime:
@@ -49,7 +74,7 @@ class Servable:
         self._users = 0
         self._unused = threading.Condition()
         graph = MetaGraphDef.FromString(session.meta_graph)
-        self.signatures: Mapping[str, Signature] = read_signatures(graph)
+        self.signatures: Mapping[str, Signature] = read_signatures(graph, held=may_abort(session.meta_graph))
         self.signature_def_map = read_signature_def_map(graph)
         """The same as the message that GetModelMetadata answers with."""
 
@@ -68,21 +93,22 @@ class Servable:
         feeds: Mapping[str, Tensor],
         fetch: Sequence[str] | None = None,
         *,
-        timeout_ms: int | None = None,
+        caller: Caller = PATIENT,
     ) -> dict[str, Tensor]:
         """Outputs by alias: those in `fetch`, or all where it is None.
 
-        Args:
-            timeout_ms: 0 means no limit; None the limit of the runtime.
-
         Raises:
-            StatusError: the graph rejects its input, or DEADLINE_EXCEEDED.
+            StatusError: the signature or the graph rejects the input, DEADLINE_EXCEEDED, or CANCELLED where the caller
+                has gone while the run waited for its turn. A run that has begun goes on to its end.
         """
+        for alias, tensor in feeds.items():
+            check_shape(alias, signature.inputs[alias], tensor.shape)
         aliases = list(signature.outputs) if fetch is None else fetch
         by_tensor = {signature.inputs[alias].name: tensor for alias, tensor in feeds.items()}
         names = [signature.outputs[alias].name for alias in aliases]
-        options = self._run_options if timeout_ms is None else run_options(timeout_ms)
+        options = self._run_options if caller.timeout_ms is None else run_options(caller.timeout_ms)
         with self._semaphore:
+            caller.check()
             results = self._session.run(by_tensor, names, options)
         return dict(zip(aliases, results, strict=True))
 

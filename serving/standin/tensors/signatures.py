@@ -1,9 +1,10 @@
 """Signatures of a SavedModel, read from its MetaGraphDef."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from protocol import tensorflow_serving_pb2 as messages
+from serving.standin.errors import StatusError
 from serving.standin.tensors.dtypes import DType, data_type
 
 
@@ -20,7 +21,9 @@ class TensorInfo:
     """Of the tensor in the graph: `serving_default_x:0`."""
     dtype: DType
     shape: tuple[Dimension, ...] | None
-    """None where the rank is unknown. Requests are not checked against the shape."""
+    """None where the rank is unknown."""
+    held: bool = False
+    """Whether requests must have this shape. Otherwise they may have any, as in the real server."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,28 @@ class Signature:
     method_name: str
 
 
-def read_signatures(graph: messages.MetaGraphDef) -> dict[str, Signature]:
-    return {name: _signature(definition) for name, definition in graph.signature_def.items()}
+def read_signatures(graph: messages.MetaGraphDef, *, held: bool = False) -> dict[str, Signature]:
+    """`held`: whether requests must have the shapes of the inputs."""
+    return {name: _signature(definition, held=held) for name, definition in graph.signature_def.items()}
+
+
+def may_abort(meta_graph: bytes) -> bool:
+    """Whether a wrong shape may end the process: the graph of this serialized MetaGraphDef has a convolution.
+
+    On processors with AVX-512, oneDNN's convolutions abort at an input of a lower rank than their own: seen for Conv2D,
+    Conv3D and DepthwiseConv2dNative in TensorFlow 2.18 and 2.21, and for no pooling, normalisation, matrix product,
+    recurrence, attention, resizing or embedding.
+    """
+    return b"Conv" in meta_graph
+
+
+def check_shape(alias: str, info: TensorInfo, shape: tuple[int, ...]) -> None:
+    """Raises StatusError: INVALID_ARGUMENT: the shape of the input `alias` is held, and `shape` is another."""
+    if not info.held or info.shape is None:
+        return
+    sizes = [dimension.size for dimension in info.shape]
+    if len(shape) != len(sizes) or any(want not in (-1, size) for want, size in zip(sizes, shape, strict=True)):
+        raise StatusError.invalid(f"input {alias}: expected shape {sizes}, -1 standing for any size, got {[*shape]}")
 
 
 def read_signature_def_map(graph: messages.MetaGraphDef) -> messages.SignatureDefMap:
@@ -42,9 +65,9 @@ def read_signature_def_map(graph: messages.MetaGraphDef) -> messages.SignatureDe
     return found
 
 
-def _signature(definition: messages.SignatureDef) -> Signature:
+def _signature(definition: messages.SignatureDef, *, held: bool) -> Signature:
     return Signature(
-        inputs=_tensor_infos(definition.inputs),
+        inputs={alias: replace(info, held=held) for alias, info in _tensor_infos(definition.inputs).items()},
         outputs=_tensor_infos(definition.outputs),
         method_name=definition.method_name,
     )

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.tensorflow_serving_pb2 import PackedValues, TensorProto, TensorShapeProto
+from serving.standin import limits
 from serving.standin.errors import Code, StatusError
 from serving.standin.tensors.dtypes import STRING, DType, Tensor, data_type
 
@@ -35,6 +36,9 @@ _ELEMENTS: dict[str, np.dtype[Any]] = {
 }
 """What that field holds in place of the elements: real and imaginary parts, or the bits of 16-bit floats."""
 
+MOST_DIMENSIONS = 254
+"""The limit of TensorFlow's TensorShape."""
+
 _PACKED: dict[str, Callable[[bytes], PackedValues]] = {
     "float": lambda values: PackedValues(float_val=values),
     "double": lambda values: PackedValues(double_val=values),
@@ -48,16 +52,24 @@ def read_tensor(message: TensorProto) -> Tensor:
     """The elements of `message`: all bytes in one piece, or a list of values whose last one is repeated as needed.
 
     Raises:
-        StatusError: elements are neither plain numbers nor strings, or the bytes do not fit the shape.
+        StatusError: the shape is none of TensorFlow's or too large, elements are neither plain numbers nor strings,
+            or the bytes do not fit the shape.
     """
     dtype = data_type(message.dtype)
     shape = tuple(dim.size for dim in message.tensor_shape.dim)
-    if any(size < 0 for size in shape):
-        raise StatusError.invalid("A tensor has a negative dimension")
+    _check(shape, limits.TENSOR_BYTES // dtype.storage.itemsize if dtype.storage else limits.STRINGS)
     count = math.prod(shape)
     if dtype is STRING:
         return Tensor(dtype, shape, _filled_strings(list(message.string_val[:count]), count))
     return Tensor(dtype, shape, _numbers(message, dtype, count))
+
+
+def _check(shape: tuple[int, ...], most: int) -> None:
+    """TensorFlow's C interface ends the process at a shape that its TensorShape cannot hold."""
+    if len(shape) > MOST_DIMENSIONS or any(size < 0 for size in shape):
+        raise StatusError.invalid("A tensor has too many dimensions, or a negative one")
+    if math.prod(filter(None, shape)) > most:
+        raise StatusError.invalid(f"A tensor has more than {most} elements")
 
 
 def _filled_strings(values: list[bytes], count: int) -> list[bytes]:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import random
+import signal
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -44,6 +46,8 @@ class Behaviour:
     """Share of the calls that the fault strikes."""
     grpc_port: int = 0
     """0: REST only."""
+    deadly: int | None = None
+    """The digest of a picture of which the process dies, after its working time."""
     idle_s: float | None = None
     """A connection is closed when it has been idle for a random time up to this."""
 
@@ -123,6 +127,8 @@ class SimulatedReplica:
         self._at_work += 1
         async with self._worker():
             await asyncio.sleep(self._work_s())
+        if self.behaviour.deadly in digests:
+            os.kill(os.getpid(), signal.SIGKILL)
         self._at_work -= 1
         return model.name_of(digests[0]), self.behaviour.version_faults.get(str(version)) or self._fault()
 

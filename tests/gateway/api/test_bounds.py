@@ -1,10 +1,13 @@
 """How much may be in progress at once, and until when."""
 
 import asyncio
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
 from gateway.app import create_app
 from gateway.settings import Settings
@@ -54,6 +57,40 @@ async def test_more_requests_than_allowed_are_turned_away_before_their_body_is_r
         assert (await first).status_code == 200
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
     assert refused.json()["type"] == "/problems/overloaded"
+
+
+@pytest.mark.parametrize("by", ["address", "key"])
+async def test_one_caller_leaves_places_for_another_whether_by_address_or_by_key(
+    replica: FakeReplica, jpeg: bytes, tmp_path: Path, by: str
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("".join(f"{name}:{hashlib.sha256(name.encode()).hexdigest()}\n" for name in ("greedy", "other")))
+    wire, before = Held(replica), shed("share")
+    settings = Settings(upstream=replica.address, max_in_flight=18, api_keys_file=keys if by == "key" else None)
+    app = create_app(settings, wire)
+
+    def client_of(name: str, address: str) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(app, client=(address, 1))
+        headers = {"Content-Type": "image/jpeg", "X-API-Key": name}
+        return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
+
+    async with (
+        app.router.lifespan_context(app),
+        client_of("greedy", "10.0.0.1") as greedy,
+        client_of("other", "10.0.0.1" if by == "key" else "10.0.0.2") as other,
+    ):
+        await look(app.state.services)
+        many = [asyncio.create_task(greedy.post("/v1/classify", content=jpeg)) for _ in range(20)]
+        await until(lambda: shed("share") - before == 4)
+        one = asyncio.create_task(other.post("/v1/classify", content=jpeg))
+        await until(lambda: app.state.services.pool.replicas[0].in_flight == 17)
+        wire.go.set()
+        assert (await one).status_code == 200
+        assert sorted(answer.status_code for answer in await asyncio.gather(*many)) == [200] * 16 + [503] * 4
+
+
+def shed(by: str) -> float:
+    return REGISTRY.get_sample_value("gateway_shed_total", {"by": by}) or 0
 
 
 async def test_bodies_that_would_fill_the_memory_are_turned_away(
@@ -107,7 +144,7 @@ async def test_batches_together_have_no_more_pictures_in_progress_than_requests_
         batches = [asyncio.create_task(client.post("/v1/classify/batch", files=form(*[jpeg] * 8))) for _ in range(2)]
         (asked,) = app.state.services.pool.replicas
         await until(lambda: asked.in_flight == 3)
-        assert app.state.services.batch_places.locked()
+        assert app.state.services.batch_places.free == 0
         wire.go.set()
         answers = await asyncio.gather(*batches)
     assert [len(response.json()["results"]) for response in answers] == [8, 8]

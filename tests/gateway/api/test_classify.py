@@ -171,7 +171,7 @@ async def test_a_defect_in_one_picture_of_a_batch_is_logged_counted_and_spares_t
     assert await problems_counted(client, "internal-error") == before + 1
     (logged,) = [line for line in map(json.loads, capsys.readouterr().err.splitlines()) if line["event"] == "defect"]
     assert logged["request_id"] == failed["request_id"]
-    assert logged["exception"][0]["exc_type"] == "ZeroDivisionError"
+    assert "\nZeroDivisionError: " in logged["exception"]
 
 
 async def test_a_batch_of_defects_is_one_problem(client: httpx.AsyncClient, replica: FakeReplica, jpeg: bytes) -> None:

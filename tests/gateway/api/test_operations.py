@@ -1,11 +1,14 @@
 """What operators and load balancers ask."""
 
+import itertools
 import time
 
 import httpx
+import pytest
 from prometheus_client import REGISTRY, generate_latest, openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.api import operations
 from gateway.observe import metrics
 from tests.fakes import FakeModel, FakeReplica, answer
 from tests.gateway.conftest import Start
@@ -155,3 +158,17 @@ async def test_the_metrics_show_what_is_free_for_decoding(start: Start, replica:
     assert 'gateway_decoders_idle{kind="quick"} 1.0' in shown
     assert 'gateway_decoders_idle{kind="slow"} 0.0' in shown
     assert "gateway_decode_memory_free_bytes 3e+08" in shown
+
+
+async def test_thousands_of_scrapes_at_once_share_few_renderings(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = (b"%d" % number for number in itertools.count(1))
+    monkeypatch.setattr(operations, "generate_latest", lambda: next(texts))
+    services = client._transport.app.state.services  # type: ignore[attr-defined]
+    rendering, now = operations.Rendering(), [0.0]
+    monkeypatch.setattr(type(services), "clock", lambda _: now[0])
+    for hundredth in range(300):
+        now[0] = hundredth / 100
+        last = rendering.text(services)
+    assert last == b"%d" % (3 * operations.Rendering.MOST_PER_S)

@@ -76,7 +76,7 @@ async def test_the_openapi_document_names_every_problem_of_an_upload(client: htt
         for response in responses.values()
         for slug in response["content"].get("application/problem+json", {}).get("examples", {})
     }
-    elsewhere = {"not-found", "method-not-allowed", "too-many-images", "cross-origin-refused"}
+    elsewhere = {"not-found", "method-not-allowed", "too-many-images", "cross-origin-refused", "predict-body-refused"}
     assert examples == {kind.slug for kind in problem_types()} - elsewhere
     assert "422" in responses
     assert document["paths"]["/v1/classify"]["post"]["requestBody"]["content"].keys() >= {

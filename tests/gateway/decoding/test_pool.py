@@ -25,10 +25,12 @@ from gateway.errors import (
     OverloadedError,
     UnsupportedImageTypeError,
 )
+from gateway.fairness import CALLER
 from gateway.imaging import preprocess
 from tests import pictures
 from tests.bombs import mutants
 from tests.children import children
+from tests.exhausted import no_descriptors
 from tests.gateway.decoding.conftest import MIB, OPEN, StartDecoders, until
 
 TINY = (40, 30)
@@ -152,6 +154,31 @@ async def test_small_pictures_do_not_wait_for_large_ones(start_decoders: StartDe
     assert not job.done()
     passing.resume()
     await job
+
+
+@pytest.mark.parametrize("data", [pictures.png(TINY), SLOW])
+async def test_the_pictures_of_one_caller_do_not_wait_for_all_of_another(
+    start_decoders: StartDecoders, data: bytes
+) -> None:
+    decoders = await start_decoders()
+    order: list[str] = []
+
+    async def decode(caller: str) -> None:
+        CALLER.set(caller)
+        await decoders.decode(data)
+        order.append(caller)
+
+    await decoders.decode(data)
+    for worker in workers():
+        worker.suspend()
+    jobs = []
+    for caller in "xxxxy":
+        jobs.append(asyncio.create_task(decode(caller)))
+        await asyncio.sleep(0)
+    for worker in workers():
+        worker.resume()
+    await asyncio.gather(*jobs)
+    assert "".join(order) == "xxyxx"
 
 
 async def test_quick_pictures_do_not_wait_for_slow_ones(start_decoders: StartDecoders) -> None:
@@ -361,3 +388,26 @@ async def test_a_picture_that_is_not_decoded_by_the_deadline_is_given_up(start_d
         await decoders.picture(pictures.png(TINY), deadline=asyncio.get_running_loop().time() + 0.05)
     worker.resume()
     await until(lambda: decoders.quick.idle == 1)
+
+
+async def test_without_a_free_descriptor_a_picture_that_needs_a_new_process_is_refused(
+    start_decoders: StartDecoders,
+) -> None:
+    decoders = await start_decoders()
+    with no_descriptors():
+        for picture in (pictures.png(TINY), SLOW, LARGE):
+            with pytest.raises(OverloadedError, match="descriptor") as refused:
+                await decoders.decode(picture)
+            assert refused.value.retry_after_s == 1
+    assert (await decoders.decode(pictures.png(TINY))).format == "PNG"
+    assert (decoders.quick.free, decoders.slow.free) == (1, 1)
+
+
+async def test_without_a_free_descriptor_a_fork_server_is_not_started_either(start_decoders: StartDecoders) -> None:
+    decoders = await start_decoders()
+    for forkserver in children():
+        forkserver.kill()
+    await until(lambda: not children())
+    with no_descriptors(), pytest.raises(OverloadedError, match="descriptor"):
+        await decoders.decode(pictures.png(TINY))
+    assert (await decoders.decode(pictures.png(TINY))).format == "PNG"

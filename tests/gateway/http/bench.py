@@ -23,15 +23,31 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.writes = 0
-        self.unsent = 0
+        self.kept: list[Any] | None = None
+        """Where the test sets a list: what was written, piece by piece and not copied."""
+        self.unsent = self.descriptor = 0
         self.closed = self.aborted = self.half_closed = self.paused = False
 
     def write(self, data: Any) -> None:
         self.written += data
         self.writes += 1
 
+    def writelines(self, pieces: Any) -> None:
+        pieces = list(pieces)
+        if self.kept is not None:
+            self.kept += pieces
+        self.write(b"".join(pieces))
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
+        return self if name == "socket" and self.descriptor else default
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+    def getsockname(self) -> tuple[str, int]:
+        return "127.0.0.1", 8080
+
+    getpeername = getsockname
 
     def get_write_buffer_size(self) -> int:
         return self.unsent
@@ -100,9 +116,10 @@ class Bench:
         self.app = App()
         self.config = Config(app or self.app, loop="none", ws="none", log_config=None, lifespan="off")
 
-    def connect(self) -> tuple[Connection, Transport]:
+    def connect(self, *, descriptor: int = 0) -> tuple[Connection, Transport]:
         connection = Connection(self.config, ServerState(), {}, asyncio.get_running_loop(), limiter=self.limiter)
         transport = Transport()
+        transport.descriptor = descriptor
         connection.connection_made(transport)
         return connection, transport
 

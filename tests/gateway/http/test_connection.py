@@ -2,14 +2,18 @@
 
 import asyncio
 import gc
+import json
 import weakref
 
 import pytest
 from prometheus_client import REGISTRY
 from starlette.types import Receive, Scope, Send
 
+from gateway.bodies import Pace
+from gateway.errors import OverloadedError
 from gateway.http.connection import LINGER_S
 from gateway.http.connections import GROUPS
+from gateway.observe import logs
 from tests.fakes import FakeReplica
 from tests.faults.smuggling import CORPUS
 from tests.gateway.conftest import Start
@@ -69,6 +73,58 @@ async def test_a_body_that_keeps_its_pace_may_take_longer(received: int, late: b
     connection.check(after(4))
     await turns()
     assert transport.statuses == ([408] if late else [])
+
+
+async def test_bytes_sent_early_buy_no_time() -> None:
+    connection, transport = Bench(body_idle_s=5, body_timeout_s=15, body_min_bytes_per_s=1000).connect()
+    connection.data_received(POST + b"x" * 99_000)
+    for quarters in range(61):
+        await turns()
+        connection.check(after(quarters / 4))
+        if quarters % 16 == 15:
+            connection._heard = after(quarters / 4)  # a byte every four seconds, at this simulated time
+            connection._pace.received += 1
+    assert transport.statuses == []
+    connection.check(after(16))
+    await turns()
+    assert transport.statuses == [408]
+
+
+async def test_a_body_that_must_make_room_for_others_ends_with_the_error_it_is_given() -> None:
+    paces: list[Pace] = []
+
+    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+        paces.append(scope["state"]["pace"])
+        try:
+            while (await receive())["type"] == "http.request":
+                pass
+        except OverloadedError:
+            await send({"type": "http.response.start", "status": 503, "headers": []})
+            await send({"type": "http.response.body"})
+
+    connection, transport = Bench(reading, body_idle_s=60).connect()
+    connection.data_received(POST + b"x" * 1000)
+    await turns()
+    connection.check(after(2))
+    assert paces[0].behind_s > 1
+    paces[0].end(OverloadedError("others need the memory"))
+    await turns()
+    assert transport.statuses == [503]
+    assert transport.half_closed
+
+
+async def test_a_body_that_has_arrived_is_not_behind_and_cannot_be_ended() -> None:
+    bench = Bench()
+    bench.app.go_on.clear()
+    connection, transport = bench.connect()
+    connection.data_received(POST + b"x" * 50_000)
+    connection.check(after(4))
+    connection.data_received(b"x" * 50_000)
+    assert connection._pace.behind_s == 0
+    connection._pace.end(OverloadedError(""))
+    bench.app.go_on.set()
+    await turns()
+    assert transport.statuses == [200]
 
 
 async def test_time_in_which_we_do_not_read_is_not_the_clients() -> None:
@@ -186,9 +242,10 @@ async def test_connections_are_checked_in_groups_and_each_is_in_one() -> None:
 
 @pytest.mark.parametrize("sent", [b"", GET[:8], GET, GET + GET[:8], POST, POST + b"x" * 100_000])
 @pytest.mark.parametrize("too_late", [True, False])
-async def test_a_closed_connection_needs_no_garbage_collection(sent: bytes, too_late: bool) -> None:
+@pytest.mark.parametrize("reset", [True, False])
+async def test_a_closed_connection_needs_no_garbage_collection(sent: bytes, too_late: bool, reset: bool) -> None:
     """With two thousand slow clients, one garbage collection of their closed connections took half a second."""
-    assert not await leaves_garbage(sent, too_late=too_late)
+    assert not await leaves_garbage(sent, too_late=too_late, reset=reset)
 
 
 async def test_a_connection_whose_request_was_refused_needs_none_either() -> None:
@@ -198,7 +255,7 @@ async def test_a_connection_whose_request_was_refused_needs_none_either() -> Non
     assert behind == []
 
 
-async def leaves_garbage(sent: bytes, *, too_late: bool) -> bool:
+async def leaves_garbage(sent: bytes, *, too_late: bool, reset: bool = False) -> bool:
     """Whether the connection is still in memory after its client has sent that and left."""
     bench = Bench()
     connection, _ = bench.connect()
@@ -209,7 +266,7 @@ async def leaves_garbage(sent: bytes, *, too_late: bool) -> bool:
         if too_late:
             bench.limiter.check(after(20))
             await turns()
-        connection.connection_lost(None)
+        connection.connection_lost(ConnectionResetError() if reset else None)
         await turns()
         still_there = weakref.ref(connection)
         del connection
@@ -326,3 +383,35 @@ async def test_an_answer_to_a_body_that_has_arrived_unread_leaves_its_connection
     await turns()
     assert transport.statuses == [200]
     assert not transport.closed
+
+
+async def test_an_answered_client_that_reads_nothing_gives_way_at_once() -> None:
+    """Closing would wait for the answer to be read, and keep the descriptor until then."""
+    bench = Bench(max_connections=1)
+    first, unread = bench.connect()
+    first.data_received(GET)
+    await turns()
+    unread.unsent = 1_500_000
+    bench.connect()
+    assert (unread.aborted, unread.closed) == (True, False)
+
+
+async def test_the_last_descriptors_are_not_for_connections() -> None:
+    bench = Bench()
+    bench.limiter.last_descriptor = 100
+    _, taken = bench.connect(descriptor=100)
+    _, refused = bench.connect(descriptor=101)
+    assert (taken.statuses, refused.statuses, refused.closed) == ([], [503], True)
+    assert b"retry-after: 1" in refused.written
+
+
+async def test_connections_that_are_turned_away_are_one_line_a_second(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "info")
+    bench = Bench(max_connections=1)
+    bench.connect()
+    capsys.readouterr()
+    for tenth in range(30):
+        bench.connect()
+        bench.limiter.check(after(60 + tenth / 10), group=99)
+    counts = [json.loads(line)["count"] for line in capsys.readouterr().err.splitlines()]
+    assert counts == [1, 10, 10]

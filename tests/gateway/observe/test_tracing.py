@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from gateway.observe import telemetry, tracing
 from gateway.tfserving.grpc import GrpcClient
 from gateway.tfserving.rest import RestClient
-from tests.fakes import FakeReplica, answer
+from tests.fakes import FITTING, FakeReplica, answer
 from tests.gateway.conftest import Start
 from tests.gateway.tfserving.test_grpc import AVAILABLE, PATIENCE_S, serving
 
@@ -56,7 +56,7 @@ async def test_every_attempt_carries_the_callers_trace_and_request_under_its_own
 
 
 async def test_a_forwarded_call_carries_them_too(client: httpx.AsyncClient, replica: FakeReplica) -> None:
-    await client.post("/v1/models/my_model:predict", json={"instances": [1]}, headers=CALLER)
+    await client.post("/v1/models/my_model:predict", json=FITTING, headers=CALLER)
     assert told(replica.seen[0])[0] == TRACE
     assert replica.seen[0].headers["x-request-id"] == "order-66"
 

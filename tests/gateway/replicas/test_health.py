@@ -1,14 +1,17 @@
 """What the probes find, and what the pool is told."""
 
 import asyncio
+import errno
 import time
 
 import httpx
+import pytest
 
+from gateway.errors import OverloadedError
 from gateway.services import running
 from gateway.settings import Settings
 from tests.fakes import FakeReplica, network
-from tests.gateway.replicas.conftest import Run, reason, states, until
+from tests.gateway.replicas.conftest import Run, predict, reason, states, until
 from tests.rounds import look
 
 
@@ -88,3 +91,31 @@ async def test_a_probe_missed_while_the_gateway_itself_stalls_does_not_count() -
             await round_
         assert states(services) == {"a:1": "available", "b:1": "available"}
         assert services.pool.replicas[0].missed == 0
+
+
+class Exhausted(httpx.AsyncBaseTransport):
+    """A wire on which the gateway has no descriptor for a connection."""
+
+    def __init__(self, *replicas: FakeReplica) -> None:
+        self.inner = network(*replicas)
+        self.none_left = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if self.none_left:
+            raise httpx.ConnectError("cannot connect") from OSError(errno.EMFILE, "Too many open files")
+        return await self.inner.handle_async_request(request)
+
+
+async def test_a_gateway_without_descriptors_says_that_it_is_full_and_blames_no_replica() -> None:
+    wire = Exhausted(FakeReplica("a:1"), FakeReplica("b:1"))
+    async with running(Settings(upstream="a:1,b:1", probe_interval_s=300), wire) as services:
+        await look(services)
+        wire.none_left = True
+        for _ in range(4):
+            await look(services)
+            with pytest.raises(OverloadedError, match="descriptor") as refused:
+                await predict(services)
+            assert refused.value.retry_after_s == 1
+        assert states(services) == {"a:1": "available", "b:1": "available"}
+        wire.none_left = False
+        await predict(services)

@@ -46,8 +46,10 @@ async def request(services: Services, random: Random) -> str:
     """What became of it."""
     bound = random.choice((Binding(), Binding("1", strict=True), Binding("2", strict=True), Binding("2")))
     deadline = services.clock() + random.choice((0, 0.001, 30, 30))
+    pixels = PIXELS.copy()
+    pixels[0, 0] = [random.randrange(256) for _ in range(3)]
     try:
-        await services.dispatcher.predict(PIXELS, deadline=deadline, binding=bound)
+        await services.dispatcher.predict(pixels, deadline=deadline, binding=bound)
     except GatewayError as error:
         return type(error).__name__
     return "answered"

@@ -1,6 +1,7 @@
 """The wire to replicas some of whose answers wait until a test lets them go."""
 
 import asyncio
+from collections import Counter
 
 import httpx
 
@@ -54,4 +55,37 @@ class Gate(httpx.AsyncBaseTransport):
         if b'"b64"' in body and not is_golden(body):
             self.held.append(request.url.netloc.decode())
             await self.open.wait()
+        return await self.inner.handle_async_request(request)
+
+
+class Mortal(httpx.AsyncBaseTransport):
+    """Replicas whose processes die of a body that contains `poison`, and take what else is at work there with them."""
+
+    def __init__(self, poison: bytes, *replicas: FakeReplica, work_s: float = 0.005) -> None:
+        self.inner = network(*replicas)
+        self.poison = poison
+        self.work_s = work_s
+        self.replicas = {replica.address: replica for replica in replicas}
+        self.deaths: Counter[str] = Counter()
+        self.at_work: Counter[str] = Counter()
+
+    def kill(self, address: str) -> None:
+        """Its process ends, whatever the reason."""
+        self.deaths[address] += 1
+        self.replicas[address].reachable = False
+
+    def restart(self, address: str) -> None:
+        self.replicas[address].reachable = True
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        body, address = await request.aread(), request.url.netloc.decode()
+        if request.method == "POST" and self.replicas[address].reachable and not is_golden(body):
+            deaths = self.deaths[address]
+            self.at_work[address] += 1
+            await asyncio.sleep(self.work_s)
+            self.at_work[address] -= 1
+            if self.poison in body and deaths == self.deaths[address]:
+                self.kill(address)
+            if deaths != self.deaths[address]:
+                raise httpx.ReadError("reset", request=request)
         return await self.inner.handle_async_request(request)

@@ -11,11 +11,13 @@ from gateway.failures import (
     BadAnswerError,
     ConnectionLostError,
     ConnectionStaleError,
+    NoDescriptorError,
     ReplicaError,
     ReplicaUnreachableError,
 )
 from gateway.tfserving import Call, VersionStatus
 from gateway.tfserving.rest import MAX_REPLY_BYTES, RestClient
+from tests.exhausted import no_descriptors
 
 POST = Call("POST", "/v1/models/my_model:predict", {}, b"{}")
 """A POST: aiohttp repeats a GET by itself, but never a POST."""
@@ -239,3 +241,14 @@ async def test_a_status_that_is_none_is_a_bad_answer(client: RestClient, body: b
         for ask in (client.status(address, "m"), client.signatures(address, "m", 1), client.describe(address, "m", 1)):
             with pytest.raises(ReplicaError):
                 await ask
+
+
+async def test_without_a_free_descriptor_the_failure_is_not_the_replicas(client: RestClient) -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(reply(STATUS))
+
+    async with listening(handler) as address:
+        with no_descriptors(), pytest.raises(NoDescriptorError):
+            await client.status(address, "my_model")
+        assert await client.status(address, "my_model") == {1: VersionStatus("AVAILABLE")}

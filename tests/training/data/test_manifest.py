@@ -93,7 +93,7 @@ def test_a_link_that_leads_nowhere_has_no_digest(tmp_path: Path) -> None:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(data_set(tmp_path, "crab/1.jpg", "pen/1.jpg") / "crab/2.jpg")
-    assert len(read(tmp_path).entries) == 2
+    assert [entry.digest for entry in read(tmp_path).entries] == [DIGEST, "", DIGEST]
 
 
 def test_progress_counts_the_files(tmp_path: Path) -> None:
@@ -227,3 +227,64 @@ def test_a_label_map_that_cannot_be_used_is_refused(tmp_path: Path, data: bytes,
     (tmp_path / "labels.txt").write_bytes(data)
     with pytest.raises(DataSetError, match=sentence):
         read_label_map(tmp_path / "labels.txt")
+
+
+# --- Files elsewhere ------------------------------------------------------------------------------------------
+
+
+def test_what_lies_outside_is_listed_and_not_opened(tmp_path: Path) -> None:
+    data_set(tmp_path / "secret", "key.jpg")
+    text = "file,label\n../secret/key.jpg,crab\n/dev/zero,crab\nc/1.jpg,crab\np/1.jpg,pen\n"
+    manifest = read(table(tmp_path / "photos", text, "c/1.jpg", "p/1.jpg"))
+    digests = {entry.file: entry.digest for entry in manifest.entries}
+    assert digests == {"../secret/key.jpg": "", "/dev/zero": "", "c/1.jpg": DIGEST, "p/1.jpg": DIGEST}
+    allowed = read(tmp_path / "photos", also=[tmp_path / "secret"])
+    assert {entry.file: entry.digest for entry in allowed.entries} == digests | {"../secret/key.jpg": DIGEST}
+
+
+def test_links_to_folders_are_followed_only_where_a_class_may_be_and_not_out(tmp_path: Path) -> None:
+    photos = data_set(tmp_path / "photos", "crab/1.jpg", "pen/1.jpg")
+    data_set(tmp_path / "store", "2.jpg")
+    (photos / "worm").symlink_to(tmp_path / "store")
+    (photos / "copy").symlink_to("crab")
+    (photos / "crab/more").symlink_to("../pen")
+    manifest = read(photos)
+    assert told(manifest) == ["copy/1.jpg copy", "crab/1.jpg crab", "pen/1.jpg pen"]
+    assert manifest.links == ("worm", "copy/more", "crab/more")
+    allowed = read(photos, also=[tmp_path / "store"])
+    assert "worm/2.jpg worm" in told(allowed)
+    assert allowed.links == ("copy/more", "crab/more")
+
+
+def test_a_link_out_of_a_split_is_not_followed(tmp_path: Path) -> None:
+    photos = data_set(tmp_path / "photos", "train/crab/1.jpg", "train/pen/1.jpg", "test/pen/1.jpg")
+    (photos / "test/crab").symlink_to("/etc")
+    manifest = read(photos)
+    assert manifest.links == ("test/crab",)
+    assert len(manifest.entries) == 3
+
+
+def test_special_files_of_a_class_are_listed(tmp_path: Path) -> None:
+    photos = data_set(tmp_path, "crab/1.jpg", "pen/1.jpg")
+    os.mkfifo(photos / "crab/pipe.jpg")
+    os.mkfifo(photos / "crab/pipe")
+    manifest = read(photos)
+    assert [(entry.file, entry.digest) for entry in manifest.entries][1:2] == [("crab/pipe.jpg", "")]
+    assert manifest.others == ("crab/pipe",)
+
+
+def test_a_csv_that_is_a_link_out_of_the_folder_is_not_read(tmp_path: Path) -> None:
+    photos = data_set(tmp_path / "photos", "crab/1.jpg", "pen/1.jpg")
+    table(tmp_path / "elsewhere", "file,label\n1.jpg,secret\n", "1.jpg")
+    (photos / "photos.csv").symlink_to(tmp_path / "elsewhere/photos.csv")
+    assert read(photos).layout == "folders"
+
+
+def test_a_data_set_of_links_alone_says_how_to_allow_them(tmp_path: Path) -> None:
+    data_set(tmp_path / "store", "crab/1.jpg", "pen/1.jpg")
+    (tmp_path / "photos").mkdir()
+    for name in ("crab", "pen"):
+        (tmp_path / "photos" / name).symlink_to(tmp_path / "store" / name)
+    with pytest.raises(DataSetError, match="not followed without --also"):
+        read(tmp_path / "photos")
+    assert read(tmp_path / "photos", also=[tmp_path / "store"]).labels == ("crab", "pen")

@@ -299,3 +299,49 @@ def test_a_name_that_is_not_text_spoils_no_report(tmp_path: Path) -> None:
     assert r"Jelly/\udcff\x1b[31m[red].jpg: The file is empty" in ended.stdout
     assert r"\udcff" in (tmp_path / "report/validation.html").read_text()
     assert len(json.loads((tmp_path / "report/validation.json").read_text())["findings"]) == 4
+
+
+# --- Files elsewhere ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    """A CSV that lists a private picture, a device, a link, a pipe and a name without end beside two classes."""
+    photos = data_sets.clean(tmp_path / "photos")
+    data_sets.put(tmp_path, "secret/private.jpg", data_sets.jpeg(data_sets.drawn(50, 1)))
+    (photos / "link.jpg").symlink_to("../secret/private.jpg")
+    os.mkfifo(photos / "pipe.jpg")
+    files = [path.relative_to(photos).as_posix() for path in sorted(photos.glob("*/*.jpg"))]
+    strange = ["../secret/private.jpg", "/dev/zero", "link.jpg", "pipe.jpg", "../" + "a" * 5000]
+    rows = [f"{file},{Path(file).parent.name}" for file in files] + [f"{file},Jelly" for file in strange]
+    (photos / "photos.csv").write_text("\n".join(["file,label", *rows]), encoding="utf-8")
+    return photos
+
+
+def test_files_outside_are_counted_named_and_not_shown(listed: Path, tmp_path: Path) -> None:
+    found = validate(listed)
+    assert (found.kinds["outside-file"], found.kinds["special-file"]) == (4, 1)
+    named = {file for finding in found.findings if finding.kind == "outside-file" for file in finding.files}
+    assert named == {"../secret/private.jpg", "/dev/zero", "link.jpg", f"../{'a' * 197}…"}
+    _, html = write(found, tmp_path / "report")
+    assert "data:image" not in html.read_text(encoding="utf-8").partition("Files outside")[2].partition("<section")[0]
+
+
+def test_an_allowed_folder_is_read_and_shown(listed: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        app, ["validate", str(listed), "--also", str(tmp_path / "secret"), "--report", str(tmp_path / "report")]
+    )
+    found = json.loads((tmp_path / "report/validation.json").read_bytes())
+    outside = [finding["files"][0] for finding in found["findings"] if finding["kind"] == "outside-file"]
+    assert outside == [f"../{'a' * 197}…", "/dev/zero"]
+    assert result.exit_code == 1
+
+
+def test_a_link_to_a_folder_is_one_finding_whatever_is_behind_it(tmp_path: Path) -> None:
+    photos = data_sets.clean(tmp_path / "photos")
+    (photos / "etc").symlink_to("/etc")
+    found = validate(photos)
+    assert [(f.kind, f.files, f.severity) for f in found.findings if "link" in f.kind] == [
+        ("unfollowed-link", ("etc",), "warning")
+    ]
+    assert "etc/" not in json.dumps([finding.files for finding in found.findings])

@@ -150,7 +150,7 @@ def test_models_that_know_none_of_the_labels_are_refused(photos: Path) -> None:
 
 def test_a_picture_that_changed_since_is_refused(tmp_path: Path) -> None:
     pictures = examples.of(data_sets.clean(tmp_path))
-    pictures[0].path.write_bytes(pictures[1].path.read_bytes())
+    (pictures[0].folders.root / pictures[0].file).write_bytes(pictures[1].folders.read(pictures[1].file))
     with pytest.raises(JudgementError, match="has changed since"):
         list(examples.read(pictures))
 

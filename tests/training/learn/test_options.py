@@ -18,6 +18,10 @@ def test_with_weights_at_hand_the_head_learns_first_and_batch_norm_stays() -> No
     assert told() == [("1: head", 224, 10, True, False), ("2: fine-tuning", 224, 20, False, False)]
 
 
+def test_folders_that_are_allowed_are_recorded_for_any_working_directory() -> None:
+    assert options(data=DATA, also=[Path("store")]).also == (Path.cwd() / "store",)
+
+
 def test_from_nothing_the_pictures_grow() -> None:
     assert told(weights="none") == [
         ("1: 56 px", 56, 20, False, True),

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.standin import limits
 from serving.standin.http.message import Await, HttpError, Request, RequestReader, Response, html_error, write_head
 
 
@@ -127,3 +128,19 @@ def test_errors_below_the_api_are_pages() -> None:
 def test_no_bytes_cause_anything_but_a_refusal(pieces: list[bytes]) -> None:
     with suppress(HttpError):
         read(b"".join(pieces))
+
+
+def test_a_body_beyond_the_limit_is_refused_before_it_is_read() -> None:
+    assert refusal(b"POST /a HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (limits.BODY_BYTES + 1)) == 413
+    assert refusal(CHUNKED + b"%x\r\n" % (limits.BODY_BYTES + 1)) == 413
+    assert read(CHUNKED + b"1\r\na\r\n%x\r\n" % (limits.BODY_BYTES - 1)) == [Await.BYTES]
+    assert refusal(CHUNKED + b"1\r\na\r\n%x\r\n" % limits.BODY_BYTES) == 413
+
+
+def test_a_body_may_have_a_limited_number_of_chunks() -> None:
+    assert len(read_one(CHUNKED + b"1\r\na\r\n" * limits.CHUNKS + b"0\r\n\r\n").body) == limits.CHUNKS
+    assert refusal(CHUNKED + b"1\r\na\r\n" * (limits.CHUNKS + 1)) == 413
+    assert refusal(CHUNKED + b"\r\n" * 9) == 413
+
+
+CHUNKED = b"POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"

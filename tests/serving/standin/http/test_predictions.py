@@ -29,6 +29,20 @@ def test_what_cannot_be_unpacked_counts_as_empty(body: bytes) -> None:
     assert unpack(body, "gzip") == b""
 
 
+def test_a_body_may_unpack_to_a_multiple_of_its_size_and_no_more() -> None:
+    numbers = ",".join(str(at * 7919 % 256) for at in range(224 * 224 * 3)).encode()
+    packed = gzip.compress(numbers)
+    assert unpack(packed, "gzip") == numbers
+    assert unpack(gzip.compress(bytes(1 << 20)), "gzip") == bytes(1 << 20)
+    assert unpack(gzip.compress(bytes((1 << 20) + 1)), "gzip") == b""
+    assert unpack(gzip.compress(b'{"instances":' + b"[" * 4_000_000), "gzip") == b""
+
+
+def test_a_body_is_unpacked_once() -> None:
+    inner = gzip.compress(b"abc", mtime=0)
+    assert unpack(gzip.compress(inner, mtime=0), "gzip, gzip") == inner
+
+
 def test_a_bomb_is_not_unpacked_beyond_the_size_it_announces() -> None:
     bomb = gzip.compress(bytes(50 << 20))
     assert unpack(bomb[:-4] + (3).to_bytes(4, "little"), "gzip") == b""

@@ -45,6 +45,19 @@ def test_a_context_stands_before_every_example() -> None:
     assert read_examples({"context": {"c": 1}, "examples": [{}, {"x": 2}]})[0] == context + b"\n\x00"
 
 
+def test_copies_of_a_context_have_a_limit() -> None:
+    with pytest.raises(StatusError, match="copies of a context of"):
+        read_examples({"context": {"c": "a" * 100_000}, "examples": [{}] * 1000})
+
+
+def test_many_numbers_are_one_feature_and_a_late_fault_is_found() -> None:
+    numbers = cast("list[Json]", list(range(100_000)))
+    [example] = read_examples({"examples": [{"i": numbers}]})
+    assert features(example) == {b"i": ("int64_list", numbers)}
+    with pytest.raises(StatusError, match="Unexpected element type in feature: i expecting type: int64"):
+        read_examples({"examples": [{"i": [*numbers, 0.5]}]})
+
+
 @pytest.mark.parametrize(
     ("examples", "message"),
     [

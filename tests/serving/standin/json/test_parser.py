@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.standin import limits
 from serving.standin.errors import StatusError
 from serving.standin.json.parser import Json, _Reader, members, parse
 
@@ -96,13 +97,46 @@ def test_repeated_members_are_noticed_wherever_they_are(body: bytes) -> None:
     assert parse(body) == _Reader(body).document() != json.loads(body)
 
 
-def test_any_depth_is_read() -> None:
-    depth = 100_000
-    value = parse(b"[" * depth + b"]" * depth)
-    for _ in range(depth - 1):
+def test_nesting_is_read_up_to_its_limit() -> None:
+    value = parse(b"[" * limits.LEVELS + b"]" * limits.LEVELS)
+    for _ in range(limits.LEVELS - 1):
         assert isinstance(value, list)
         [value] = value
     assert value == []
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":', b"[NaN,"])
+def test_a_body_of_brackets_ends_at_the_limit_of_nesting(opening: bytes) -> None:
+    assert "nested deeper than" in fault(opening * (limits.SLOW_STEPS // 3))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"NaN," * limits.SLOW_STEPS + b"1]",
+        b'{"a":1' + b',"a":1' * (limits.SLOW_STEPS // 2) + b"}",
+        b'["' + b"\\n" * limits.SLOW_STEPS + b'\xff"]',
+        b'["' + b"\\u0041" * limits.SLOW_STEPS + b'\xff"]',
+        b"[NaN" + b",{}" * limits.SLOW_STEPS + b"]",
+    ],
+)
+def test_the_slow_reader_takes_a_limited_number_of_steps(body: bytes) -> None:
+    assert fault(body).startswith("not plain JSON (RFC 8259), and more than")
+
+
+@pytest.mark.parametrize("filler", [b" ", b"1", b"\xff", b"["])
+def test_a_long_body_that_is_not_plain_json_is_not_read_at_all(filler: bytes) -> None:
+    body = b'["' + filler * (limits.SLOW_BYTES - 2) + b"\xff"
+    assert fault(body).startswith("this is not plain JSON (RFC 8259)")
+
+
+def test_a_picture_in_base64_may_have_a_nan_beside_it() -> None:
+    assert parse(b'{"inputs": {"b64": "' + b"QUFB" * 50_000 + b'"}, "other": NaN}')
+
+
+def test_colons_in_strings_do_not_make_a_body_slow() -> None:
+    texts = ["see: this"] * (limits.SLOW_STEPS + 1)
+    assert parse(json.dumps({"instances": texts}).encode()) == {"instances": texts}
 
 
 JSON_VALUES = st.recursive(

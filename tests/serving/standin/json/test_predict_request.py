@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from serving.standin import limits
 from serving.standin.errors import StatusError
 from serving.standin.json.parser import Json
 from serving.standin.json.predict_request import Format, parse_object, read_feeds, signature_name
 from serving.standin.tensors.dtypes import Tensor, data_type
-from serving.standin.tensors.signatures import TensorInfo
+from serving.standin.tensors.signatures import Dimension, TensorInfo
 
 NUMBERS = {
     "float": 1,
@@ -191,7 +192,32 @@ def test_a_signature_is_named_by_a_string_or_not_at_all() -> None:
 def test_more_dimensions_than_a_tensor_can_have_are_an_error_of_their_own() -> None:
     assert len(feeds(f'{{"inputs": {"[" * 254}1{"]" * 254}}}', x="float")["x"].shape) == 254
     assert fault(f'{{"inputs": {"[" * 255}1{"]" * 255}}}', x="float") == "tensor parsing error: x"
-    assert fault(f'{{"instances": {"[" * 100_000}1{"]" * 100_000}}}', x="float") == "tensor parsing error: x"
+    assert fault(f'{{"instances": {"[" * 4000}1{"]" * 4000}}}', x="float") == "tensor parsing error: x"
+
+
+@pytest.mark.parametrize("last", ['"a"', "[1]", "null", "[]", "{}"])
+@pytest.mark.parametrize("form", ["instances", "inputs"])
+def test_the_search_for_a_fault_among_many_elements_ends_early(form: str, last: str) -> None:
+    numbers = "1," * (2 * limits.SLOW_STEPS)
+    assert "too large to be searched for the fault" in fault(f'{{"{form}": [{numbers}{last}]}}', x="float")
+
+
+def test_the_shape_of_an_input_is_held_where_a_wrong_one_may_end_the_process() -> None:
+    shape = (Dimension(-1, ""), Dimension(2, ""))
+    held = {"x": TensorInfo("x:0", data_type(NUMBERS["float"]), shape, held=True)}
+
+    def read(body: str) -> tuple[int, ...]:
+        return read_feeds(parse_object(body.encode()), held)[1]["x"].shape
+
+    for value in ("[[1, 2], [3, 4]]", '[{"x": [1, 2]}, {"x": [3, 4]}]'):
+        assert read(f'{{"instances": {value}}}') == (2, 2)
+    assert read('{"inputs": [[1, 2]]}') == read('{"inputs": {"x": [[1, 2]]}}') == (1, 2)
+    for value in ("[1]", "[[1]]", "[[[1]]]", "[[]]", '[{"x": 1}]', '[{"x": [1]}]'):
+        with pytest.raises(StatusError, match=r"input x: expected shape \[-1, 2\], -1 standing for any size, got"):
+            read(f'{{"instances": {value}}}')
+    for value in ("1", "[1]", "[[[1]]]", "[]", '{"x": [1]}'):
+        with pytest.raises(StatusError, match="input x: expected shape"):
+            read(f'{{"inputs": {value}}}')
 
 
 ARRAYS = hnp.arrays(

@@ -52,4 +52,25 @@ def test_long_values_are_cut() -> None:
 
 
 def test_depth_is_no_obstacle() -> None:
-    assert debug_text(parse(b"[" * 100_000 + b"]" * 100_000)) == "[" * 256 + "..."
+    assert debug_text(parse(b"[" * 4_000 + b"]" * 4_000)) == "[" * 256 + "..."
+
+
+def test_only_what_a_quote_shows_of_a_long_string_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    escaped: list[str] = []
+    monkeypatch.setattr("serving.standin.json.text._SHORT", Recording(escaped))
+    assert debug_text({"\n" * 100_000: "\n" * 100_000}).startswith('{\n    "\\n\\n')
+    assert len(escaped) < 1000
+
+
+class Recording(dict[str, str]):
+    def __init__(self, asked: list[str]) -> None:
+        super().__init__({"\n": "\\n"})
+        self.asked = asked
+
+    def get(self, key: str, default: str | None = None) -> str:  # type: ignore[override]  # one of dict's overloads
+        self.asked.append(key)
+        return self[key]
+
+
+def test_an_error_text_is_cut() -> None:
+    assert len(error_body("a" * 1_000_000)) < 140_000

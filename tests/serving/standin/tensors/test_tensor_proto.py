@@ -104,3 +104,15 @@ def test_strings_are_written_one_by_one_or_as_lengths_and_bytes() -> None:
     strings = Tensor(data_type(STRING), (2,), [b"ab", b"c"])
     assert read(written(strings))[8] == [b"ab", b"c"]
     assert read(written(strings, as_content=True))[4] == [b"\x02\x01abc"]
+
+
+@pytest.mark.parametrize("shape", [[1] * 255, [1 << 40, 1 << 40, 0], [1 << 40, 1 << 40], [(16 << 20) + 1]])
+def test_a_shape_that_tensorflow_or_the_memory_cannot_hold_is_refused(shape: list[int]) -> None:
+    with pytest.raises(StatusError):
+        tensor(FLOAT, shape, write_float(5, 1))
+
+
+def test_a_string_tensor_is_filled_up_to_a_limit() -> None:
+    assert len(tensor(STRING, [1 << 16], write_bytes(8, b"a")).values) == 1 << 16
+    with pytest.raises(StatusError):
+        tensor(STRING, [(1 << 16) + 1], write_bytes(8, b"a"))
