@@ -5,7 +5,7 @@
 | bound | setting | over it | `by` |
 |---|---|---|---|
 | connections | GATEWAY_MAX_CONNECTIONS | refused (`http.connections`) | connections |
-| bytes of all bodies | GATEWAY_MAX_BODIES_BYTES | a slow body ends (`bodies`), else refused | slow-bodies, bodies |
+| bytes of all bodies | GATEWAY_MAX_BODIES_BYTES | a slow body ends (`fairness`), else refused | slow-bodies, bodies |
 | requests in flight | GATEWAY_MAX_IN_FLIGHT | refused | requests |
 | a caller's share of the bytes, and of the requests in flight | (`fairness`) | refused | share |
 | pictures in progress, of all batches together | GATEWAY_MAX_IN_FLIGHT | wait | |
@@ -26,10 +26,10 @@ from typing import Generic, TypeVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.bodies import Bodies, Body
 from gateway.errors import RETRY_AFTER_S, GatewayError, OverloadedError, TooManyConnectionsError
-from gateway.fairness import CALLER, FairShare
+from gateway.fairness import CALLER, Bodies, Body, FairShare, Lack, address_of
 from gateway.observe import metrics
+from gateway.settings import Network
 
 Grant = TypeVar("Grant")
 
@@ -98,7 +98,7 @@ class Queue(Generic[Grant]):
         """
         if not self.waiting and (grant := take()) is not None:
             return grant
-        waiter, may_wait = _Waiter(take, need), self._places.allows(CALLER.get())
+        waiter, may_wait = _Waiter(take, need), not self._places.lack(CALLER.get())
         self._enter(waiter)
         self.assign()
         if waiter in self.waiting and not may_wait:
@@ -224,37 +224,47 @@ class Admission:
     """
 
     def __init__(
-        self, app: ASGIApp, *, max_in_flight: int, max_bodies_bytes: int, address_of: Callable[[Scope], str]
+        self,
+        app: ASGIApp,
+        *,
+        max_in_flight: int,
+        max_bodies_bytes: int,
+        trusted_proxies: tuple[Network, ...] = (),
     ) -> None:
-        """`address_of`: the caller of a request that has no key."""
+        """`trusted_proxies` report the address of a caller that has no key."""
         self._app = app
-        self._address_of = address_of
-        self._places = FairShare(max_in_flight)
-        self._bodies = Bodies(max_bodies_bytes, _ended_for_another)
-        self._reading = Shares(READ_AT_ONCE_BYTES)
-        metrics.IN_FLIGHT.set_function(lambda: self._places.total - self._places.free)
-        metrics.BODY_BYTES.set_function(lambda: self._bodies.held_bytes)
+        self.trusted_proxies = trusted_proxies
+        self.places = FairShare(max_in_flight)
+        self.bodies = Bodies(max_bodies_bytes, _ended_for_another)
+        self.reading = Shares(READ_AT_ONCE_BYTES)
+        metrics.IN_FLIGHT.set_function(lambda: self.places.total - self.places.free)
+        metrics.BODY_BYTES.set_function(lambda: self.bodies.held_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        CALLER.set(self._address_of(scope))
         if not _has_body(scope):
+            CALLER.set(address_of(scope, self.trusted_proxies))
             return await self._app(scope, receive, send)
-        admitted = _Admitted(self._places, self._bodies, self._reading, scope, receive, send)
+        CALLER.set("")  # known when the body is read
+        admitted = _Admitted(self, scope, receive, send)
         try:
             return await self._app(scope, admitted.receive, admitted.send)
         finally:
             admitted.leave()
 
+    def no_place(self, lack: Lack, caller: str) -> GatewayError:
+        """The error for a request that would be one too many in flight."""
+        if lack == "all":
+            return refusal("requests", f"{self.places.total:.0f} requests are in progress already.")
+        return refusal("share", f"{self.places.held(caller)} of your requests are in progress already.")
+
 
 class _Admitted:
     """A request with a body."""
 
-    def __init__(
-        self, places: FairShare, bodies: Bodies, reading: Shares, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        self._places, self._bodies, self._reading = places, bodies, reading
+    def __init__(self, bounds: Admission, scope: Scope, receive: Receive, send: Send) -> None:
+        self._bounds = bounds
         self._scope, self._receive, self._send = scope, receive, send
         self._body: Body | None = None
         self._in_flight = self._left = False
@@ -267,19 +277,25 @@ class _Admitted:
         """
         if self._in_flight or self._left:
             return await self._receive()
-        if (body := self._body) is None:  # here the caller is known: keys are checked before a body is read
-            body = self._body = Body(CALLER.get(), _announced_bytes(self._scope), self._scope["state"].get("pace"))
-        self._check_place(body.caller)
+        bounds, body = self._bounds, self._body
+        if body is None:
+            announced_bytes = _announced_bytes(self._scope)
+            if not CALLER.get():  # keys are checked before a body is read
+                CALLER.set(address_of(self._scope, bounds.trusted_proxies))
+            body = self._body = Body(CALLER.get(), announced_bytes, self._scope["state"].get("pace"))
+        if lack := bounds.places.lack(body.caller):
+            raise bounds.no_place(lack, body.caller)
         message = await self._receive()
         count, last = len(message.get("body", b"")), not message.get("more_body")
-        if lack := self._bodies.grow(body, count, last=last):
-            raise refusal(lack, BODIES_FULL if lack == "bodies" else SHARE_FULL)
+        if lack := bounds.bodies.grow(body, count, last=last):
+            raise refusal("bodies", BODIES_FULL) if lack == "all" else refusal("share", SHARE_FULL)
         if count and not body.small:
-            count = await self._reading.acquire(count)
-            asyncio.get_running_loop().call_later(READ_EVERY_S, self._reading.release, count)
+            count = await bounds.reading.acquire(count)
+            asyncio.get_running_loop().call_later(READ_EVERY_S, bounds.reading.release, count)
         if message["type"] == "http.request" and last:
-            self._check_place(body.caller)
-            self._places.take(body.caller)
+            if lack := bounds.places.lack(body.caller):
+                raise bounds.no_place(lack, body.caller)
+            bounds.places.take(body.caller)
             self._in_flight = True
         return message
 
@@ -292,15 +308,9 @@ class _Admitted:
         """Give back what the request holds."""
         if self._body and not self._left:
             self._left = True
-            self._bodies.release(self._body)
+            self._bounds.bodies.release(self._body)
             if self._in_flight:
-                self._places.give_back(self._body.caller)
-
-    def _check_place(self, caller: str) -> None:
-        if not self._places.free:
-            raise refusal("requests", f"{self._places.total:.0f} requests are in progress already.")
-        if not self._places.within(caller):
-            raise refusal("share", f"{self._places.held(caller)} of your requests are in progress already.")
+                self._bounds.places.give_back(self._body.caller)
 
 
 BODIES_FULL = "The uploads in progress already fill the memory that is set aside."

@@ -2,14 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 from fastapi import Depends, FastAPI, params
 
 from gateway import auth
 from gateway.admission import Admission
 from gateway.api import classify, operations, pages, schema, tfserving
-from gateway.fairness import address_of
 from gateway.http import problems
 from gateway.http.cors import CrossOrigin
 from gateway.http.lifecycle import Lifecycle
@@ -68,7 +66,7 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
         Admission,
         max_in_flight=settings.max_in_flight,
         max_bodies_bytes=settings.max_bodies_bytes,
-        address_of=partial(address_of, trusted=settings.trusted_proxies),
+        trusted_proxies=settings.trusted_proxies,
     )
     if settings.cors_origins:
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)

@@ -158,11 +158,9 @@ async def _decoders(settings: Settings, stack: AsyncExitStack) -> Decoders:
         settings.image_formats, settings.max_decoded_bytes, settings.max_upload_bytes, settings.decode_cpu_s
     )
     decoders = Decoders(
-        await stack.enter_async_context(Processes(limits)),
-        limits,
+        await stack.enter_async_context(Processes(limits, timeout_s=settings.decode_timeout_s)),
         count=settings.decode_processes,
         budget_bytes=settings.decode_budget_bytes,
-        timeout_s=settings.decode_timeout_s,
         wait_s=settings.decode_wait_s,
     )
     stack.callback(decoders.close)

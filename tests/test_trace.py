@@ -6,9 +6,8 @@ import pytest
 
 from tests.trace import Trace, traced
 
-MAX_FILES = 21
-MAX_RETURNS = 26
-"""Of them, eleven are to the shares of a caller: it is asked where a body, a place and a decode process are taken."""
+MAX_FILES = 20
+MAX_RETURNS = 15
 
 
 @pytest.fixture(scope="module")

@@ -7,20 +7,13 @@ for a bounded time, until its share of the memory for large pictures is free.
 """
 
 import asyncio
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.admission import Shares, refusal
+from gateway.admission import Queue, Shares, refusal
 from gateway.decoding.processes import DecodeProcess, Processes, lost
-from gateway.decoding.protocol import ForeignAnswerError, Limits, Share
-from gateway.errors import (
-    DeadlineError,
-    DecoderCrashedError,
-    GatewayError,
-    ImageTooComplexError,
-    LargerShareError,
-)
+from gateway.decoding.protocol import Share
+from gateway.errors import DeadlineError, LargerShareError
 from gateway.imaging import Decoded, Picture
 from gateway.observe import metrics
 
@@ -36,34 +29,24 @@ the other formats, headers alone can take as long: thousands of chunks, sub-bloc
 SLOW_NICE = 5
 """A third of the CPU time while quick pictures could use all of it."""
 LARGE_NICE = 10
-END_WITHIN_S = 1.0
-"""From the end of a process's socket to its exit status; 1 ms in fact."""
-
-
-Run = Callable[[DecodeProcess, bytes, Share], Awaitable[Decoded]]
 
 
 class Decoders:
     """The worker pools for quick and slow pictures, and the memory for large ones."""
 
-    def __init__(
-        self, processes: Processes, limits: Limits, *, count: int, budget_bytes: int, timeout_s: float, wait_s: float
-    ) -> None:
+    def __init__(self, processes: Processes, *, count: int, budget_bytes: int, wait_s: float) -> None:
         """Up to `count` processes in each worker pool, and as many large pictures beside them.
 
         Args:
             budget_bytes: memory that large pictures may take together.
-            timeout_s: wall-clock time for one picture; `limits` bounds the CPU time.
             wait_s: longest time that a large picture may wait for memory.
         """
         self._processes = processes
-        self._limits = limits
         self._least_share_bytes = budget_bytes // count
-        self._timeout_s = timeout_s
         self._wait_s = wait_s
         self._memory = Shares(budget_bytes)
-        self.quick = WorkerPool(processes, self._run, Share(SMALL_BYTES, QUICK_S), count=count)
-        self.slow = WorkerPool(processes, self._run, Share(SMALL_BYTES), count=count, nice=SLOW_NICE)
+        self.quick = WorkerPool(processes, Share(SMALL_BYTES, QUICK_S), count=count)
+        self.slow = WorkerPool(processes, Share(SMALL_BYTES), count=count, nice=SLOW_NICE)
 
     async def picture(self, data: bytes, *, deadline: float) -> Picture:
         """The model's input from the bytes of a file.
@@ -108,7 +91,7 @@ class Decoders:
                 self._memory.held(max(needed_bytes, self._least_share_bytes), wait_s=self._wait_s),
                 self._own_process(needed_bytes) as process,
             ):
-                return await self._run(process, data, Share(needed_bytes))
+                return await process.decode(data, Share(needed_bytes))
         except TimeoutError as cause:
             raise refusal(
                 "decoding", "Other large pictures are being decoded; send this one again, or a smaller version of it."
@@ -134,42 +117,6 @@ class Decoders:
         finally:
             self._processes.kill(process)
 
-    async def _run(self, process: DecodeProcess, data: bytes, share: Share) -> Decoded:
-        """Run one job. If the process fails, raise the error for the picture's sender."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await process.decode(data, share)
-        except TimeoutError as cause:
-            metrics.DECODERS_ENDED.labels("stalled").inc()
-            raise lost() from cause
-        except ForeignAnswerError as cause:
-            metrics.DECODERS_ENDED.labels("foreign").inc()
-            raise crashed() from cause
-        except (OSError, EOFError) as cause:
-            raise self._error_of(await process.status(within_s=END_WITHIN_S)) from cause
-        except asyncio.CancelledError:
-            metrics.DECODERS_ENDED.labels("abandoned").inc()
-            raise
-
-    def _error_of(self, status: int | None) -> GatewayError:
-        """The error for the sender of the picture during which a process ended with that status."""
-        if status == -signal.SIGPROF:
-            metrics.DECODERS_ENDED.labels("cpu").inc()
-            return ImageTooComplexError(
-                f"Decoding this picture takes more than {self._limits.cpu_s:g} s of computing time: "
-                "send a smaller version, saved as a plain JPEG."
-            )
-        if status in (None, -signal.SIGKILL):  # the system ran out of memory, or an operator killed it
-            metrics.DECODERS_ENDED.labels("killed").inc()
-            return lost()
-        metrics.DECODERS_ENDED.labels("crashed").inc()
-        return crashed()
-
-
-def crashed() -> DecoderCrashedError:
-    """The error for every picture that ended its decode process."""
-    return DecoderCrashedError("This picture crashed the decoder: save it again as a plain JPEG and send that.")
-
 
 class WorkerPool:
     """Decode processes that are used again and again, and the pictures that wait for them.
@@ -179,21 +126,17 @@ class WorkerPool:
     answer is killed, and the next job gets a new one.
     """
 
-    def __init__(self, processes: Processes, run: Run, share: Share, *, count: int, nice: int = 0) -> None:
+    def __init__(self, processes: Processes, share: Share, *, count: int, nice: int = 0) -> None:
         """At most `count` processes, forked when there is work; `share` is what each job may take."""
         self._processes = processes
-        self._run = run
         self._share = share
         self._nice = nice
-        self._places = Shares(count)
+        self.free = count
+        """Places that no picture has."""
+        self._waiting: Queue[bool] = Queue()
         self._idle: list[DecodeProcess] = []
         self._abandoned: set[asyncio.Task[Decoded]] = set()
         """Jobs whose caller was cancelled."""
-
-    @property
-    def free(self) -> int:
-        """Places that no picture has."""
-        return self._places.free
 
     @property
     def idle(self) -> int:
@@ -207,7 +150,10 @@ class WorkerPool:
             LargerShareError: the picture needs more than a share.
             GatewayError: the picture is refused, or its process ended.
         """
-        await self._places.acquire()
+        if self.free and not self._waiting.waiting:
+            self.free -= 1
+        else:
+            await self._waiting.get(self._take_place, self._give_back_place, need=lambda: None)
         job = asyncio.create_task(self._job(data))
         try:
             return await asyncio.shield(job)
@@ -216,23 +162,34 @@ class WorkerPool:
             job.add_done_callback(self._abandoned_ended)
             raise
         finally:
-            del (
-                job
-            )  # breaks a reference cycle with the traceback of its failure, which would keep the picture in memory
+            del job  # breaks a cycle with the traceback of its failure, which would keep the picture in memory
 
     async def _job(self, data: bytes) -> Decoded:
         """Runs in a task of its own, which holds the place and the process until the job has ended."""
         try:
             process = self._take_idle() or await self._fork()
             try:
-                return await self._run(process, data, self._share)
+                return await process.decode(data, self._share)
             finally:
                 if process.idle:
                     self._idle.append(process)
                 else:
                     self._processes.kill(process)
         finally:
-            self._places.release()
+            if self._waiting.waiting:
+                self._give_back_place(True)
+            else:
+                self.free += 1
+
+    def _take_place(self) -> bool | None:
+        if not self.free:
+            return None
+        self.free -= 1
+        return True
+
+    def _give_back_place(self, _: bool) -> None:
+        self.free += 1
+        self._waiting.assign()
 
     def _abandoned_ended(self, job: "asyncio.Task[Decoded]") -> None:
         self._abandoned.discard(job)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import sys
 from collections import deque
@@ -29,8 +30,16 @@ from gateway.decoding.protocol import (
     Share,
     outcome,
 )
-from gateway.errors import RETRY_AFTER_S, DecoderLostError, GatewayError, LargerShareError
+from gateway.errors import (
+    RETRY_AFTER_S,
+    DecoderCrashedError,
+    DecoderLostError,
+    GatewayError,
+    ImageTooComplexError,
+    LargerShareError,
+)
 from gateway.imaging import RGB_BYTES, Decoded
+from gateway.observe import metrics
 from gateway.process import children
 from gateway.process.files import none_left
 from gateway.process.memory import DECODERS_ENVIRONMENT
@@ -38,6 +47,8 @@ from gateway.process.memory import DECODERS_ENVIRONMENT
 START_WITHIN_S = 30.0
 FORK_WITHIN_S = 5.0
 STOP_WITHIN_S = 5.0
+END_WITHIN_S = 1.0
+"""From the end of a process's socket to its exit status; 1 ms in fact."""
 PROJECT = Path(__file__).resolve().parents[2]
 BUFFER_BYTES = 512 * 1024
 """Send buffer of each socket: an answer of 150 KB then fits into one write."""
@@ -49,23 +60,58 @@ class DecodeProcess:
     """The gateway's end of one decode process. It has one job at a time; a job without a sound answer is its last."""
 
     def __init__(
-        self, pid: int, jobs: socket.socket, ended: "asyncio.Future[int | None]", *, max_decoded_bytes: int
+        self, pid: int, jobs: socket.socket, ended: "asyncio.Future[int | None]", limits: Limits, *, timeout_s: float
     ) -> None:
         self.pid = pid
         self.idle = True
         """It may have another job: the last one, if any, ended with a sound answer."""
         self._jobs = jobs
         self._ended = ended
-        self._max_decoded_bytes = max_decoded_bytes
+        self._limits = limits
+        self._timeout_s = timeout_s
 
     async def decode(self, data: bytes, share: Share) -> Decoded:
         """Decode one picture.
 
         Raises:
-            GatewayError: the picture is refused.
             LargerShareError: the picture needs more than its share.
-            OSError, EOFError: the process has ended.
-            ForeignAnswerError: the process sent no valid answer.
+            GatewayError: the picture is refused, or the process failed; the error is for the picture's sender.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._decode(data, share)
+        except TimeoutError as cause:
+            metrics.DECODERS_ENDED.labels("stalled").inc()
+            raise lost() from cause
+        except ForeignAnswerError as cause:
+            metrics.DECODERS_ENDED.labels("foreign").inc()
+            raise _crashed() from cause
+        except (OSError, EOFError) as cause:
+            raise self._error_of(await self._status(within_s=END_WITHIN_S)) from cause
+        except asyncio.CancelledError:
+            metrics.DECODERS_ENDED.labels("abandoned").inc()
+            raise
+
+    def _error_of(self, status: int | None) -> GatewayError:
+        """The error for the sender of the picture during which the process ended with that status."""
+        if status == -signal.SIGPROF:
+            metrics.DECODERS_ENDED.labels("cpu").inc()
+            return ImageTooComplexError(
+                f"Decoding this picture takes more than {self._limits.cpu_s:g} s of computing time: "
+                "send a smaller version, saved as a plain JPEG."
+            )
+        if status in (None, -signal.SIGKILL):  # the system ran out of memory, or an operator killed it
+            metrics.DECODERS_ENDED.labels("killed").inc()
+            return lost()
+        metrics.DECODERS_ENDED.labels("crashed").inc()
+        return _crashed()
+
+    async def _decode(self, data: bytes, share: Share) -> Decoded:
+        """The same; where the process failed, the error says how.
+
+        Raises:
+            OSError, EOFError: it has ended.
+            ForeignAnswerError: it sent no valid answer.
         """
         self.idle = False
         await self._send(JOB.pack(len(data), *share), data)
@@ -80,7 +126,7 @@ class DecodeProcess:
             raise ForeignAnswerError(f"{received - whole} bytes behind the answer")
         payload = memoryview(room)[ANSWER.size : whole]
         try:
-            decoded = outcome(kind, format_at, width, height, payload, max_decoded_bytes=self._max_decoded_bytes)
+            decoded = outcome(kind, format_at, width, height, payload, max_decoded_bytes=self._limits.max_decoded_bytes)
         except (GatewayError, LargerShareError):  # a refusal is a sound answer
             self.idle = True
             raise
@@ -118,7 +164,7 @@ class DecodeProcess:
             return False
         return False
 
-    async def status(self, *, within_s: float) -> int | None:
+    async def _status(self, *, within_s: float) -> int | None:
         """How the process ended: the status as in subprocess, -11 for signal 11; None if it is not known in time."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
@@ -133,8 +179,10 @@ class DecodeProcess:
 class Processes:
     """The fork server and the decode processes that it has forked."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, timeout_s: float) -> None:
+        """`timeout_s`: wall-clock time for one picture; `limits` bounds the CPU time."""
         self._limits = limits
+        self._timeout_s = timeout_s
         self._starting = asyncio.Lock()
         self._forkserver: asyncio.subprocess.Process | None = None
         self._control: socket.socket | None = None
@@ -183,7 +231,7 @@ class Processes:
         except BaseException:  # the caller was cancelled; the new process finds its socket closed and ends
             ours.close()
             raise
-        return DecodeProcess(pid, ours, self._alive[pid], max_decoded_bytes=self._limits.max_decoded_bytes)
+        return DecodeProcess(pid, ours, self._alive[pid], self._limits, timeout_s=self._timeout_s)
 
     def kill(self, process: DecodeProcess) -> None:
         """Kill a decode process at once, through the fork server: it knows whether the pid is still in use."""
@@ -296,6 +344,11 @@ def lost() -> DecoderLostError:
     return DecoderLostError(
         "The process that decoded the picture was lost; send it again.", retry_after_s=RETRY_AFTER_S
     )
+
+
+def _crashed() -> DecoderCrashedError:
+    """The error for every picture that ended its decode process."""
+    return DecoderCrashedError("This picture crashed the decoder: save it again as a plain JPEG and send that.")
 
 
 def _not_started(cause: OSError) -> GatewayError:

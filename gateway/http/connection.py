@@ -17,7 +17,6 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from gateway.bodies import Pace
 from gateway.errors import (
     GatewayError,
     HeadTooLargeError,
@@ -25,6 +24,7 @@ from gateway.errors import (
     RequestTimeoutError,
     UrlTooLongError,
 )
+from gateway.fairness import Pace
 from gateway.http.connections import ConnectionLimiter
 from gateway.http.exchange import CoalescingTransport, Exchange
 from gateway.http.problems import refusal

@@ -10,9 +10,8 @@ from prometheus_client import REGISTRY
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.admission import Admission, Queue, QueueFullError, Shares
-from gateway.bodies import Pace
 from gateway.errors import GatewayError, OverloadedError
-from gateway.fairness import CALLER
+from gateway.fairness import CALLER, Pace
 
 MIB = 1024 * 1024
 
@@ -27,12 +26,11 @@ def shed(by: str) -> float:
 class Uploads:
     """Requests to an application that reads the body and answers when the test allows it."""
 
-    def __init__(self, **bounds: int) -> None:
+    def __init__(self, max_in_flight: int = 1, max_bodies_bytes: int = 100) -> None:
         self.finish = asyncio.Event()
         self.read = 0
         """Pieces."""
-        bounds = {"max_in_flight": 1, "max_bodies_bytes": 100} | bounds
-        self.app = Admission(self._read_and_wait, **bounds, address_of=lambda scope: scope["client"][0])
+        self.app = Admission(self._read_and_wait, max_in_flight=max_in_flight, max_bodies_bytes=max_bodies_bytes)
 
     async def _read_and_wait(self, scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive()).get("more_body"):
@@ -135,7 +133,7 @@ async def test_with_the_beginning_of_its_answer_a_request_gives_back_what_it_hol
     async def send(message: Message) -> None:
         await reads.wait()  # the client has not read its last answer
 
-    app = Admission(answers, max_in_flight=1, max_bodies_bytes=100, address_of=lambda scope: "a")
+    app = Admission(answers, max_in_flight=1, max_bodies_bytes=100)
     scope: Scope = {"type": "http", "headers": [(b"content-length", b"10")], "state": {}}
     unread = asyncio.create_task(app(scope, receive, send))
     await asyncio.sleep(0)

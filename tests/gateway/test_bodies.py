@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.bodies import PATIENCE_S, SMALL_BYTES, Bodies, Body, Pace
 from gateway.errors import GatewayError, OverloadedError
+from gateway.fairness import PATIENCE_S, SMALL_BYTES, Bodies, Body, Pace
 
 RATE = 1000
 KIB = 1024
@@ -120,7 +120,7 @@ def test_a_body_that_makes_progress_is_not_ended_for_a_newcomer() -> None:
     uploads = Uploads(total=4 * LARGE)
     for name in ("a1", "b1", "c1", "d1"):
         uploads.body(name, LARGE, behind_s=PATIENCE_S)
-    assert uploads.bodies.grow(Body("e", None, None), 1) == "bodies"
+    assert uploads.bodies.grow(Body("e", None, None), 1) == "all"
     assert uploads.ended == []
 
 
@@ -128,7 +128,7 @@ def test_a_body_that_has_arrived_is_not_ended() -> None:
     uploads = Uploads(total=4 * LARGE)
     whole = uploads.body("a1", 4 * LARGE, behind_s=9)
     assert uploads.bodies.grow(whole, 0, last=True) == ""
-    assert uploads.bodies.grow(Body("b", None, None), 1) == "bodies"
+    assert uploads.bodies.grow(Body("b", None, None), 1) == "all"
     uploads.bodies.release(whole)
     assert uploads.bodies.grow(Body("b", None, None), 1) == ""
 

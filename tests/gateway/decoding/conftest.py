@@ -24,10 +24,10 @@ async def start_decoders() -> AsyncIterator[StartDecoders]:
     """Called with settings: decoders whose fork server runs until the test ends."""
     async with AsyncExitStack() as stack:
 
-        async def started(limits: Limits = OPEN, **settings: Any) -> Decoders:
-            processes = await stack.enter_async_context(Processes(limits))
-            chosen = {"count": 1, "budget_bytes": 256 * MIB, "timeout_s": 60, "wait_s": 60} | settings
-            decoders = Decoders(processes, limits, **chosen)
+        async def started(limits: Limits = OPEN, *, timeout_s: float = 60, **settings: Any) -> Decoders:
+            processes = await stack.enter_async_context(Processes(limits, timeout_s=timeout_s))
+            chosen = {"count": 1, "budget_bytes": 256 * MIB, "wait_s": 60} | settings
+            decoders = Decoders(processes, **chosen)
             stack.callback(decoders.close)
             return decoders
 

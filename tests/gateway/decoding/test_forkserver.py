@@ -46,7 +46,7 @@ async def test_the_fork_servers_start_and_death_are_logged_without_the_id_of_a_r
 
 async def test_a_fork_server_that_is_just_starting_when_its_caller_leaves_is_not_left_behind() -> None:
     for turns in range(20):
-        processes = Processes(OPEN)
+        processes = Processes(OPEN, timeout_s=60)
         job = asyncio.create_task(processes.fork(share_bytes=MIB))
         for _ in range(turns):
             await asyncio.sleep(0)

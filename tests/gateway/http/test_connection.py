@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import REGISTRY
 from starlette.types import Receive, Scope, Send
 
-from gateway.bodies import Pace
 from gateway.errors import OverloadedError
+from gateway.fairness import Pace
 from gateway.http.connection import LINGER_S
 from gateway.http.connections import GROUPS
 from gateway.observe import logs
