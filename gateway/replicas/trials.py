@@ -42,6 +42,8 @@ class Case:
     """The last connection that it may have cost."""
     failed_at: float = 0
     """When its last attempt failed."""
+    waited: bool = False
+    """For PATIENCE_S since that; not told by the clock, because timers are rounded and may come early by it."""
     closed: bool = False
     """The request is over; an attempt may still run."""
     tried_at: Replica | None = None
@@ -205,10 +207,11 @@ class Trials:
         probe.add_done_callback(self._probes.discard)
         if loss.stale:
             await asyncio.wait([probe])
-            if loss.replica.heard_at <= case.failed_at:  # it is not the connection alone that is gone
+            if not self._heard_since(case, loss):  # it is not the connection alone that is gone
                 loss.stale = False
                 case.lost += 1
-        patience = asyncio.get_running_loop().call_later(PATIENCE_S, self._pool.queue.assign)
+        case.waited = loss.stale
+        patience = asyncio.get_running_loop().call_later(PATIENCE_S, self._waited, case)
         try:
             return await self._pool.queue.get(
                 lambda: self._take(case, loss, take, tried),
@@ -220,6 +223,10 @@ class Trials:
             return None
         finally:
             patience.cancel()
+
+    def _waited(self, case: Case) -> None:
+        case.waited = True
+        self._pool.queue.assign()
 
     async def _probe(self, replica: Replica) -> None:
         await self._refresh(replica)
@@ -235,17 +242,17 @@ class Trials:
             slot = take(tried)
         elif verdict == "shared" or loss.replica not in self._pool.replicas:
             slot = take([*tried, *self._under_trial])
-        if slot is None and self._lives(case, loss) and loss.replica not in self._under_trial:
+        may_return = case.waited and self._heard_since(case, loss)
+        if slot is None and may_return and loss.replica not in self._under_trial:
             slot = take([other for other in self._pool.replicas if other is not loss.replica])
         if slot and verdict != "innocent":
             case.tried_at = slot.replica
             self._under_trial.add(slot.replica)
         return slot
 
-    def _lives(self, case: Case, loss: Loss) -> bool:
-        """Whether its own replica may have the request again."""
-        waited = loss.stale or self._clock() - loss.at >= PATIENCE_S
-        return waited and loss.replica.heard_at > case.failed_at
+    def _heard_since(self, case: Case, loss: Loss) -> bool:
+        """Whether its own replica has answered a probe since; the clock may have stood still between the two."""
+        return loss.replica.heard_at >= case.failed_at
 
     async def close(self) -> None:
         """Cancel the probes that are under way."""

@@ -235,6 +235,15 @@ async def test_a_lone_request_on_a_replica_that_stays_away_is_refused_before_its
     assert (await gateway.upload(2)).status_code == 200
 
 
+async def test_a_suspect_is_tried_again_however_coarse_the_clock_is(bed: Open) -> None:
+    gateway = await bed()
+    now = gateway.services.clock()  # uvloop's clock stands still for a millisecond, and its timers are rounded
+    gateway.services.health._clock = gateway.services.dispatcher._trials._clock = lambda: now
+    gateway.wire.replicas["a:1"].faults.append(httpx.ReadError("reset"))
+    answers = [await gateway.upload(shade) for shade in range(1, 4)]
+    assert [answer.status_code for answer in answers] == [200] * 3
+
+
 async def test_a_proxy_that_breaks_every_second_connection_costs_no_request(bed: Open) -> None:
     gateway = await bed()
     broken = [0]
