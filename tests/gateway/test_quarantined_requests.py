@@ -142,7 +142,7 @@ async def test_uploads_never_seen_before_survive_a_pass_through_call_that_kills(
 
 
 async def test_the_refusal_says_why_and_for_how_long(bed: Open) -> None:
-    gateway = await bed(IN_UPLOADS, deadline_s=0.5)
+    gateway = await bed(IN_UPLOADS, deadline_s=2)
     first, again = await gateway.upload(0), await gateway.upload(0)
     for response in first, again:
         assert response.json()["type"] == "/problems/request-quarantined"
