@@ -40,6 +40,8 @@ _MEMBERS = ("signature_name", "instances", "inputs", "examples", "context")
 UNKNOWN = ""
 """In the place of a name that is no valid text; no input is called so."""
 
+_COMPARED_BYTES = 2**16
+"""At a time: a processor's cache holds them."""
 _BRACKET = re.compile(b"[][{}" + EMPTY + b"]")
 _VALUES_AND_NAMES = b",:" + STRING + bytes(range(FIRST_NAME, 256))
 _CLOSED = bytes.maketrans(EMPTY, b"]")
@@ -185,24 +187,28 @@ class _Reader:
         leaf = first if first in (STRING, EMPTY) else b""
         if not leaf and first not in (b",", b"]", b"}"):
             raise _ragged()
-        shape, whole = self._sizes(at, rank, leaf)
-        if not self._text.startswith(whole, at):
-            raise _ragged()
-        return shape, at + len(whole)
-
-    def _sizes(self, at: int, rank: int, leaf: bytes) -> tuple[Shape, bytes]:
-        """The size at each level along the first element, and the structure of the tensor that has these sizes."""
         empty = leaf == EMPTY
-        sizes, whole = ([0], b"[" + EMPTY) if empty else ([], leaf)
-        for level in range(1 + empty, rank + 1):
-            closing = level - empty  # an empty list has an end of its own
-            begin, end = at + rank - level + 1, self._text.find(b"]" * closing, at) + closing - 1
-            size, odd = divmod(end - begin + 1, len(whole) + 1)
-            if end < begin or odd:
-                raise _ragged()
-            whole = b"[" + (whole + b",") * (size - 1) + whole + b"]"
+        sizes, element = ([0], b"[" + EMPTY) if empty else ([], leaf)
+        for begin in range(at + rank - empty, at, -1):  # from the innermost list outwards, each the first at its level
+            size, end = self._elements(element, begin)
             sizes.append(size)
-        return tuple(reversed(sizes)), whole
+            element = self._text[begin - 1 : end + 1]
+        return tuple(reversed(sizes)), at + len(element)
+
+    def _elements(self, element: bytes, at: int) -> tuple[int, int]:
+        """How many elements of this structure stand at `at`, and the place of the bracket behind them."""
+        some, count, size = element + b",", 1, 0
+        while self._text.startswith(some, at):
+            at, size = at + len(some), size + count
+            if len(some) < _COMPARED_BYTES:
+                some, count = some * 2, count * 2
+        while count > 1:  # fewer than `count` are left, and the last one
+            some, count = some[: len(some) // 2], count // 2
+            if self._text.startswith(some, at):
+                at, size = at + len(some), size + count
+        if not self._text.startswith(element + b"]", at):
+            raise _ragged()
+        return size + 1, at + len(element)
 
     # --- classify and regress -------------------------------------------------------------------------------------
 

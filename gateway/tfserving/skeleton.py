@@ -31,12 +31,12 @@ FIRST_NAME, LAST_NAME = 0x80, 0xFF
 """The bytes that stand for the names of members. The last one stands for all further names."""
 
 _PIECE = 2**19
+_SAMPLE = 2**11
 _FEW = 32
-_QUOTE, _BACKSLASH, _OBJECT, _LIST, _CLOSED = b'"\\{[]'
+_QUOTE, _BACKSLASH, _OBJECT, _LIST, _CLOSED, _COMMA, _COLON = b'"\\{[],:'
 _SPACE = b" \t\r\n"
 _KEPT = b"{}[],:" + STRING
-_DELETED = bytes(set(range(256)) - set(_KEPT))
-_DELETED_BUT_EMPTY = bytes(set(_DELETED) - set(EMPTY))
+_DELETED = bytes(set(range(256)) - set(_KEPT + EMPTY))
 _BOM = b"\xef\xbb\xbf"
 _IN_WORD = np.ones(256, bool)
 _IN_WORD[list(_KEPT + _SPACE)] = False
@@ -76,13 +76,16 @@ def skeleton(body: bytes, expected: Sequence[str] = (), *, valued: str = "") -> 
     outside = [(begin + 1, end) for begin, end in zip(quotes[::2], quotes[1::2], strict=False)]
     strings = list(zip(quotes[1::2], quotes[2::2], strict=False))
     names, values = _Names(expected), list[str | None]()
+    wanted = names.new(valued) if valued else b""
     first, *parts = _structure(text, outside).split(STRING)
     structure = [first]
     for i, ((begin, end), behind) in enumerate(zip(strings, parts, strict=False)):
-        mark = names.mark(body[begin + 1 : end]) if behind[:1] == b":" else STRING
+        mark = STRING
+        if behind[:1] == b":":
+            mark = names.mark(body[begin + 1 : end])
+            if mark == wanted:
+                values.append(_value(body, strings[i + 1 : i + 2]) if behind == b":" else None)
         structure += (mark, behind)
-        if valued and names.known.get(mark[0]) == valued:
-            values.append(_value(body, strings[i + 1 : i + 2]) if behind == b":" else None)
     whole = b"".join(structure)
     if B64 in whole:
         whole = whole.replace(b"{" + B64 + b":" + STRING + b"}", STRING).replace(B64, names.new("b64"))
@@ -108,34 +111,82 @@ def _escapes_quotes(text: Bytes) -> bool:
 
 
 def _quotes(text: bytes) -> list[int]:
-    is_quote = np.frombuffer(text, np.uint8) == _QUOTE
-    if np.count_nonzero(is_quote) > 2 * MAX_STRINGS:
-        raise PredictBodyError(f"The body has more than {MAX_STRINGS:,} strings and names; send fewer instances.")
-    found: list[int] = np.flatnonzero(is_quote).tolist()
+    found: list[int] = []
+    for begin in range(0, len(text), _PIECE):
+        is_quote = np.frombuffer(text, np.uint8, min(_PIECE, len(text) - begin), begin) == _QUOTE
+        if np.count_nonzero(is_quote) + len(found) > 2 * MAX_STRINGS:
+            raise PredictBodyError(f"The body has more than {MAX_STRINGS:,} strings and names; send fewer instances.")
+        found += (np.flatnonzero(is_quote) + begin).tolist()
     return found
 
 
 def _structure(text: bytes, outside: Sequence[Span]) -> bytes:
     """Without what is no structure, STRING for each string, and EMPTY at the end of each list with nothing in it."""
-    structure, lists = [], 0
+    structure, lists, commas = [], 0, 0
     for piece in _pieces(text, outside):
-        lists += _checked(np.frombuffer(piece, np.uint8))
+        if _has_long_word(np.frombuffer(piece, np.uint8)):
+            raise PredictBodyError(f"The body has a number of more than {MAX_NUMBER} digits.")
+        kept = _kept(piece)
+        marks = np.frombuffer(kept, np.uint8)
+        lists += int(np.count_nonzero((marks | (_OBJECT ^ _LIST)) == _OBJECT))
+        commas += int(np.count_nonzero(marks == _COMMA))
         if lists > MAX_LISTS:
             raise PredictBodyError(f"The body has more than {MAX_LISTS:,} lists and objects; send fewer instances.")
-        structure.append(piece.translate(None, _DELETED))
-    whole = b"".join(structure)
-    if whole.count(b",") > MAX_VALUES:
-        raise PredictBodyError(f"The body has more than {MAX_VALUES:,} values; send fewer instances, or base64.")
-    return _with_empty_marked(text, outside) if _pairs(np.frombuffer(whole, np.uint8)).any() else whole
+        if commas > MAX_VALUES:
+            raise PredictBodyError(f"The body has more than {MAX_VALUES:,} values; send fewer instances, or base64.")
+        structure.append(kept)
+    return b"".join(structure)
 
 
-def _with_empty_marked(text: bytes, outside: Sequence[Span]) -> bytes:
-    """The structure again, from the text without white space, where `[]` has nothing in it."""
-    dense = b"".join(piece.translate(None, _SPACE + EMPTY) for piece in _pieces(text, outside))
-    marked = np.frombuffer(dense, np.uint8).copy()
-    marked[1:][_pairs(marked)] = EMPTY[0]  # `replace` takes ten times as long
-    dense = marked.tobytes()
-    return b"".join(piece.translate(None, _DELETED_BUT_EMPTY) for piece in _pieces(dense, [(0, len(dense))]))
+def _pieces(text: bytes, spans: Sequence[Span]) -> Iterator[bytes]:
+    """The spans with STRING between them, in pieces that fit a processor's cache: a whole copy costs more.
+
+    They end behind a comma, so no empty list is cut in two.
+    """
+    if len(spans) > _FEW:
+        text = STRING.join([text[begin:end] for begin, end in spans])
+        spans = [(0, len(text))]
+    for number, (begin, end) in enumerate(spans):
+        if number:
+            yield STRING
+        while end - begin > _PIECE:
+            cut = text.rfind(b",", begin, begin + _PIECE) + 1
+            if not cut:
+                raise PredictBodyError(f"The body has {_PIECE:,} bytes without a comma or a string.")
+            yield text[begin:cut]
+            begin = cut
+        yield text[begin:end]
+
+
+def _kept(piece: bytes) -> bytes:
+    """What is structure, EMPTY in the place of the end of each list that has nothing in it."""
+    kept = _without_values(piece)
+    pairs = _pairs(np.frombuffer(kept, np.uint8))  # of lists that are empty or hold one number
+    if not pairs.any():
+        return kept
+    text = np.frombuffer(piece, np.uint8)
+    if ((text[:-1] == _LIST) & (text[1:] <= _SPACE[0])).any():
+        piece = piece.translate(None, _SPACE)
+        text = np.frombuffer(piece, np.uint8)
+    empty = _pairs(text)
+    if not empty.any():
+        return kept
+    if np.count_nonzero(empty) == np.count_nonzero(pairs):
+        return _marked(kept, pairs)
+    return _without_values(_marked(piece, empty))
+
+
+def _without_values(piece: bytes) -> bytes:
+    """Where structure is dense, `translate` is slow, because no processor can predict what it keeps."""
+    if len(piece[:_SAMPLE].translate(None, _DELETED)) < _SAMPLE // 6:
+        return piece.translate(None, _DELETED)
+    text = np.frombuffer(piece, np.uint8)
+    kept = text == _COMMA
+    brackets = (text | (_OBJECT ^ _LIST)) - _OBJECT  # 0 where one opens, 2 where one closes
+    for same in (brackets & 0xFD) == 0, text == _COLON, text == _QUOTE, text == EMPTY[0]:
+        kept |= same
+    found: bytes = text.take(np.flatnonzero(kept), mode="clip").tobytes()
+    return found
 
 
 def _pairs(text: Bytes) -> NDArray[np.bool_]:
@@ -144,31 +195,21 @@ def _pairs(text: Bytes) -> NDArray[np.bool_]:
     return found
 
 
-def _pieces(text: bytes, spans: Sequence[Span]) -> Iterator[bytes]:
-    """The spans with STRING between them, in pieces that fit a processor's cache: a whole copy costs more."""
-    if len(spans) > _FEW:
-        text = STRING.join([text[begin:end] for begin, end in spans])
-        spans = [(0, len(text))]
-    for number, (begin, end) in enumerate(spans):
-        if number:
-            yield STRING
-        yield from (text[at : min(at + _PIECE, end)] for at in range(begin, end, _PIECE))
-
-
-def _checked(piece: Bytes) -> int:
-    """The number of lists and objects that begin in it; no number in it is too long."""
-    if _has_long_word(piece):
-        raise PredictBodyError(f"The body has a number of more than {MAX_NUMBER} digits.")
-    return int(np.count_nonzero((piece | (_OBJECT ^ _LIST)) == _OBJECT))
+def _marked(text: bytes, pairs: NDArray[np.bool_]) -> bytes:
+    marked = np.frombuffer(text, np.uint8).copy()
+    marked[1:][pairs] = EMPTY[0]  # `replace` takes ten times as long
+    return marked.tobytes()
 
 
 def _has_long_word(text: Bytes) -> bool:
-    """Whether an aligned block of MAX_NUMBER bytes lies within one number or word.
+    """Whether an aligned block of twice MAX_NUMBER bytes lies within one number or word.
 
-    Blocks that have a separator in the place of that of the first block are out, until none is left.
+    In nearly all blocks is a comma or white space, the least of all bytes. Of the others, those are out that have a
+    separator in the place of that of the first one, until none is left.
     """
-    blocks = text[: len(text) // MAX_NUMBER * MAX_NUMBER].reshape(-1, MAX_NUMBER)
-    left = np.arange(len(blocks))
+    size = 2 * MAX_NUMBER
+    blocks = text[: len(text) // size * size].reshape(-1, size)
+    left = np.flatnonzero(blocks.min(axis=1) > _COMMA)
     while len(left):
         separators = np.flatnonzero(~_IN_WORD[blocks[left[0]]])
         if not len(separators):

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -114,7 +114,7 @@ def test_depth_is_bounded_wherever_it_is(at: int) -> None:
         (b'{"instances":[' + b"1," * (MAX_VALUES + 1) + b"1]}", MAX_VALUES),
         (b'{"instances":[' + b'"",' * MAX_STRINGS + b'""]}', MAX_STRINGS),
         (b'{"instances":["' + b"\\\\" * MAX_STRINGS * 17 + b'"]}', MAX_STRINGS * 16),
-        (b'{"instances":[' + b"1" * 2 * MAX_NUMBER + b"]}", MAX_NUMBER),
+        (b'{"instances":[' + b"1" * 4 * MAX_NUMBER + b"]}", MAX_NUMBER),
         (b'{"instances":[1],"x":[' + b"[]," * MAX_IGNORED + b"1]}", MAX_IGNORED),
         (b'{"instances":[1]}' + b"[]" * MAX_IGNORED, MAX_IGNORED),
     ],
@@ -128,6 +128,42 @@ def test_every_bound_is_named(body: bytes, most: int) -> None:
 def test_a_number_of_some_hundred_digits_passes(count: int) -> None:
     for before in range(0, MAX_NUMBER, 17):
         assert sent('{"instances":[' + " " * before + "1" * count + "]}") == (1,)
+
+
+NUMBERS = {"whole": ("7", ","), "spaced": ("255", ", "), "floats": ("0.8392156", ", "), "words": ("-Infinity", ",\n")}
+
+
+def tensor(sizes: Sequence[int], number: str, separator: str) -> str:
+    """All of its numbers are the same."""
+    for size in reversed(sizes):
+        number = f"[{separator.join([number] * size)}]"
+    return number
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("sizes", [(500_000,), (1, 100_001, 3), (33, 70, 70, 3), (7, 50_000, 1), (1, 1, 1, 65_537)])
+def test_the_shape_of_a_large_tensor_is_read(sizes: Shape, number: str) -> None:
+    assert sent(f'{{"instances":{tensor(sizes, *NUMBERS[number])}}}') == sizes
+
+
+@pytest.mark.parametrize("size", [*range(1, 70), 127, 128, 129, 4095, 4096, 4097])
+def test_lists_of_every_length_are_counted(size: int) -> None:
+    assert sent(f'{{"instances":[{",".join(["[[1],[2]]"] * size)}]}}') == (size, 2, 1)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_one_value_too_many_or_too_few_anywhere_in_a_large_tensor_is_refused(number: str) -> None:
+    one, separator = NUMBERS[number]
+    whole = tensor((33, 70, 70, 3), one, separator)
+    at = len(whole) // 3
+    while at < len(whole) - 5:
+        comma = whole.index(f"{separator}{one}", at)
+        more = whole[:comma] + separator + one + whole[comma:]
+        fewer = whole[:comma] + whole[comma + len(separator + one) :]
+        assert "different lengths" in refusal(f'{{"instances":{more}}}')
+        assert "different lengths" in refusal(f'{{"instances":{fewer}}}')
+        at = comma + len(whole) // 7
+    assert "different lengths" in refusal(f'{{"instances":{whole[:-2] + separator + one + whole[-2:]}}}')
 
 
 @pytest.mark.parametrize("verb", ["classify", "regress"])
