@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from training.data.decoding import SHAPE
+from training.data.pictures import SHAPE
 from training.learn import dataset
 from training.learn import model as network
 from training.learn.dataset import LabelledSet

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from training.data.decoding import PICTURE_BYTES
+from training.data.pictures import PICTURE_BYTES
 from training.learn.options import Options, Phase, options
 
 

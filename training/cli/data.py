@@ -63,7 +63,7 @@ def validate(
     Exit status: 0 without errors (warnings are allowed), 1 with errors, 2 if it
     cannot run; then nothing is written.
     """
-    from training.data.decoding import Workers
+    from training.data.pictures import Workers
     from training.data.validate import check_place, write
     from training.data.validate import validate as validated
 

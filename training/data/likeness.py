@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from gateway.imaging import SIDE_PX, Pixels
 from training.console import Progress
-from training.data.decoding import SHAPE, Workers
+from training.data.pictures import SHAPE, Workers
 
 Means = NDArray[np.float64]
 """Shape (32, 32, 3), 0-255: a picture's means over blocks of 7 x 7 pixels."""

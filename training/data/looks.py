@@ -11,10 +11,9 @@ from PIL import Image
 from gateway.errors import GatewayError, ImageEmptyError, ImageTooLargeError, ImageTruncatedError
 from gateway.imaging import ALL_FORMATS, Format, Pixels, read_picture
 from training.console import Progress
-from training.data.decoding import Workers
-from training.data.files import Folders, RefusedFileError
 from training.data.likeness import Copy, contrast, copy_of, hash_of, means
 from training.data.manifest import Manifest
+from training.data.pictures import Folders, RefusedFileError, Workers
 
 THUMBNAIL_PX = 192
 """Longer side; the page shows it at 144, which leaves detail for high-resolution screens."""

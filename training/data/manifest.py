@@ -1,6 +1,6 @@
 """The pictures of a data set with their labels and splits, as its folder or CSV states them.
 
-The rule: read, never repair, and open no file outside the folder (`data.files`). There are three layouts:
+The rule: read, never repair, and open no file outside the folder (`data.pictures`). There are three layouts:
 
     DIR/LABEL/**/picture.jpg            a folder per class
     DIR/SPLIT/LABEL/**/picture.jpg      train, and val or test beside it, with a folder per class in each
@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 
 from gateway.imaging.formats import Format, format_of
 from training.console import Progress
-from training.data.files import Folders
+from training.data.pictures import Folders
 from training.errors import DataSetError
 
 Part = Literal["train", "val", "test"]
@@ -262,26 +262,12 @@ def _is_picture(folders: Folders, file: str) -> bool:
 
 
 def _digest(folders: Folders, file: str) -> str:
-    """As `digest_of`, for a file of a data set."""
+    """`sha256:` of a file's bytes; empty where the file cannot be read."""
     try:
         with folders.open(file) as opened:
             return f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}"
     except OSError:
         return ""
-
-
-def digest_of(path: Path) -> str:
-    """`sha256:` of a file's bytes; empty where the file cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    except OSError:
-        return ""
-
-
-def digest_of_bytes(data: bytes) -> str:
-    """`sha256:` of `data`."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from training.console import NewBar
 from training.data import likeness
-from training.data.decoding import Cache
 from training.data.label_map import mismatches, read_label_map
 from training.data.manifest import Entry, Manifest, Part, Picture, read
+from training.data.pictures import Cache
 from training.errors import DataSetError
 
 PARTS: tuple[Part, ...] = ("train", "val", "test")

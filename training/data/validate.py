@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from training.console import NewBar, no_bar
 from training.data.checks import MIN_PER_CLASS, Looks, check, pictures_by_class
-from training.data.decoding import Workers
 from training.data.findings import KINDS, Finding, Severity
 from training.data.label_map import read_label_map
 from training.data.looks import look_at_all, thumbnails
 from training.data.manifest import Manifest, read
 from training.data.page import Facts, page, pictured
+from training.data.pictures import Workers
 from training.errors import DataSetError
 from training.reports import files
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from training import drawings
 from training.console import Progress
-from training.data.decoding import Workers
 from training.data.manifest import Part
+from training.data.pictures import Workers
 
 
 class Seeds(NamedTuple):

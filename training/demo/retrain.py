@@ -8,7 +8,8 @@ import numpy as np
 
 from training import metrics
 from training.console import NewBar, Notify, no_bar
-from training.data.manifest import Part, digest_of_bytes
+from training.data.manifest import Part
+from training.data.pictures import digest_of_bytes
 from training.demo import record as records
 from training.demo import weights
 from training.demo.pictures import Seeds, write

@@ -11,7 +11,7 @@ from gateway.errors import GatewayError
 from gateway.imaging import ALL_FORMATS, Pixels, preprocess
 from training.console import Progress
 from training.data import manifest
-from training.data.files import Folders
+from training.data.pictures import Folders
 from training.errors import JudgementError
 from training.learn import runs
 

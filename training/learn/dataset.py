@@ -1,6 +1,6 @@
 """Pictures from the cache to the network: read, shrunk and augmented beside the training, by tf.data.
 
-Nothing here decodes or resizes a file: the pixels are those of `gateway.imaging`, by way of `data.decoding`. Smaller
+Nothing here decodes or resizes a file: the pixels are those of `gateway.imaging`, by way of `data.pictures`. Smaller
 sizes are means over whole blocks of them. Augmentation comes after preprocessing, never instead of it. The changes of
 an epoch are drawn from the seed before it begins, so that a resumed epoch continues with the same pictures in the same
 order.

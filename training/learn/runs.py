@@ -32,9 +32,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 from gateway.imaging import fingerprint
-from training.data.decoding import Cache
-from training.data.files import Folders
-from training.data.manifest import Part, Picture, digest_of_bytes
+from training.data.manifest import Part, Picture
+from training.data.pictures import Cache, Folders, digest_of_bytes
 from training.errors import RunError
 from training.learn.options import Options
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.settings import Settings
-from training.data.files import MOST_BYTES, Folders, RefusedFileError
+from training.data.pictures import MOST_BYTES, Folders, RefusedFileError
 
 
 def refusal(folders: Folders, file: str) -> str:

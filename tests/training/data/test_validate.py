@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 from tests.training import data_sets
 from tests.training.data_sets import Fault
 from training.cli import app, main
-from training.data.decoding import Workers
 from training.data.findings import Finding
 from training.data.page import Facts, page, pictured
+from training.data.pictures import Workers
 from training.data.validate import Report, validate, write
 from training.errors import DataSetError
 

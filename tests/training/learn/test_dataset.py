@@ -16,7 +16,7 @@ from tests.fakes import FakeReplica, network, pixels_sent
 from tests.rounds import look
 from tests.training import data_sets
 from training.console import no_bar
-from training.data.manifest import digest_of_bytes
+from training.data.pictures import digest_of_bytes
 from training.data.prepare import Prepared, prepare
 from training.learn.options import Augment
 

@@ -5,9 +5,7 @@ import pytest
 
 from gateway.imaging import fingerprint, preprocess
 from tests import pictures
-from training.data.decoding import PICTURE_BYTES, Cache
-from training.data.files import Folders
-from training.data.manifest import digest_of_bytes
+from training.data.pictures import PICTURE_BYTES, Cache, Folders, digest_of_bytes
 from training.errors import DataSetError
 
 
