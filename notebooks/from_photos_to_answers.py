@@ -199,12 +199,12 @@ else:
 # %%
 import httpx
 
-photo = pictures[0].path
-upload = {"image": (photo.name, photo.read_bytes())}
+photo = pictures[0]
+upload = {"image": (photo.file, examples.picture(photo).data)}
 key = {"X-API-Key": os.environ["SPECIMEN_API_KEY"]} if "SPECIMEN_API_KEY" in os.environ else {}
 answer = httpx.post(f"{GATEWAY_URL}/v1/classify", params={"top_k": 3}, files=upload, headers=key, timeout=60)
 answer.raise_for_status()
-print(f"A {pictures[0].label}, answered by version {answer.json()['model']['version']}:")
+print(f"A {photo.label}, answered by version {answer.json()['model']['version']}:")
 for prediction in answer.json()["predictions"]:
     print(f"{prediction['confidence']:.3f}  {prediction['label']}")
 
