@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 BY_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"}
 KEPT_BYTES = 4 * 1024 * 1024
-EVERY_S = 10.0
+EVERY_S = 4.0
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """glibc's malloc.h."""
 
