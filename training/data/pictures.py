@@ -116,6 +116,8 @@ def _resolved(path: Path) -> Path:
 
 
 def _check(state: os.stat_result) -> None:
+    if stat.S_ISLNK(state.st_mode):  # of a resolved path: a loop of links, from Python 3.13 on
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
     if not stat.S_ISREG(state.st_mode):
         raise RefusedFileError("special-file", "It is not a regular file and was not opened")
     if state.st_size > MOST_BYTES:
