@@ -10,7 +10,7 @@ import numpy as np
 
 from gateway.errors import PredictBodyError
 from gateway.tfserving.inspection import inspect
-from gateway.tfserving.skeleton import MAX_LISTS, MAX_STRINGS
+from gateway.tfserving.skeleton import MAX_EMPTY, MAX_LISTS, MAX_STRINGS
 
 MEGABYTE = 1_000_000
 ROUNDS = 5
@@ -27,7 +27,8 @@ def bodies() -> Mapping[str, bytes]:
         "base64": some % (b'{"b64":"%b"}' % raw),
         "base64, / escaped": some % (b'{"b64":"%b"}' % raw.replace(b"/", b"\\/")),
         "numbers in one list": some % (b"1," * 7 * MEGABYTE + b"1"),
-        "empty lists, within the bound": some % (b"[]," * (MAX_LISTS - 10) + b"[]"),
+        "lists of one number, within the bound": some % (b"[1]," * (MAX_LISTS - 10) + b"[1]"),
+        "empty lists, within the bound": some % (b"[]," * (MAX_EMPTY - 10) + b"[]"),
         "empty lists, 10 million": some % (b"[]," * 10 * MEGABYTE + b"[]"),
         "brackets": b"[" * 16 * MEGABYTE,
         "digits": some % (b"1" * 16 * MEGABYTE),

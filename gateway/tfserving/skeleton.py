@@ -20,7 +20,10 @@ from gateway.errors import PredictBodyError
 MAX_STRINGS = 16_384
 """Names of members included."""
 MAX_LISTS = 2**21
-"""And objects. A picture of 224 x 224 pixels takes 50,401."""
+"""A picture of 224 x 224 pixels takes 50,401."""
+MAX_OBJECTS = 16_384
+MAX_EMPTY = 16_384
+"""Lists that have nothing in them."""
 MAX_VALUES = 2**23
 MAX_NUMBER = 256
 """Bytes of one number or word that always pass; of one four times as long, none do."""
@@ -37,6 +40,12 @@ _QUOTE, _BACKSLASH, _OBJECT, _LIST, _CLOSED, _COMMA, _COLON = b'"\\{[],:'
 _SPACE = b" \t\r\n"
 _KEPT = b"{}[],:" + STRING
 _DELETED = bytes(set(range(256)) - set(_KEPT + EMPTY))
+_BOUNDS = {
+    _COMMA: (MAX_VALUES, "values"),
+    _LIST: (MAX_LISTS, "lists"),
+    _OBJECT: (MAX_OBJECTS, "objects"),
+    EMPTY[0]: (MAX_EMPTY, "empty lists"),
+}
 _BOM = b"\xef\xbb\xbf"
 _IN_WORD = np.ones(256, bool)
 _IN_WORD[list(_KEPT + _SPACE)] = False
@@ -122,19 +131,17 @@ def _quotes(text: bytes) -> list[int]:
 
 def _structure(text: bytes, outside: Sequence[Span]) -> bytes:
     """Without what is no structure, STRING for each string, and EMPTY at the end of each list with nothing in it."""
-    structure, lists, commas = [], 0, 0
+    structure, counts = [], dict.fromkeys(_BOUNDS, 0)
     for piece in _pieces(text, outside):
         if _has_long_word(np.frombuffer(piece, np.uint8)):
             raise PredictBodyError(f"The body has a number of more than {MAX_NUMBER} digits.")
         kept = _kept(piece)
-        marks = np.frombuffer(kept, np.uint8)
-        lists += int(np.count_nonzero((marks | (_OBJECT ^ _LIST)) == _OBJECT))
-        commas += int(np.count_nonzero(marks == _COMMA))
-        if lists > MAX_LISTS:
-            raise PredictBodyError(f"The body has more than {MAX_LISTS:,} lists and objects; send fewer instances.")
-        if commas > MAX_VALUES:
-            raise PredictBodyError(f"The body has more than {MAX_VALUES:,} values; send fewer instances, or base64.")
         structure.append(kept)
+        marks = np.frombuffer(kept, np.uint8)
+        for mark, (most, what) in _BOUNDS.items():
+            counts[mark] += int(np.count_nonzero(marks == mark))
+            if counts[mark] > most:
+                raise PredictBodyError(f"The body has more than {most:,} {what}; send fewer instances, or base64.")
     return b"".join(structure)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import PredictBodyError
 from gateway.tfserving.inspection import MAX_DEPTH, MAX_IGNORED, Document, Shape, Verb, inspect
-from gateway.tfserving.skeleton import MAX_LISTS, MAX_NUMBER, MAX_STRINGS, MAX_VALUES
+from gateway.tfserving.skeleton import MAX_EMPTY, MAX_LISTS, MAX_NUMBER, MAX_OBJECTS, MAX_STRINGS, MAX_VALUES
 
 
 def sent(body: str, verb: Verb = "predict") -> Shape | Mapping[str, Shape | None]:
@@ -110,7 +110,10 @@ def test_depth_is_bounded_wherever_it_is(at: int) -> None:
 @pytest.mark.parametrize(
     ("body", "most"),
     [
-        (b'{"instances":[' + b"[]," * MAX_LISTS + b"[]]}", MAX_LISTS),
+        (b'{"instances":[' + b"[1]," * MAX_LISTS + b"[1]]}", MAX_LISTS),
+        (b'{"instances":[' + b"[]," * MAX_EMPTY + b"[]]}", MAX_EMPTY),
+        (b'{"instances":[' + b"[ ]," * MAX_EMPTY + b"[ ]]}", MAX_EMPTY),
+        (b'{"instances":[' + b"{}," * MAX_OBJECTS + b"{}]}", MAX_OBJECTS),
         (b'{"instances":[' + b"1," * (MAX_VALUES + 1) + b"1]}", MAX_VALUES),
         (b'{"instances":[' + b'"",' * MAX_STRINGS + b'""]}', MAX_STRINGS),
         (b'{"instances":["' + b"\\\\" * MAX_STRINGS * 17 + b'"]}', MAX_STRINGS * 16),
@@ -118,7 +121,18 @@ def test_depth_is_bounded_wherever_it_is(at: int) -> None:
         (b'{"instances":[1],"x":[' + b"[]," * MAX_IGNORED + b"1]}", MAX_IGNORED),
         (b'{"instances":[1]}' + b"[]" * MAX_IGNORED, MAX_IGNORED),
     ],
-    ids=["lists", "values", "strings", "escapes", "digits", "ignored", "behind"],
+    ids=[
+        "lists",
+        "empty lists",
+        "empty lists, spaced",
+        "objects",
+        "values",
+        "strings",
+        "escapes",
+        "digits",
+        "ignored",
+        "behind",
+    ],
 )
 def test_every_bound_is_named(body: bytes, most: int) -> None:
     assert f"more than {most:,} " in refusal(body)
