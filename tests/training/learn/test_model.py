@@ -1,3 +1,7 @@
+import contextlib
+import json
+import zipfile
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -119,6 +123,36 @@ def test_published_weights_are_what_keras_hands_out(monkeypatch: pytest.MonkeyPa
     )
     loaded = model.build(3, alpha=0.35, weights="imagenet", side_px=None).get_layer("body").get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(loaded, source.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize(("module", "called"), [("os", "system"), ("builtins", "eval"), ("subprocess", "Popen")])
+def test_a_model_that_names_a_function_to_call_is_refused_and_calls_nothing(
+    module: str, called: str, tmp_path: Path
+) -> None:
+    from training.errors import TrainingError
+    from training.learn import model
+
+    model.build(3, alpha=0.1).save(tmp_path / "model.keras")
+    program = {"os": "touch trace", "builtins": "open('trace', 'w')", "subprocess": {"args": ["touch", "trace"]}}
+
+    def changed(config: dict[str, Any]) -> None:
+        config["config"]["layers"][1].update(module=module, class_name=called, config=program[module])
+
+    rewritten(tmp_path / "model.keras", changed)
+    with contextlib.chdir(tmp_path), pytest.raises(TrainingError, match="does not hold the weights"):
+        model.build(3, alpha=0.1, weights=tmp_path / "model.keras")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+
+
+def rewritten(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Replace the description of the layers in a `.keras` file."""
+    with zipfile.ZipFile(file) as kept:
+        parts = {name: kept.read(name) for name in kept.namelist()}
+    config = json.loads(parts["config.json"])
+    change(config)
+    with zipfile.ZipFile(file, "w") as new:
+        for name, data in (parts | {"config.json": json.dumps(config).encode()}).items():
+            new.writestr(name, data)
 
 
 # --- Backbones --------------------------------------------------------------------------------------------------
