@@ -28,7 +28,7 @@ BATCH_NORM_MOMENTUM = 0.9
 
 
 class Backbone(NamedTuple):
-    """A network without its head. One entry of `BACKBONES`, named in `options.Backbone`, adds another."""
+    """A network without its head. One entry of `BACKBONES`, named in `options.BackboneName`, adds another."""
 
     title: str
     factor: float

@@ -31,7 +31,7 @@ WARM_UP = 0.1
 FINAL_RATE = 0.01
 """Rate at the end of a phase, as a share of the highest."""
 
-Backbone = Literal["auto", "efficientnet_lite0", "mobilenet_v2"]
+BackboneName = Literal["auto", "efficientnet_lite0", "mobilenet_v2"]
 """The names of `model.BACKBONES`; options never keep auto."""
 Augment = Literal["none", "mirror", "standard"]
 Distribution = Literal["none", "mirrored", "workers"]
@@ -117,7 +117,7 @@ class Options(BaseModel):
     width: float = Field(
         1.0, gt=0, le=1.4, description="Width of mobilenet_v2: 1.0 is the published network, 0.35 a small one."
     )
-    backbone: Annotated[Backbone, BeforeValidator(_chosen)] = Field(
+    backbone: Annotated[BackboneName, BeforeValidator(_chosen)] = Field(
         "auto",
         validate_default=True,
         description="Network below the head; auto is efficientnet_lite0 where its ImageNet weights are installed and "

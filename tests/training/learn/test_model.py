@@ -161,7 +161,7 @@ def rewritten(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
 def test_the_table_has_the_backbones_of_the_option() -> None:
     from training.learn import model, options
 
-    assert {"auto", *model.BACKBONES} == set(get_args(options.Backbone))
+    assert {"auto", *model.BACKBONES} == set(get_args(options.BackboneName))
 
 
 def test_pixels_reach_each_backbone_in_the_range_that_it_expects() -> None:
