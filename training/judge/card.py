@@ -55,7 +55,7 @@ def _origin(evaluation: Evaluation) -> Iterator[str]:
         return
     counts = ", ".join(f"{count:,} {split}" for split, count in training.pictures.items())
     yield f"- Data: {counts} pictures; digest `{training.data_digest}`"
-    yield f"- MobileNetV2; initial weights of the body: {_text(training.weights)}"
+    yield f"- Backbone: `{training.backbone}`; its initial weights: {_text(training.weights)}"
     yield f"- Seed {training.seed}, code {training.code_commit}"
     if training.overfitting is not None:
         yield (

@@ -136,6 +136,7 @@ def of_run(folder: Path) -> Training:
         code_commit=record.code_commit,
         data_digest=record.data.digest,
         weights=record.weights.source,
+        backbone=record.options.backbone,
         pictures={"train": record.splits.train, "val": record.splits.val, "test": record.splits.test},
         history=[(epoch.accuracy, epoch.val_accuracy) for epoch in record.history],
     )

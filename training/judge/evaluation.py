@@ -46,6 +46,8 @@ class Training(BaseModel):
     code_commit: str
     data_digest: str
     weights: str
+    backbone: str = "mobilenet_v2"
+    """As the option; evaluations from before there was a choice do not name it."""
     pictures: dict[str, int]
     """By split."""
     history: list[tuple[float, float]] = []

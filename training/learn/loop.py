@@ -43,6 +43,8 @@ def train(options: Options, folder: Path, *, notify: Notify = silent, bar: NewBa
     kept = runs.load_checkpoint(folder) if (folder / runs.RECORD).exists() else None
     prepared = _prepare(options, bar)
     notify(_summary(prepared))
+    if not kept:
+        notify(_beginning(options))
     with strategy.scope():
         model = _model(options, len(prepared.labels), resumed=kept is not None)
     training = _Training(options, folder, prepared, strategy, model, notify, bar)
@@ -188,6 +190,7 @@ class _Training:
     def _served_model(self) -> Any:
         served = network.build(
             len(self.prepared.labels),
+            backbone=self.options.backbone,
             alpha=self.options.width,
             look_px=self.options.look_px,
             dropout=self.options.dropout,
@@ -233,6 +236,7 @@ def _model(options: Options, classes: int, *, resumed: bool) -> Any:
     weights = None if resumed or options.weights == "none" else options.weights
     return network.build(
         classes,
+        backbone=options.backbone,
         alpha=options.width,
         weights=weights,
         side_px=None,
@@ -263,6 +267,13 @@ def _to_tensorboard(folder: Path, step: int, epoch: Epoch) -> None:
 def _summary(prepared: Prepared) -> str:
     counts = ", ".join(f"{len(prepared.part(part)):,} for {use}" for part, use in _USES.items())
     return f"{len(prepared.pictures):,} pictures of {len(prepared.labels):,} classes: {counts}"
+
+
+def _beginning(options: Options) -> str:
+    backbone = network.BACKBONES[options.backbone]
+    width = f" of width {options.width:g}" if options.backbone == "mobilenet_v2" else ""
+    known = {"none": "random weights", "imagenet": f"ImageNet weights from {backbone.source()}"}
+    return f"{backbone.title}{width} with {known.get(options.weights) or f'the weights in {options.weights}'}"
 
 
 _USES: dict[Part, str] = {"train": "training", "val": "validation", "test": "testing"}

@@ -1,34 +1,123 @@
-"""The network: a MobileNetV2 body, global average pooling, one dense layer of logits.
+"""The network: a backbone of the table below as its body, global average pooling, one dense layer of logits.
 
 Only this file knows how pixels are scaled. All other code has uint8 pixels 0..255 or, for the float signature, these
-divided by 255; the scaling to -1..1 that the body expects is inside the graph.
+divided by 255; the scaling that a backbone expects is inside the graph.
 """
 
 import hashlib
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from training.errors import TrainingError
+from training.learn import weights as sources
+from training.learn.weights import Published
 
 SIDE_PX = 224
 """Side of the served model's square input, in pixels. Training may use smaller multiples of 32."""
 
-PUBLISHED = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
-"""Widths with published ImageNet weights."""
 BATCH_NORM_MOMENTUM = 0.9
 """Keras' default 0.999 needs thousands of steps until the running statistics fit; our runs have hundreds."""
+
+
+# --- Backbones --------------------------------------------------------------------------------------------------
+
+
+class Backbone(NamedTuple):
+    """A network without its head. One entry of `BACKBONES`, named in `options.BackboneName`, adds another."""
+
+    title: str
+    factor: float
+    offset: float
+    """Its input is pixels / 255 * factor + offset."""
+    body: Callable[[int | None, float], Any]
+    """(picture side or None, width) -> a Keras model named "body", with random weights; each convolution is followed by
+    its batch norm."""
+    imagenet: Callable[[float], Published]
+    """width -> the weights that were trained on ImageNet."""
+    source: Callable[[], str]
+    """Where these come from, for people."""
+
+
+def _mobilenet_v2(side_px: int | None, width: float) -> Any:
+    """For a fixed size, Keras pads depending on whether deeper sizes are odd; for None, always the same way."""
+    return keras.applications.MobileNetV2(
+        input_shape=(side_px, side_px, 3), alpha=width, include_top=False, weights=None, name="body"
+    )
+
+
+LITE0_BLOCKS = (
+    # channels, repeats, kernel, stride of the first, expansion
+    (16, 1, 3, 1, 1),
+    (24, 2, 3, 2, 6),
+    (40, 2, 5, 2, 6),
+    (80, 3, 3, 2, 6),
+    (112, 3, 5, 1, 6),
+    (192, 4, 5, 2, 6),
+    (320, 1, 3, 1, 6),
+)
+
+
+def _efficientnet_lite0(side_px: int | None, width: float) -> Any:
+    """EfficientNet-B0 without squeeze-and-excitation, with ReLU6, padded as TensorFlow pads; `width` is always 1.
+
+    Source: table 1 of Tan and Le, "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks" (2019);
+    `efficientnet/lite/README.md` of TensorFlow's repository `tpu`.
+    """
+    image = keras.Input((side_px, side_px, 3))
+    features = _normed(keras.layers.Conv2D(32, 3, 2, padding="same", use_bias=False, name="stem"), image)
+    for stage, (channels, repeats, kernel, stride, expansion) in enumerate(LITE0_BLOCKS, 1):
+        for at in range(repeats):
+            features = _inverted(
+                features, f"block{stage}{'abcd'[at]}", channels, kernel, stride if at == 0 else 1, expansion
+            )
+    top = _normed(keras.layers.Conv2D(1280, 1, use_bias=False, name="top"), features)
+    return keras.Model(image, top, name="body")
+
+
+def _inverted(features: Any, name: str, channels: int, kernel: int, stride: int, expansion: int) -> Any:
+    """An inverted residual block: widen, convolve each channel, narrow; added to its input where the shape stays."""
+    before, wide = features, features
+    narrow = before.shape[-1]
+    if expansion > 1:
+        wide = _normed(keras.layers.Conv2D(narrow * expansion, 1, use_bias=False, name=f"{name}_expand"), wide)
+    depthwise = keras.layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise")
+    project = keras.layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_project")
+    after = _normed(project, _normed(depthwise, wide), active=False)
+    return keras.layers.Add(name=f"{name}_add")([before, after]) if stride == 1 and narrow == channels else after
+
+
+def _normed(convolution: Any, features: Any, *, active: bool = True) -> Any:
+    name = convolution.name
+    normed = keras.layers.BatchNormalization(epsilon=1e-3, name=f"{name}_norm")(convolution(features))
+    return keras.layers.ReLU(6.0, name=f"{name}_relu")(normed) if active else normed
+
+
+BACKBONES = {
+    "efficientnet_lite0": Backbone(
+        "EfficientNet-Lite0",
+        255 / 128,
+        -127 / 128,
+        _efficientnet_lite0,
+        lambda width: sources.efficientnet_lite0(),
+        sources.source,
+    ),
+    "mobilenet_v2": Backbone(
+        "MobileNetV2", 2.0, -1.0, _mobilenet_v2, sources.mobilenet_v2, lambda: "Keras (a download)"
+    ),
+}
+
+# --- The whole network ------------------------------------------------------------------------------------------
 
 
 def build(
     classes: int,
     *,
+    backbone: str = "mobilenet_v2",
     alpha: float = 1.0,
     weights: str | Path | None = None,
     side_px: int | None = SIDE_PX,
@@ -41,9 +130,10 @@ def build(
 
     Args:
         classes: number of outputs.
-        alpha: width of the body; 1.0 is the published network, 0.35 has 0.4 million weights, 0.1 is a toy.
-        weights: of the body: None (random, from `seed`), "imagenet" (downloaded by Keras) or a local
-            file: Keras' `.h5` or `.weights.h5` of MobileNetV2 without its top, or the `model.keras` of an earlier run.
+        backbone: a key of `BACKBONES`.
+        alpha: width of a MobileNetV2; 1.0 is the published network, 0.35 has 0.4 million weights, 0.1 is a toy.
+        weights: of the body: None (random, from `seed`), "imagenet" (as the table says) or a local file: Keras' `.h5`
+            or `.weights.h5` of the backbone without its top, or the `model.keras` of an earlier run.
         side_px: of the input; None accepts any multiple of 32.
         look_px: picture size for the body, a whole fraction of `side_px`; the graph shrinks pictures to it by means
             over blocks. `side_px` itself where None.
@@ -55,16 +145,32 @@ def build(
         TrainingError: the weights cannot be loaded, or belong to another network.
     """
     keras.utils.set_random_seed(seed)
+    chosen = BACKBONES[backbone]
     with _computing_in(precision):
         image = keras.Input((side_px, side_px, 3), name="image", dtype="float32")
         block = side_px // look_px if side_px and look_px else 1
         seen = keras.layers.AveragePooling2D(block, name="shrunk")(image) if block > 1 else image
-        centred = keras.layers.Rescaling(2.0, offset=-1.0, name="centred")(seen)
-        features = _body(alpha, weights, side_px if block == 1 else None)(centred)
+        centred = keras.layers.Rescaling(chosen.factor, offset=chosen.offset, name="centred")(seen)
+        features = _body(chosen, alpha, weights, side_px if block == 1 else None)(centred)
         pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(features)
         kept = keras.layers.Dropout(dropout, name="kept", seed=seed)(pooled)
         logits = keras.layers.Dense(classes, name="logits", dtype="float32")(kept)
         return keras.Model(image, logits, name="specimen")
+
+
+def imagenet_classifier() -> Any:
+    """EfficientNet-Lite0 as published: float32 [N,224,224,3] in 0..1 to float32 [N,1000] logits.
+
+    The outputs have the order of `weights.imagenet_names`.
+
+    Raises:
+        TrainingError: the weights are not installed, or are damaged.
+    """
+    body, head = sources.efficientnet_lite0()
+    model = build(head[-1].size, backbone="efficientnet_lite0")
+    model.get_layer("body").set_weights(body)
+    model.get_layer("logits").set_weights(head)
+    return model
 
 
 def set_trainable(model: Any, *, frozen: bool, norms_learn: bool) -> None:
@@ -134,51 +240,12 @@ def _computing_in(precision: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _body(alpha: float, weights: str | Path | None, side_px: int | None) -> Any:
-    """For a fixed size, Keras pads depending on whether deeper sizes are odd; for None, always the same way."""
-    body = keras.applications.MobileNetV2(
-        input_shape=(side_px, side_px, 3), alpha=alpha, include_top=False, weights=None, name="body"
-    )
+def _body(backbone: Backbone, alpha: float, weights: str | Path | None, side_px: int | None) -> Any:
+    body = backbone.body(side_px, alpha)
     for layer in _norms(body):
         layer.momentum = BATCH_NORM_MOMENTUM
     if weights == "imagenet":
-        body.set_weights(_imagenet(alpha))
+        body.set_weights(backbone.imagenet(alpha).body)
     elif weights is not None:
-        _load(body, Path(weights))
+        sources.load(body, Path(weights), backbone.title)
     return body
-
-
-def _imagenet(alpha: float) -> list[Any]:
-    """The published weights; Keras downloads them once into its own cache."""
-    if alpha not in PUBLISHED:
-        widths = ", ".join(map(str, PUBLISHED))
-        raise TrainingError(
-            f"ImageNet weights are published for the widths {widths}: choose one, or give --weights none."
-        )
-    try:
-        published = keras.applications.MobileNetV2(
-            input_shape=(SIDE_PX, SIDE_PX, 3), alpha=alpha, include_top=False, weights="imagenet"
-        )
-    except Exception as cause:
-        raise TrainingError(
-            "The ImageNet weights cannot be downloaded: "
-            "give a local file with --weights FILE, or start from random weights with --weights none."
-        ) from cause
-    return list(published.get_weights())
-
-
-def _load(body: Any, file: Path) -> None:
-    if not file.is_file():
-        raise TrainingError(
-            f"There is no weights file {file}: give a MobileNetV2 .h5 without its top, 'imagenet' or 'none'."
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # Keras only warns about layers that it does not load
-            if file.suffix == ".keras":
-                body.set_weights(keras.saving.load_model(file, compile=False).get_layer("body").get_weights())
-            else:
-                body.load_weights(file)
-    except (ValueError, OSError, KeyError, UserWarning) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise TrainingError(f"{file} does not hold the weights of a MobileNetV2 of this width: {first}") from error

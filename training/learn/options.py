@@ -5,9 +5,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from training.errors import DataSetError
+from training.learn import weights as sources
 
 PRETRAINED_PHASES = {"sizes": (224, 224), "epochs": (10.0, 20.0), "rates": (1e-3, 1e-4)}
 """Only the head, then the whole network at a tenth of the rate; batch norm keeps its statistics."""
@@ -21,6 +31,8 @@ WARM_UP = 0.1
 FINAL_RATE = 0.01
 """Rate at the end of a phase, as a share of the highest."""
 
+BackboneName = Literal["auto", "efficientnet_lite0", "mobilenet_v2"]
+"""The names of `model.BACKBONES`; options never keep auto."""
 Augment = Literal["none", "mirror", "standard"]
 Distribution = Literal["none", "mirrored", "workers"]
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
@@ -72,6 +84,14 @@ def _resolved(folders: tuple[Path, ...]) -> tuple[Path, ...]:
     return tuple(folder.resolve() for folder in folders)
 
 
+def _chosen(value: Any, info: ValidationInfo) -> Any:
+    """For auto: EfficientNet-Lite0 from ImageNet weights where they are installed, unless a width is given."""
+    if value != "auto":
+        return value
+    pretrained = info.data.get("weights") == "imagenet" and info.data.get("width") == 1.0 and sources.installed()
+    return "efficientnet_lite0" if pretrained else "mobilenet_v2"
+
+
 Sizes = Annotated[tuple[int, ...], BeforeValidator(_numbers)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers)]
 
@@ -95,7 +115,13 @@ class Options(BaseModel):
         "imagenet", description="Weights of the body: imagenet, none, or a file (Keras .h5, a run's model.keras)."
     )
     width: float = Field(
-        1.0, gt=0, le=1.4, description="Width of MobileNetV2: 1.0 is the published network, 0.35 a small one."
+        1.0, gt=0, le=1.4, description="Width of mobilenet_v2: 1.0 is the published network, 0.35 a small one."
+    )
+    backbone: Annotated[BackboneName, BeforeValidator(_chosen)] = Field(
+        "auto",
+        validate_default=True,
+        description="Network below the head; auto is efficientnet_lite0 where its ImageNet weights are installed and "
+        "wanted, else mobilenet_v2.",
     )
     sizes: Sizes = Field(
         (), description="Picture side in each phase, in pixels: 32, 56, 112 or 224. The model keeps the last one."
@@ -134,6 +160,8 @@ class Options(BaseModel):
 
     @model_validator(mode="after")
     def _phases_fit(self) -> Self:
+        if self.backbone != "mobilenet_v2" and self.width != 1.0:
+            raise ValueError(f"--width is an option of mobilenet_v2; {self.backbone} has one width: leave it out")
         if len({len(self.sizes), len(self.epochs), len(self.rates)} - {0}) > 1:
             raise ValueError("sizes, epochs and rates must have one value per phase: give as many of each")
         if any(side not in SIZES_PX for side in self.sizes):

@@ -25,11 +25,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from gateway.imaging import fingerprint
 from training.data.manifest import Part, Picture
@@ -98,6 +98,11 @@ class Epoch(BaseModel):
     seconds: float
 
 
+def _with_backbone(options: Any) -> Any:
+    """Options of runs from before there was a choice do not name it."""
+    return {"backbone": "mobilenet_v2"} | options if isinstance(options, dict) else options
+
+
 class RunRecord(BaseModel):
     """What a run was made from and its results."""
 
@@ -107,7 +112,7 @@ class RunRecord(BaseModel):
     seed: int
     code_commit: str
     """See `commit`; the commits of later starts are appended, each after a `+`."""
-    options: Options
+    options: Annotated[Options, BeforeValidator(_with_backbone)]
     data: Data
     splits: Splits
     labels: tuple[str, ...]

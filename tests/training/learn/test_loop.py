@@ -19,6 +19,7 @@ from training.cli import app
 from training.data import manifest
 from training.errors import RunError, TrainingError
 from training.learn import runs
+from training.learn import weights as sources
 from training.learn.options import options
 from training.learn.runs import RunRecord
 
@@ -296,6 +297,35 @@ def test_weights_that_do_not_fit_begin_no_run(photos: Path, cache: Path, tmp_pat
     assert isinstance(result.exception, TrainingError)
     assert "does not hold the weights" in str(result.exception)
     assert not (tmp_path / "run").exists()
+
+
+# --- The pretrained backbone ------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not sources.installed(), reason="needs the extra 'pretrained': make setup")
+def test_a_run_begins_from_the_installed_weights_and_is_evaluated_and_exported(
+    photos: Path, cache: Path, tmp_path: Path
+) -> None:
+    run, few = tmp_path / "run", ["--sizes=32,32", "--epochs=1,1", "--rates=1e-2,1e-4", "--batch=8"]
+    said = shell("train", str(photos), "--run", str(run), "--cache", str(cache), *few)
+    assert f"EfficientNet-Lite0 with ImageNet weights from {sources.source()}" in " ".join(said.split())
+    record = runs.load(run)
+    assert (record.options.backbone, record.options.weights, record.weights.source) == (
+        "efficientnet_lite0",
+        "imagenet",
+        "imagenet",
+    )
+    assert [epoch.phase for epoch in record.history] == ["1: head", "2: fine-tuning"]
+    shell("evaluate", str(run))
+    assert "Backbone: `efficientnet_lite0`; its initial weights: imagenet" in (run / "model_card.md").read_text()
+    shell("export", str(run), "--models", str(tmp_path / "models"), "--force")
+    (version,) = (tmp_path / "models").rglob("saved_model.pb")
+    assert version.stat().st_size > 13_000_000
+
+
+def test_a_width_for_a_backbone_of_one_width_is_refused(photos: Path, cache: Path, tmp_path: Path) -> None:
+    typed = words(photos, tmp_path / "run", cache, "--backbone", "efficientnet_lite0")
+    assert "--width is an option of mobilenet_v2; efficientnet_lite0 has one width: leave it out" in refused(*typed)
 
 
 def test_a_run_that_is_none_is_said(tmp_path: Path) -> None:

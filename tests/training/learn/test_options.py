@@ -1,9 +1,11 @@
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from training.errors import DataSetError
+from training.learn import weights as sources
 from training.learn.options import Phase, options, out_of_patience
 
 DATA = Path("photos")
@@ -36,6 +38,36 @@ def test_one_list_says_how_many_phases_there_are() -> None:
     assert [side for _, side, *_ in told(epochs=(1, 1, 1))] == [224, 224, 224]
 
 
+# --- Backbones --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def uninstalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, sources.LITE0.place.partition("/")[0], None)
+
+
+@pytest.mark.skipif(not sources.installed(), reason="needs the extra 'pretrained': make setup")
+def test_the_installed_weights_are_the_default() -> None:
+    assert options(data=DATA).backbone == "efficientnet_lite0"
+
+
+@pytest.mark.usefixtures("uninstalled")
+def test_without_installed_weights_the_default_is_mobilenet_with_keras_weights() -> None:
+    chosen = options(data=DATA)
+    assert (chosen.backbone, chosen.weights, chosen.width) == ("mobilenet_v2", "imagenet", 1.0)
+
+
+@pytest.mark.parametrize("given", [{"weights": "none"}, {"weights": "body.h5"}, {"width": 0.35}])
+def test_other_weights_or_a_width_choose_mobilenet(given: dict[str, Any]) -> None:
+    assert options(data=DATA, **given).backbone == "mobilenet_v2"
+
+
+@pytest.mark.parametrize("weights", ["imagenet", "none", "body.h5"])
+def test_a_named_backbone_stays(weights: str) -> None:
+    for backbone in ("efficientnet_lite0", "mobilenet_v2"):
+        assert options(data=DATA, backbone=backbone, weights=weights).backbone == backbone
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
@@ -44,6 +76,8 @@ def test_one_list_says_how_many_phases_there_are() -> None:
         ({"epochs": (0,)}, "above 0"),
         ({"val_share": 0.0}, "--val-share: "),
         ({"precision": "float8"}, "--precision: "),
+        ({"backbone": "resnet"}, "--backbone: "),
+        ({"backbone": "efficientnet_lite0", "width": 0.5}, "--width is an option of mobilenet_v2"),
     ],
 )
 def test_what_does_not_fit_is_said_in_a_sentence(given: dict[str, Any], sentence: str) -> None:

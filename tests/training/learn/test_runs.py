@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -74,6 +75,25 @@ def test_names_that_are_not_text_read_back(folder: Path) -> None:
     digest = runs.save_pictures(folder, [picture])
     runs.save(folder, record.model_copy(update={"splits": Splits(train=1, val=0, test=0, digest=digest)}))
     assert runs.pictures(folder) == [picture]
+
+
+def test_a_run_from_before_there_was_a_choice_of_backbones_is_a_mobilenet(folder: Path) -> None:
+    record = runs.load(folder)
+    before = json.loads(record.model_dump_json())
+    del before["options"]["backbone"]
+    (folder / "run.json").write_text(json.dumps(before))
+    assert runs.load(folder).options == record.options.model_copy(update={"backbone": "mobilenet_v2"})
+
+
+@pytest.mark.parametrize("backbone", ["mobilenet_v2", "efficientnet_lite0"])
+def test_a_run_is_not_resumed_with_another_backbone(folder: Path, backbone: str) -> None:
+    record = runs.load(folder)
+    begun = record.options.model_copy(update={"backbone": backbone})
+    runs.save(folder, record.model_copy(update={"options": begun}))
+    runs.check(folder, begun)
+    (other,) = {"mobilenet_v2", "efficientnet_lite0"} - {backbone}
+    with pytest.raises(RunError, match="was begun with another --backbone: give the same to resume it"):
+        runs.check(folder, begun.model_copy(update={"backbone": other}))
 
 
 def test_what_is_no_run_is_said_in_a_sentence(folder: Path, tmp_path: Path) -> None:

@@ -187,6 +187,42 @@ def test_descriptions_keep_what_newer_code_adds(ask: Any) -> None:
     assert json.loads(answer[0])["demo"] is True
 
 
+def nodes(version: Path) -> list[Any]:
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    (graph,) = SavedModel.FromString((version / "saved_model.pb").read_bytes()).meta_graphs
+    return list(graph.graph_def.node)
+
+
+@pytest.mark.parametrize("look_px", [56, 224])
+def test_the_other_backbone_is_exported_without_its_batch_norms(look_px: int, tmp_path: Path) -> None:
+    """Export compares with Keras by itself."""
+    from training.demo import untrained
+    from training.learn import model, weights
+    from training.release.graph import write_version
+
+    network = model.build(
+        5, backbone="efficientnet_lite0", look_px=look_px, weights="imagenet" if weights.installed() else None
+    )
+    version = write_version(network, untrained.description(LABELS), tmp_path)
+    operations = {node.op for node in nodes(version)}
+    assert not operations & {"Rsqrt", "FusedBatchNormV3"}
+
+
+def test_the_published_network_is_exported_with_its_thousand_names(tmp_path: Path) -> None:
+    from training.demo import untrained
+    from training.learn import model, weights
+    from training.release.graph import load, write_version
+
+    if not (weights.installed() and weights.installed(weights.SYNSETS)):
+        pytest.skip("needs the extra 'pretrained': make setup")
+    network, names = model.imagenet_classifier(), weights.imagenet_names()
+    version = write_version(network, untrained.description(names), tmp_path)
+    pixels = untrained.noise(3, seed=1)
+    answer = load(version)("serving_bytes", {"image": [row.tobytes() for row in pixels]})["probabilities"]
+    assert np.abs(answer - np.asarray(model.calibrated(network, 1.0)(model.unit(pixels)))).max() < 1e-5
+
+
 def test_a_network_that_looks_at_small_pictures_is_exported_whole(tmp_path: Path) -> None:
     """Export compares with Keras by itself."""
     from training.demo import untrained
