@@ -22,6 +22,9 @@ from gateway.settings import Settings
 
 GRACE_S = 5
 """Seconds for an answer to reach its client after the request's own deadline."""
+BACKLOG = 65_535
+"""Connections that wait to be accepted: as many as the kernel allows. It drops the packets of further ones, so their
+clients try again after 1, 3 and 7 seconds."""
 HURRY_S = 2
 """Seconds for embedded replicas to end after a second signal."""
 
@@ -42,6 +45,7 @@ class Server(uvicorn.Server):
                 app,
                 host=settings.host,
                 port=settings.port,
+                backlog=BACKLOG,
                 http=partial(Connection, limiter=self._limiter),  # type: ignore[arg-type]  # called like the class
                 loop="uvloop",
                 ws="none",
