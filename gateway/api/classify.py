@@ -176,9 +176,7 @@ async def classify(request: Request) -> Response:
 def described(picture: Picture, prediction: Prediction, options: Options) -> dict[str, object]:
     """The fields of one picture's answer. The API's models read their own from the attributes of these."""
     model = prediction.model
-    best = top_k(
-        prediction.probabilities, model.description.labels, options.top_k, min_confidence=options.min_confidence
-    )
+    best = top_k(prediction.probabilities, model.description, options.top_k, min_confidence=options.min_confidence)
     return {"predictions": best, "model": model, "image": picture}
 
 
