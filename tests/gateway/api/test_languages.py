@@ -93,6 +93,35 @@ async def test_a_version_without_other_languages_answers_all_callers_alike(
     assert "Content-Language" not in answer.headers
 
 
+async def test_the_labels_are_listed_with_all_that_is_known_of_them(named: httpx.AsyncClient) -> None:
+    shown = (await named.get("/v1/labels")).json()
+    assert shown["labels"] == ["anemone", "brittle_star", "crab", "sea_urchin"]
+    assert shown["languages"] == ["de", "pt-BR"]
+    assert shown["classes"][1:] == [
+        {
+            "label": "brittle_star",
+            "display_name": "Brittle star",
+            "group": "Echinodermata/Ophiuroidea",
+            "names": {"de": "Schlangenstern"},
+        },
+        {
+            "label": "crab",
+            "display_name": "Crab",
+            "names": {"de": "Krabbe", "pt-BR": "Caranguejo"},
+            "link": "https://example.org/crab",
+        },
+        {"label": "sea_urchin", "display_name": "Sea urchin", "group": "Echinodermata/Echinoidea", "names": {}},
+    ]
+
+
+async def test_the_list_is_that_of_the_version_that_serves_now(start: Start) -> None:
+    for label_map in ({"links": ["https://a"] * 4}, {"links": ["https://b"] * 4}):
+        client = await start(FakeReplica("a:1", versions={1: FakeModel(more=label_map)}))
+        for _ in range(2):
+            listed = (await client.get("/v1/labels")).json()
+            assert [one["link"] for one in listed["classes"]] == label_map["links"]
+
+
 async def test_a_file_gives_names_to_a_model_that_does_not_describe_itself(
     start: Start, jpeg: bytes, tmp_path: Any
 ) -> None:
@@ -120,3 +149,4 @@ async def test_the_openapi_document_describes_names_and_languages(client: httpx.
         assert "schema" in route["responses"]["200"]["content"]["application/json"]
     shown = json.dumps(document["components"]["schemas"]["Label"])
     assert '"Bolocera kerguelensis"' in shown
+    assert "#/components/schemas/ClassNames" in json.dumps(document["components"]["schemas"]["Labels"])
