@@ -14,7 +14,7 @@ from gateway.auth import KeysError, writable_by_others
 from gateway.http.lifecycle import Lifecycle
 from gateway.http.server import Server
 from gateway.imaging import check_formats
-from gateway.labels import LabelFileError, read_label_file
+from gateway.label_file import LabelFileError, read_label_file
 from gateway.observe import logs, telemetry, tracing
 from gateway.process import memory, scheduling
 from gateway.settings import Settings

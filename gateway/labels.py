@@ -1,20 +1,105 @@
-"""The labels (class names) of one model version, and its most probable ones for a picture.
+"""The labels (class names) of one model version, what people call them, and its most probable ones for a picture.
 
 A model of this project carries its labels: its signature `describe` returns one JSON document, a `Description`, which
-training writes and the gateway reads (docs/model-contract.md). The labels of other models come from a label file.
+training writes and the gateway reads (docs/model-contract.md). The labels of other models come from a file
+(`gateway.label_file`).
 """
 
-import codecs
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from typing import Self
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gateway.languages import is_tag
 
 Probabilities = NDArray[np.float32]
 """Model output for one picture: float32, shape (classes,), 0..1."""
+
+MAX_LANGUAGES = 64
+MAX_NAMES_BYTES = 1024 * 1024
+"""Of everything beside the labels, in UTF-8 and with three bytes more for each text, as in JSON: enough for a thousand
+labels with names in 25 languages. A replica that sent more could fill the gateway's memory."""
+
+
+class LabelMap(BaseModel):
+    """Labels, and what is known of each. Every other field is in the order of the labels, or empty."""
+
+    model_config = ConfigDict(frozen=True)
+
+    labels: tuple[str, ...] = Field(min_length=1, description="class names, in the order of the output")
+    display_names: tuple[str, ...] = Field(
+        default_factory=lambda before: tuple(map(plain_name, before["labels"])),
+        description="names for people; by the rule of `plain_name` where left out",
+    )
+    groups: tuple[str, ...] = Field((), description='paths such as "Arthropoda/Malacostraca/Decapoda"; "": none')
+    names: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, max_length=MAX_LANGUAGES, description='names by language tag; "": the display name'
+    )
+    links: tuple[str, ...] = Field((), description='an http(s) address about each; "": none')
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for column, texts in self._columns():
+            if len(texts) != len(self.labels):
+                raise ValueError(f"{column} has {len(texts)} entries for {len(self.labels)} labels")
+        if not all(map(is_tag, self.names)) or len(self.languages) < len(self.names):
+            raise ValueError("names must have language tags such as de or pt-BR, each once")
+        mistakes = [*map(mistake_in_group, self.groups), *map(mistake_in_link, self.links)]
+        if mistake := next(filter(None, mistakes), ""):
+            raise ValueError(mistake)
+        size = sum(len(text.encode()) + 3 for _, texts in self._columns() for text in texts)
+        if size > MAX_NAMES_BYTES:
+            raise ValueError(f"names, groups and links have {size:,} bytes; {MAX_NAMES_BYTES:,} are allowed")
+        return self
+
+    def _columns(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        yield "display_names", self.display_names
+        yield from ((f"names of {tag}", texts) for tag, texts in self.names.items())
+        yield from ((column, texts) for column in ("groups", "links") if (texts := getattr(self, column)))
+
+    @cached_property
+    def languages(self) -> Mapping[str, str]:
+        """The language tags that there are names for, by themselves in lower case."""
+        return {tag.lower(): tag for tag in self.names}
+
+    @cached_property
+    def shown(self) -> Mapping[str, tuple[str, ...]]:
+        """By language tag: the name to show for each label."""
+        return {
+            tag: tuple(name or plain for name, plain in zip(texts, self.display_names, strict=True))
+            for tag, texts in self.names.items()
+        }
+
+
+def plain_name(label: str) -> str:
+    """The name for people of a label that has none: blanks for underscores, `sp.` and `spp.` with their dot.
+
+    `Pseudodromia_spp_` -> "Pseudodromia spp."; `Pasiphaea_sp._1` -> "Pasiphaea sp. 1".
+    """
+    first, *others = label.replace("_", " ").split() or [label]
+    return " ".join([first, *(f"{word}." if word in ("sp", "spp") else word for word in others)])
+
+
+def mistake_in_group(path: str) -> str:
+    """Why this is no path of a group, as a sentence; empty where it is one, or none at all."""
+    if path and not all(step and step == step.strip() for step in path.split("/")):
+        return f"the group {path!r} has an empty step or blanks around one: write it as Arthropoda/Malacostraca"
+    return ""
+
+
+def mistake_in_link(link: str) -> str:
+    """Why a page must not offer this link, as a sentence; empty where it may, or where there is none."""
+    try:
+        parts = urlsplit(link)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and link.isprintable() and " " not in link
+    except ValueError:
+        fine = False
+    return "" if fine or not link else f"the link {link!r} is no web address: begin it with https:// or http://"
 
 
 class Preprocessing(BaseModel):
@@ -23,7 +108,7 @@ class Preprocessing(BaseModel):
     fingerprint: str = Field(description="`gateway.imaging.fingerprint()` of the code that fed the training")
 
 
-class Description(BaseModel):
+class Description(LabelMap):
     """What a model version states about itself. Unknown keys are kept, since newer training may add some."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -31,7 +116,6 @@ class Description(BaseModel):
     title: str = Field(description="name of the model for people")
     summary: str = Field("", description="one or two sentences: what it classifies, how well, its limits")
     demo: bool = Field(False, description="True: trained on drawn pictures, so its labels mean nothing on photos")
-    labels: tuple[str, ...] = Field(min_length=1, description="class names, in the order of the output")
     preprocessing: Preprocessing
     temperature: float = Field(1.0, gt=0, description="calibration folded into the graph: logits / temperature")
     metrics: dict[str, float] = Field(
@@ -41,62 +125,41 @@ class Description(BaseModel):
     code_version: str = Field("", description="version of the code that trained it")
 
 
-class LabelFileError(Exception):
-    """The label file cannot be used; the message is one sentence that says why and what to do."""
-
-
-def read_label_file(file: Path) -> tuple[str, ...]:
-    """Labels of a text file in UTF-8, one per line, in the order of the model's outputs.
-
-    Blank lines at the end are ignored. A blank line between labels is an error: to skip it would shift all labels
-    after it.
-
-    Raises:
-        LabelFileError: the file cannot be read, a line is blank or repeats a label, or there is no label at all.
-    """
-    try:
-        lines = file.read_bytes().removeprefix(codecs.BOM_UTF8).rstrip().splitlines()
-    except OSError as cause:
-        raise LabelFileError(
-            f"{file} cannot be read ({cause.strerror}): give a UTF-8 text file with one class per line"
-        ) from cause
-    labels: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        label = _label(line, f"line {number} of {file}")
-        if label in labels:
-            raise LabelFileError(
-                f"line {number} of {file} names {label!r} again, as line {labels[label]} does: name each class once"
-            )
-        labels[label] = number
-    if not labels:
-        raise LabelFileError(f"{file} names no class: write one class per line, in the order of the model's outputs")
-    return tuple(labels)
-
-
-def _label(line: bytes, where: str) -> str:
-    try:
-        label = line.decode("utf-8").strip()
-    except UnicodeDecodeError as cause:
-        raise LabelFileError(f"{where} is not UTF-8: save the file as UTF-8") from cause
-    if not label:
-        raise LabelFileError(f"{where} is blank: name the class there or delete the line")
-    return label
-
-
 @dataclass(frozen=True, slots=True)
 class Ranked:
     """One line of an answer."""
 
     label: str
+    display_name: str
     confidence: float
     index: int
+    group: str | None
 
 
-def top_k(probabilities: Probabilities, labels: Sequence[str], k: int, *, min_confidence: float = 0.0) -> list[Ranked]:
-    """The `k` most probable labels, best first; equals in label order. Fewer where `min_confidence` cuts."""
+def top_k(
+    probabilities: Probabilities,
+    label_map: LabelMap,
+    k: int,
+    *,
+    min_confidence: float = 0.0,
+    language: str | None = None,
+) -> list[Ranked]:
+    """The `k` most probable labels, best first; equals in label order. Fewer where `min_confidence` cuts.
+
+    Args:
+        language: a tag of `label_map.names`; for any other the display names.
+    """
+    labels, groups = label_map.labels, label_map.groups
+    names = label_map.shown.get(language or "", label_map.display_names)
     best = np.argsort(-probabilities, kind="stable")[:k]
     return [
-        Ranked(labels[index], float(f"{probabilities[index]:.7g}"), int(index))  # all that float32 holds, no more
+        Ranked(
+            labels[index],
+            names[index],
+            float(f"{probabilities[index]:.7g}"),  # all that float32 holds, no more
+            int(index),
+            (groups[index] or None) if groups else None,
+        )
         for index in best
         if probabilities[index] >= min_confidence
     ]

@@ -17,7 +17,7 @@ from gateway.decoding.pool import Decoders
 from gateway.decoding.processes import Processes
 from gateway.decoding.protocol import Limits
 from gateway.http.lifecycle import Lifecycle
-from gateway.labels import read_label_file
+from gateway.label_file import read_label_file
 from gateway.observe.lag import LagProbe
 from gateway.replicas.acceptance import Acceptance
 from gateway.replicas.balancing import balancing
@@ -171,7 +171,7 @@ def _terms(settings: Settings) -> Terms:
     return Terms(
         model_name=settings.model_name,
         fingerprint=imaging.fingerprint(),
-        foreign_labels=read_label_file(settings.labels_file) if settings.labels_file else (),
+        foreign_labels=read_label_file(settings.labels_file) if settings.labels_file else None,
         foreign_range=settings.input_range,
         signature=settings.signature,
     )

@@ -128,7 +128,7 @@ class Settings(BaseSettings):
     # --- A model that does not describe itself ---
     labels_file: FilePath | None = Field(
         None,
-        description="Class names, one a line in output order, for a model without a `describe` signature.",
+        description="Label file of a model without a `describe` signature: one class a line in output order, or a CSV.",
     )
     input_range: InputRange = Field(
         "0..1", description="Range of a colour channel that such a model expects: 0..1, -1..1 or 0..255."

@@ -47,6 +47,8 @@ class FakeModel:
     float_input: str = "image"
     width: int | None = None
     """Of the output as metadata tells it; None: as many as probabilities."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """Of the description: display names, groups, names, links."""
 
     def signatures(self) -> dict[str, Any]:
         output = {"probabilities": tensor("DT_FLOAT", -1, self.width or len(self.probabilities))}
@@ -61,7 +63,8 @@ class FakeModel:
         return listed
 
     def description(self) -> str:
-        return json.dumps({"title": "Fake", "labels": self.labels, "preprocessing": {"fingerprint": self.fingerprint}})
+        facts = {"title": "Fake", "labels": self.labels, "preprocessing": {"fingerprint": self.fingerprint}}
+        return json.dumps(facts | self.more)
 
 
 @dataclass

@@ -7,11 +7,14 @@ import structlog
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gateway import languages
 from gateway.api.schema import (
     CONNECTION_PROBLEMS,
     PICTURE_PROBLEMS,
     REPLICA_PROBLEMS,
+    SPOKEN,
     form_of_pictures,
+    in_a_language,
     one_picture,
     problems_of,
     query_of,
@@ -32,7 +35,7 @@ from gateway.errors import (
 )
 from gateway.http import problems, uploads
 from gateway.imaging import Picture
-from gateway.labels import top_k
+from gateway.labels import LabelMap, top_k
 from gateway.observe import tracing
 from gateway.replicas.dispatch import Prediction
 from gateway.replicas.versions import Binding
@@ -70,6 +73,14 @@ class Options(BaseModel):
         description="Version of the model to ask: its number, or a version label that the replicas are configured "
         "with. Default: the newest. /v1/models lists the numbers.",
     )
+    lang: str | None = Field(
+        None,
+        pattern=f"^{languages.PATTERN}$",
+        max_length=languages.LONGEST,
+        description="Language of the display names, a BCP 47 tag. Default: what the header Accept-Language asks for. "
+        "/v1/labels lists the languages of a version; for any other you get its plain display names.",
+        examples=["de"],
+    )
 
 
 DEFAULTS = Options()
@@ -97,9 +108,17 @@ class Label(BaseModel):
 
     model_config = FROM_ATTRIBUTES
 
-    label: str = Field(description="Class name.", examples=["Actiniaria"])
+    label: str = Field(description="Class name; the same in every language.", examples=["Bolocera_kerguelensis"])
+    display_name: str = Field(description="The name for people.", examples=["Bolocera kerguelensis"])
     confidence: float = Field(ge=0, le=1, description="Calibrated probability.", examples=[0.759])
-    index: int = Field(ge=0, description="Position of the class in the model's output and in /v1/labels.", examples=[0])
+    index: int = Field(
+        ge=0, description="Position of the class in the model's output and in /v1/labels.", examples=[17]
+    )
+    group: str | None = Field(
+        None,
+        description="Path of the group that it belongs to; absent where the model names none.",
+        examples=["Cnidaria/Hexacorallia/Actiniaria/Actiniidae"],
+    )
 
 
 class ModelVersion(BaseModel):
@@ -153,8 +172,8 @@ class Batch(BaseModel):
     "/v1/classify",
     response_model=Classification,
     summary="Classify one picture",
-    openapi_extra=one_picture() | query_of(Options),
-    responses=problems_of(*FORM_PROBLEMS, DuplicateFieldError, *PICTURE_PROBLEMS, *REPLICA_PROBLEMS),
+    openapi_extra=one_picture() | in_a_language(query_of(Options)),
+    responses=problems_of(*FORM_PROBLEMS, DuplicateFieldError, *PICTURE_PROBLEMS, *REPLICA_PROBLEMS) | SPOKEN,
 )
 async def classify(request: Request) -> Response:
     """Send the picture as the multipart file field `image`, or as the body with its own `image/*` type."""
@@ -167,19 +186,35 @@ async def classify(request: Request) -> Response:
         picture = await services.decoders.picture(data, deadline=deadline)
     with tracing.stage("predict"):
         prediction = await services.dispatcher.predict(picture.pixels, deadline=deadline, binding=binding)
+    language = language_of(request, options, prediction.model.description)
     answer = Classification.model_validate(
-        {**described(picture, prediction, options), "request_id": request.state.request_id}
+        {**described(picture, prediction, options, language), "request_id": request.state.request_id}
     )
-    return Response(answer.model_dump_json(), media_type="application/json")  # FastAPI would validate it once more
+    headers = {"Content-Language": language} if language else None
+    # FastAPI would validate it once more.
+    return Response(answer.model_dump_json(exclude_none=True), headers=headers, media_type="application/json")
 
 
-def described(picture: Picture, prediction: Prediction, options: Options) -> dict[str, object]:
+def described(picture: Picture, prediction: Prediction, options: Options, language: str | None) -> dict[str, object]:
     """The fields of one picture's answer. The API's models read their own from the attributes of these."""
-    model = prediction.model
     best = top_k(
-        prediction.probabilities, model.description.labels, options.top_k, min_confidence=options.min_confidence
+        prediction.probabilities,
+        prediction.model.description,
+        options.top_k,
+        min_confidence=options.min_confidence,
+        language=language,
     )
-    return {"predictions": best, "model": model, "image": picture}
+    return {"predictions": best, "model": prediction.model, "image": picture}
+
+
+def language_of(request: Request, options: Options, label_map: LabelMap) -> str | None:
+    """The language in which this caller gets the names; None: the display names, as where there are no others."""
+    if not label_map.names:
+        return None
+    if options.lang:
+        return languages.lookup([options.lang], label_map.languages)
+    asked = ",".join(request.headers.getlist("accept-language"))
+    return languages.lookup(languages.ranges_of(asked), label_map.languages)
 
 
 # --- Several pictures ---------------------------------------------------------------------------------------------
@@ -190,11 +225,11 @@ Answered = tuple[Picture, Prediction]
 @router.post(
     "/v1/classify/batch",
     summary="Classify several pictures",
-    openapi_extra=form_of_pictures() | query_of(Options),
-    response_model_exclude_none=True,
-    responses=problems_of(*FORM_PROBLEMS, TooManyImagesError, *REPLICA_PROBLEMS),
+    response_model=Batch,
+    openapi_extra=form_of_pictures() | in_a_language(query_of(Options)),
+    responses=problems_of(*FORM_PROBLEMS, TooManyImagesError, *REPLICA_PROBLEMS) | SPOKEN,
 )
-async def classify_batch(request: Request) -> Batch:
+async def classify_batch(request: Request) -> Response:
     """Send each picture as a multipart file field `image`. A bad picture does not fail the others."""
     options, services = options_of(request), services_of(request)
     settings, request_id = services.settings, request.state.request_id
@@ -206,7 +241,13 @@ async def classify_batch(request: Request) -> Batch:
     binding = await services.versions.binding(options.version, request, deadline=deadline)
     outcomes = await outcomes_of(services, pictures, binding, deadline)
     raise_failure_of_all(outcomes)
-    return Batch(results=[item(outcome, options, request_id) for outcome in outcomes], request_id=request_id)
+    models = (outcome[1].model for outcome in outcomes if not isinstance(outcome, BaseException))
+    model = next(models, None)  # all are of one version
+    language = language_of(request, options, model.description) if model else None
+    results = [item(outcome, options, language, request_id) for outcome in outcomes]
+    answer = Batch(results=results, request_id=request_id)
+    headers = {"Content-Language": language} if language else None
+    return Response(answer.model_dump_json(exclude_none=True), headers=headers, media_type="application/json")
 
 
 async def outcomes_of(
@@ -289,8 +330,8 @@ def is_of_its_picture(failure: BaseException) -> bool:
     )
 
 
-def item(outcome: Answered | BaseException, options: Options, request_id: str) -> BatchItem:
+def item(outcome: Answered | BaseException, options: Options, language: str | None, request_id: str) -> BatchItem:
     """One result of a batch."""
     if isinstance(outcome, BaseException):
         return BatchItem(problem=problems.noted_problem(outcome, request_id))
-    return BatchItem.model_validate(described(*outcome, options))
+    return BatchItem.model_validate(described(*outcome, options, language))

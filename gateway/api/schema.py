@@ -100,6 +100,33 @@ def query_of(options: type[BaseModel]) -> dict[str, Any]:
     return {"parameters": parameters}
 
 
+SPOKEN: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "Content-Language": {
+                "description": "Language of the display names, where the answer has them in one that was asked for.",
+                "schema": {"type": "string"},
+                "example": "de",
+            }
+        }
+    }
+}
+"""What `responses` add for an answer whose display names are in the caller's language."""
+
+
+def in_a_language(query: dict[str, Any]) -> dict[str, Any]:
+    """The same parameters and Accept-Language, which is read where the query has no `lang`."""
+    header = {
+        "name": "Accept-Language",
+        "in": "header",
+        "required": False,
+        "description": "Languages for the display names, with weights (RFC 9110, section 12.5.4). Browsers send it.",
+        "schema": {"type": "string"},
+        "example": "de-AT, de;q=0.9, en;q=0.5",
+    }
+    return {"parameters": [*query["parameters"], header]}
+
+
 def add_settings(document: dict[str, Any], settings: Settings) -> None:
     """Write this gateway's limits, picture formats and need of a key into its OpenAPI document."""
     one, batch = (document["paths"][path]["post"] for path in ("/v1/classify", "/v1/classify/batch"))

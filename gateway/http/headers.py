@@ -2,7 +2,7 @@
 
 The outermost layer adds them (`observe.logs`); a refusal that never reached the application has them too (`problems`).
 An answer is data unless it is a document that brings a policy of its own (`documents`): a browser may then run nothing
-from it, frame it nowhere, and keep it in no cache, since what it holds may depend on the caller's key.
+from it, frame it nowhere, and keep it in no cache, since what it holds may depend on the caller's key and language.
 """
 
 Field = tuple[bytes, bytes]
@@ -20,5 +20,5 @@ OF_DATA: tuple[Field, ...] = (
     *OF_DOCUMENTS,
     (POLICY, NOTHING),
     (b"cache-control", b"no-store"),
-    (b"vary", b"Authorization, X-API-Key"),
+    (b"vary", b"Authorization, X-API-Key, Accept-Language"),
 )

@@ -38,7 +38,7 @@ function bar(prediction) {
   }
   const percent = (prediction.confidence * 100).toFixed(1) + " %";
   line.querySelector(".bar").style.width = percent.replace(" ", "");
-  line.querySelector(".name").textContent = prediction.label.replaceAll("_", " ");
+  line.querySelector(".name").textContent = prediction.display_name;
   line.querySelector(".confidence").textContent = percent;
   return line;
 }

@@ -11,7 +11,7 @@ from typing import Literal
 
 from gateway.errors import ContractError
 from gateway.imaging import SIDE_PX
-from gateway.labels import Description, Preprocessing
+from gateway.labels import Description, LabelMap, Preprocessing
 
 DESCRIBE = "describe"
 BYTES = "serving_bytes"
@@ -72,8 +72,8 @@ class Terms:
     model_name: str
     fingerprint: str
     """Of the gateway's own preprocessing."""
-    foreign_labels: tuple[str, ...] = ()
-    """For a model that does not describe itself; empty: such models are refused."""
+    foreign_labels: LabelMap | None = None
+    """For a model that does not describe itself; None: such models are refused."""
     foreign_range: str = "0..1"
     signature: str = ""
     """The signature to call; empty: the best one that the model has."""
@@ -127,12 +127,12 @@ def _own(description: Description, terms: Terms) -> Description:
 
 
 def _foreign(classes: int, terms: Terms) -> Description:
-    if not terms.foreign_labels:
+    if terms.foreign_labels is None:
         raise ContractError("it has no signature describe; name its classes with GATEWAY_LABELS_FILE")
     return Description(
         title=terms.model_name,
-        summary=f"A model of {classes if classes > 0 else len(terms.foreign_labels)} classes.",
-        labels=terms.foreign_labels,
+        summary=f"A model of {classes if classes > 0 else len(terms.foreign_labels.labels)} classes.",
+        **terms.foreign_labels.model_dump(),
         preprocessing=Preprocessing(fingerprint=terms.fingerprint),
     )
 

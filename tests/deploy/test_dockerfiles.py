@@ -1,7 +1,9 @@
 """Checks of the Dockerfiles that need no build."""
 
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,21 @@ def test_the_protocols_messages_travel_with_the_code_that_imports_them(dockerfil
     assert importing
     assert all("protocol" in packages for packages in importing)
     assert "!protocol" in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_parts_of_the_gateway_that_an_export_gets_need_no_others(tmp_path: Path) -> None:
+    text = stages(ROOT / "serving/Dockerfile")["model"]
+    parts = re.findall(r"gateway/(\w+)(?:\.py)? (?=.*gateway)", text)
+    (tmp_path / "gateway").mkdir()
+    for part in parts:
+        source = ROOT / "gateway" / part
+        if source.is_dir():
+            shutil.copytree(source, tmp_path / "gateway" / part)
+        else:
+            shutil.copy(source.with_suffix(".py"), tmp_path / "gateway")
+    wanted = ", ".join(f"gateway.{part}" for part in parts if part != "__init__")
+    assert "gateway.label_file" in wanted
+    subprocess.run([sys.executable, "-c", f"import {wanted}"], check=True, cwd=tmp_path, env={})
 
 
 @pytest.mark.parametrize("script", ["serve", "healthy", "tf_serving_entrypoint.sh", "tensorflow_model_server"])

@@ -1,50 +1,87 @@
-"""The one reader of label files, which the gateway and training share."""
+"""Labels with their names, and the most probable ones."""
 
-from pathlib import Path
+import json
 
+import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from gateway.labels import LabelFileError, read_label_file
+from gateway.labels import MAX_LANGUAGES, MAX_NAMES_BYTES, Description, LabelMap, Preprocessing, plain_name, top_k
 
-
-def written(tmp_path: Path, data: bytes) -> Path:
-    file = tmp_path / "labels.txt"
-    file.write_bytes(data)
-    return file
-
-
-def test_labels_come_in_the_order_of_their_lines_without_the_spaces_around_them(tmp_path: Path) -> None:
-    assert read_label_file(written(tmp_path, b"sea star \n crab\r\nworm")) == ("sea star", "crab", "worm")
-
-
-def test_a_byte_order_mark_is_no_part_of_the_first_label(tmp_path: Path) -> None:
-    assert read_label_file(written(tmp_path, b"\xef\xbb\xbfanemone\ncrab\n")) == ("anemone", "crab")
-
-
-def test_blank_lines_at_the_end_are_ignored(tmp_path: Path) -> None:
-    assert read_label_file(written(tmp_path, b"anemone\ncrab\n\n \n")) == ("anemone", "crab")
-
-
-def test_only_a_line_break_ends_a_label(tmp_path: Path) -> None:
-    assert read_label_file(written(tmp_path, "sea\u2028star\ncr\x0cab\n".encode())) == ("sea\u2028star", "cr\x0cab")
+OLD = {"title": "t", "labels": ["sea_star", "crab"], "preprocessing": {"fingerprint": "sha256:1"}}
+"""A description from before there were display names."""
 
 
 @pytest.mark.parametrize(
-    ("data", "sentence"),
+    ("label", "name"),
     [
-        (b"anemone\n\ncrab\n", r"line 2 of .*/labels\.txt is blank: name the class there or delete the line"),
-        (b" \nanemone\n", "line 1 of .* is blank"),
-        (b"anemone\ncrab\nanemone\n", "line 3 of .* names 'anemone' again, as line 1 does: name each class once"),
-        (b"Krebs\nM\xf6we\n", "line 2 of .* is not UTF-8: save the file as UTF-8"),
-        ("Krebs\nMöwe\n".encode("utf-16"), "line 1 of .* is not UTF-8"),
-        (b"\n \n", "labels.txt names no class: write one class per line, in the order of the model's outputs"),
+        ("Actiniaria", "Actiniaria"),
+        ("Nassarius speciosus", "Nassarius speciosus"),
+        ("Ophiura_costata_costata", "Ophiura costata costata"),
+        ("Aequorea_spp", "Aequorea spp."),
+        ("Salpa_spp_", "Salpa spp."),
+        ("Armina_sp_", "Armina sp."),
+        ("Pasiphaea_sp._1", "Pasiphaea sp. 1"),
+        ("Flabellum_(Ulocyathus)_messum", "Flabellum (Ulocyathus) messum"),
+        ("Polychaete_tubes_(only)", "Polychaete tubes (only)"),
+        ("Lamellaria_Coriocella_spp", "Lamellaria Coriocella spp."),
+        ("spp", "spp"),
+        ("sp_crab", "sp crab"),
+        ("wasp_spider", "wasp spider"),
+        ("__", "__"),
     ],
 )
-def test_a_label_file_that_would_name_classes_wrongly_is_refused(tmp_path: Path, data: bytes, sentence: str) -> None:
-    with pytest.raises(LabelFileError, match=sentence):
-        read_label_file(written(tmp_path, data))
+def test_a_label_has_a_name_for_people(label: str, name: str) -> None:
+    assert plain_name(label) == name
 
 
-def test_a_label_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LabelFileError, match=r"cannot be read \(No such file or directory\): give a UTF-8"):
-        read_label_file(tmp_path / "labels.txt")
+def test_a_version_from_before_display_names_gets_them_by_the_rule() -> None:
+    described = Description.model_validate(OLD)
+    assert described.display_names == ("sea star", "crab")
+    assert (described.groups, described.names, described.links) == ((), {}, ())
+
+
+def test_a_description_reads_back_as_it_was_written_after_its_names_were_used() -> None:
+    described = Description.model_validate(OLD | {"names": {"de": ["Seestern", ""]}, "of_tomorrow": 1})
+    assert (described.shown["de"], described.languages["de"]) == (("Seestern", "crab"), "de")
+    text = described.model_dump_json()
+    assert Description.model_validate_json(text) == described
+    assert json.loads(text).keys() >= {"of_tomorrow", "names"}
+    assert not json.loads(text).keys() & {"shown", "languages"}
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"display_names": ["one"]}, "display_names has 1 entries for 2 labels"),
+        ({"groups": ["A", "B", "C"]}, "groups has 3 entries for 2 labels"),
+        ({"links": ["https://a"]}, "links has 1 entries for 2 labels"),
+        ({"names": {"de": []}}, "names of de has 0 entries for 2 labels"),
+        ({"names": {"de\r\nX": ["", ""]}}, "names must have language tags such as de or pt-BR, each once"),
+        ({"names": {"de": ["", ""], "DE": ["", ""]}}, "each once"),
+        ({"names": {f"a{n:07}": ["", ""] for n in range(MAX_LANGUAGES + 1)}}, "at most 64 items"),
+        ({"groups": ["A//B", ""]}, "the group 'A//B' has an empty step"),
+        ({"links": ["", "javascript:alert(1)"]}, "is no web address"),
+        ({"display_names": ["x" * MAX_NAMES_BYTES, ""]}, "names, groups and links have 1,048,582 bytes"),
+    ],
+)
+def test_a_replica_can_send_neither_a_wrong_label_map_nor_a_huge_one(more: dict[str, object], sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
+        Description.model_validate(OLD | more)
+
+
+def test_the_most_probable_come_first_with_their_names_and_groups() -> None:
+    label_map = LabelMap(
+        labels=("sea_star", "crab", "cat"), groups=("E/A", "", "C"), names={"de": ("Seestern", "", "Katze")}
+    )
+    probabilities = np.array([0.2, 0.5, 0.3], np.float32)
+    lines = [(one.label, one.display_name, one.index, one.group) for one in top_k(probabilities, label_map, 3)]
+    assert lines == [("crab", "crab", 1, None), ("cat", "cat", 2, "C"), ("sea_star", "sea star", 0, "E/A")]
+    german = [(one.label, one.display_name) for one in top_k(probabilities, label_map, 3, language="de")]
+    assert german == [("crab", "crab"), ("cat", "Katze"), ("sea_star", "Seestern")]
+
+
+def test_the_description_of_a_label_map_keeps_all_of_it() -> None:
+    label_map = LabelMap(labels=("crab",), names={"de": ("Krabbe",)}, links=("https://example.org",))
+    described = Description(title="t", preprocessing=Preprocessing(fingerprint="sha256:1"), **label_map.model_dump())
+    assert {name: getattr(described, name) for name in LabelMap.model_fields} == label_map.model_dump()

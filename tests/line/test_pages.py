@@ -60,6 +60,8 @@ def test_a_dropped_photo_gets_names_too(page: Page) -> None:
     )
     page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
     expect(page.locator(NAMES)).to_have_count(5, timeout=30_000)
+    classes = page.evaluate("async () => (await (await fetch('/v1/labels')).json()).classes")
+    assert set(page.locator(NAMES).all_text_contents()) <= {one["display_name"] for one in classes}
 
 
 def test_a_file_that_is_no_picture_is_answered_with_what_to_do(page: Page) -> None:

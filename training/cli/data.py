@@ -36,7 +36,7 @@ def validate(
         "validation-report"
     ),
     labels: Annotated[
-        Path | None, typer.Option(help="Label file that the classes must match: one class per line.")
+        Path | None, typer.Option(help="Label file that the classes must match: one class per line, or a CSV.")
     ] = None,
     also: Also = None,
     min_per_class: Annotated[int, typer.Option(min=1, help="Warn about classes with fewer pictures.")] = 10,

@@ -26,7 +26,9 @@ class InputRange(StrEnum):
 
 Labels = Annotated[
     Path | None,
-    typer.Option(help="Label file of a model that does not describe itself: one class per line, in output order."),
+    typer.Option(
+        help="Label file of a model that does not describe itself, in output order: one class per line, or a CSV."
+    ),
 ]
 Range = Annotated[InputRange, typer.Option(help="What a colour channel spans in the input of such a model.")]
 Split = Annotated[

@@ -53,6 +53,9 @@ def export(
 
         python -m training export runs/shells
         python -m training export old.h5 --labels labels.txt --input-range=-1..1 --force
+
+    A run has its own label map; --labels gives its labels other names, groups
+    and links.
     """
     from training.judge.sources import Foreign
     from training.release.export import export_model

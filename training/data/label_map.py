@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from gateway.labels import LabelFileError, read_label_file
+from gateway.label_file import LabelFileError, read_label_file
+from gateway.labels import LabelMap
 from training.data.findings import Finding
 from training.errors import DataSetError
 
@@ -13,11 +14,11 @@ CLOSE = 0.8
 """difflib's ratio from which a label counts as a misspelling of another."""
 
 
-def read_label_map(file: Path) -> tuple[str, ...]:
-    """A label map: one label per line, in the order of the model's outputs.
+def read_label_map(file: Path) -> LabelMap:
+    """A label map, as text or CSV, in the order of the model's outputs.
 
     Raises:
-        DataSetError: it cannot be used; see `gateway.labels.read_label_file`.
+        DataSetError: it cannot be used; see `gateway.label_file`.
     """
     try:
         return read_label_file(file)

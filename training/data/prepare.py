@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.labels import LabelMap
 from training.console import NewBar
 from training.data import likeness
 from training.data.label_map import mismatches, read_label_map
@@ -35,10 +36,15 @@ class Prepared(NamedTuple):
     """A data set that is ready for training."""
 
     manifest: Manifest
-    labels: tuple[str, ...]
+    label_map: LabelMap
     """In the order of the outputs."""
     pictures: tuple[Picture, ...]
     cache: Cache
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the outputs."""
+        return self.label_map.labels
 
     def part(self, part: Part) -> list[Picture]:
         """The pictures of one split."""
@@ -68,7 +74,7 @@ def prepare(
     """
     label_map = read_label_map(labels) if labels else None
     manifest = read(data, also=also, progress=bar("Reading files"))
-    ordered = _labels(manifest, label_map)
+    ordered = _ordered(manifest, label_map)
     _check_entries(manifest)
     together = named_groups(manifest, groups)
     pixels = Cache(cache)
@@ -94,10 +100,10 @@ def class_weights(truth: Sequence[int], classes: int) -> NDArray[np.float32]:
     return weights
 
 
-def _labels(manifest: Manifest, label_map: tuple[str, ...] | None) -> tuple[str, ...]:
+def _ordered(manifest: Manifest, label_map: LabelMap | None) -> LabelMap:
     if label_map is None:
-        return manifest.labels
-    finding = next(mismatches(manifest.labels, label_map), None)
+        return LabelMap(labels=manifest.labels)
+    finding = next(mismatches(manifest.labels, label_map.labels), None)
     if finding:
         raise DataSetError(f"The label map does not fit the data: {finding.sentence}")
     return label_map

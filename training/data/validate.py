@@ -67,7 +67,7 @@ def validate(
     Raises:
         DataSetError: the data set or the label file cannot be read.
     """
-    label_map = read_label_map(labels) if labels else None
+    label_map = read_label_map(labels).labels if labels else None
     manifest = read(data_set, also=also, progress=bar("Reading files"))
     looks = look_at_all(manifest, workers, bar("Decoding pictures"))
     findings = check(manifest, looks, labels=label_map, min_per_class=min_per_class)

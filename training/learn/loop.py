@@ -228,7 +228,8 @@ def _begin(options: Options, folder: Path, prepared: Prepared, model: Any) -> Ru
         classes=len(prepared.labels),
     )
     weights = Weights(source=options.weights, digest="" if options.weights == "none" else network.weights_digest(model))
-    return runs.begin(folder, options, data=data, pictures=prepared.pictures, labels=prepared.labels, weights=weights)
+    chosen, label_map = prepared.pictures, prepared.label_map
+    return runs.begin(folder, options, data=data, pictures=chosen, label_map=label_map, weights=weights)
 
 
 def _model(options: Options, classes: int, *, resumed: bool) -> Any:

@@ -109,7 +109,8 @@ class Options(BaseModel):
         (), description="Other folders that files and links of the data set may lead to; may be repeated."
     )
     labels: Path | None = Field(
-        None, description="Label file: one class per line, in the order of the outputs. Sorted by name by default."
+        None,
+        description="Label file: one class per line, or a CSV; in the order of the outputs. Sorted by name by default.",
     )
     weights: str = Field(
         "imagenet", description="Weights of the body: imagenet, none, or a file (Keras .h5, a run's model.keras)."

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 
 from gateway.imaging import fingerprint
+from gateway.labels import LabelMap
 from training.data.manifest import Part, Picture
 from training.data.pictures import Cache, Folders, digest_of_bytes
 from training.errors import RunError
@@ -117,6 +118,8 @@ class RunRecord(BaseModel):
     splits: Splits
     labels: tuple[str, ...]
     """In the order of the outputs."""
+    label_map: LabelMap | None = None
+    """The same labels with their names for people; None: the run was begun before they were recorded."""
     fingerprint: str
     """Of the preprocessing."""
     weights: Weights
@@ -246,7 +249,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def begin(
-    folder: Path, options: Options, *, data: Data, pictures: Sequence[Picture], labels: Sequence[str], weights: Weights
+    folder: Path, options: Options, *, data: Data, pictures: Sequence[Picture], label_map: LabelMap, weights: Weights
 ) -> RunRecord:
     """The record of the run: that in the folder, or a new one.
 
@@ -272,7 +275,8 @@ def begin(
         options=options,
         data=data,
         splits=splits,
-        labels=tuple(labels),
+        labels=label_map.labels,
+        label_map=label_map,
         fingerprint=fingerprint(),
         weights=weights,
         versions=_versions(),

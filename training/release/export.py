@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gateway.imaging import Pixels, fingerprint
-from gateway.labels import Description, Preprocessing
+from gateway.labels import Description, LabelMap, Preprocessing
 from training import drawings
 from training.console import Notify, silent
+from training.data.label_map import read_label_map
 from training.errors import ExportError, JudgementError
 from training.judge import examples
 from training.judge.evaluation import Evaluation, load_evaluation
@@ -32,7 +33,7 @@ class Candidate(NamedTuple):
     network: Any
     """float32 [N,224,224,3] in 0..1 to logits."""
     digest: str
-    labels: tuple[str, ...]
+    label_map: LabelMap
     temperature: float
     record: runs.RunRecord | None
     judged: Path
@@ -55,7 +56,7 @@ def export_model(
     Args:
         named: the folder of a run, a `.keras` or an `.h5` file.
         base: `models/NAME`.
-        foreign: labels and input range of a file.
+        foreign: label map and input range of a file; for a run a label map with other names for its labels.
         judged: folder with the gate.json of a file; a run has its own.
         pictures: labelled pictures to verify on; the run's own where None, drawn ones for a file.
         also: folders outside of that data set's that its files may lie in.
@@ -103,7 +104,7 @@ def describe(named: Path, candidate: Candidate) -> Description:
     return Description(
         title=record.name if record else named.stem,
         summary=_summary(candidate, found),
-        labels=candidate.labels,
+        **candidate.label_map.model_dump(),
         preprocessing=Preprocessing(fingerprint=fingerprint()),
         temperature=candidate.temperature,
         metrics={name: round(found.metrics[name], 4) for name in KEPT} if found else {},
@@ -127,7 +128,21 @@ def _candidate(named: Path, foreign: Foreign, judged: Path | None) -> Candidate:
         assert isinstance(source, KerasFile)
         facts = source.facts
         folder = judged or (named if run else named.parent)
-        return Candidate(source.network, facts.digest, facts.labels, facts.temperature, record, folder)
+        label_map = _label_map(named, record, foreign)
+        return Candidate(source.network, facts.digest, label_map, facts.temperature, record, folder)
+
+
+def _label_map(named: Path, record: runs.RunRecord | None, foreign: Foreign) -> LabelMap:
+    """The given one, which may have other names for the labels of a run; else the run's own."""
+    given = read_label_map(foreign.labels) if foreign.labels else None
+    if record is None:
+        assert given is not None, "a file was opened without labels"
+        return given
+    if given and given.labels != record.labels:
+        raise ExportError(
+            f"{foreign.labels} does not name the labels of {named} in their order: see its {runs.RECORD}."
+        )
+    return given or record.label_map or LabelMap(labels=record.labels)
 
 
 def _verdict(candidate: Candidate) -> Verdict | None:
@@ -169,7 +184,7 @@ def _pictures(named: Path, candidate: Candidate, given: Path | None, also: Seque
 
 
 def _summary(candidate: Candidate, found: Evaluation | None) -> str:
-    knows = f"It distinguishes {len(candidate.labels):,} classes"
+    knows = f"It distinguishes {len(candidate.label_map.labels):,} classes"
     if found is None:
         return f"{knows}; its accuracy has not been measured."
     share, pictures = found.metrics["top1"], found.data.pictures

@@ -29,10 +29,10 @@ async def test_a_photo_becomes_class_names(client: httpx.AsyncClient, jpeg: byte
     assert response.status_code == 200
     assert response.json() == {
         "predictions": [
-            {"label": "crab", "confidence": 0.6, "index": 2},
-            {"label": "brittle_star", "confidence": 0.2, "index": 1},
-            {"label": "anemone", "confidence": 0.1, "index": 0},
-            {"label": "sea_urchin", "confidence": 0.1, "index": 3},
+            {"label": "crab", "display_name": "crab", "confidence": 0.6, "index": 2},
+            {"label": "brittle_star", "display_name": "brittle star", "confidence": 0.2, "index": 1},
+            {"label": "anemone", "display_name": "anemone", "confidence": 0.1, "index": 0},
+            {"label": "sea_urchin", "display_name": "sea urchin", "confidence": 0.1, "index": 3},
         ],
         "model": {"name": "my_model", "version": "1"},
         "image": {"format": "JPEG", "width": 320, "height": 240},
@@ -150,7 +150,7 @@ async def test_a_batch_answers_each_picture_in_order_and_a_bad_one_fails_alone(
     assert response.status_code == 200
     first, empty, third, cut = response.json()["results"]
     assert first == third
-    assert first["predictions"] == [{"label": "crab", "confidence": 0.6, "index": 2}]
+    assert first["predictions"] == [{"label": "crab", "display_name": "crab", "confidence": 0.6, "index": 2}]
     assert empty["problem"]["type"] == "/problems/image-empty"
     assert cut["problem"]["status"] == 422
     assert "predictions" not in empty

@@ -25,6 +25,13 @@ async def test_liveness_says_nothing_about_replicas_and_readiness_all(start: Sta
 async def test_labels_come_with_the_version_they_belong_to(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/labels")).json() == {
         "labels": ["anemone", "brittle_star", "crab", "sea_urchin"],
+        "classes": [
+            {"label": "anemone", "display_name": "anemone", "names": {}},
+            {"label": "brittle_star", "display_name": "brittle star", "names": {}},
+            {"label": "crab", "display_name": "crab", "names": {}},
+            {"label": "sea_urchin", "display_name": "sea urchin", "names": {}},
+        ],
+        "languages": [],
         "model": {"name": "my_model", "version": "1"},
         "title": "Fake",
         "summary": "",

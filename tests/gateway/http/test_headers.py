@@ -60,7 +60,9 @@ async def test_no_cache_keeps_what_depends_on_a_key(start: Start, replica: FakeR
         for headers in ({}, {"X-API-Key": "wrong"}, {"X-API-Key": KEY}):
             answer = await client.get(path, headers=headers | origin)
             assert answer.headers["Cache-Control"] == "no-store"
-            assert {"Authorization", "X-API-Key", "Origin"} <= set(answer.headers["Vary"].split(", "))
+            assert {"Authorization", "X-API-Key", "Accept-Language", "Origin"} <= set(
+                answer.headers["Vary"].split(", ")
+            )
 
 
 async def test_a_picture_and_a_defect_are_answered_with_them(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from gateway.errors import ContractError
-from gateway.labels import Description, Preprocessing
+from gateway.labels import Description, LabelMap, Preprocessing
 from gateway.tfserving.contract import Signature, Tensor, Terms, accept
 
 PROBABILITIES = {"probabilities": Tensor("DT_FLOAT", (-1, 2))}
@@ -14,7 +14,8 @@ BYTES = Signature({"image": Tensor("DT_STRING", (-1,))}, PROBABILITIES)
 DESCRIBE = Signature({"ignored": Tensor("DT_STRING", (-1,))}, {"text": Tensor("DT_STRING", (-1,))})
 OURS = {"serving_default": FLOATS, "serving_bytes": BYTES, "describe": DESCRIBE}
 TERMS = Terms(model_name="my_model", fingerprint="sha256:1")
-FOREIGN = Terms(model_name="my_model", fingerprint="sha256:1", foreign_labels=("cat", "dog"), foreign_range="-1..1")
+CAT_AND_DOG = LabelMap(labels=("cat", "dog"))
+FOREIGN = Terms(model_name="my_model", fingerprint="sha256:1", foreign_labels=CAT_AND_DOG, foreign_range="-1..1")
 
 
 def described(*labels: str, fingerprint: str = "sha256:1") -> Description:

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.labels import LabelMap
+from tests.training import data_sets
+from training.console import no_bar
 from training.data.manifest import Entry, Manifest, Part, Split, read
-from training.data.prepare import Group, named_groups, split
+from training.data.prepare import Group, Prepared, named_groups, prepare, split
 from training.errors import DataSetError
 
 
@@ -61,6 +64,29 @@ def test_no_group_is_ever_divided_and_every_class_can_be_learnt(rows: list[tuple
         return
     assert all(len({chosen[at] for at in group}) == 1 for group in groups)
     assert {e.label for e, part in zip(pictures, chosen, strict=True) if part == "train"} == {e.label for e in pictures}
+
+
+def test_a_prepared_data_set_has_the_whole_label_map(tmp_path: Path) -> None:
+    photos = data_sets.clean(tmp_path / "photos", per_class=4)
+    (tmp_path / "labels.csv").write_text("label,group,name:de\nSea_star,E,Seestern\nAnemone,C,\nJelly,C,Qualle\n")
+
+    def prepared(labels: Path | None) -> Prepared:
+        return prepare(
+            photos,
+            labels=labels,
+            groups=None,
+            val_share=0.2,
+            test_share=0.2,
+            seed=0,
+            cache=tmp_path / "cache",
+            workers=0,
+            bar=no_bar,
+        )
+
+    named = prepared(tmp_path / "labels.csv")
+    assert named.labels == ("Sea_star", "Anemone", "Jelly")
+    assert (named.label_map.groups, named.label_map.names) == (("E", "C", "C"), {"de": ("Seestern", "", "Qualle")})
+    assert prepared(None).label_map == LabelMap(labels=("Anemone", "Jelly", "Sea_star"))
 
 
 def stated(**splits: Split) -> list[Entry]:

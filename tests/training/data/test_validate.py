@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -193,6 +194,23 @@ def test_a_report_within_the_data_is_refused(
     monkeypatch.chdir(clean)
     assert "lies in the data set, which must not change" in refused(monkeypatch, capsys, ".")
     assert data_sets.digest(clean) == before
+
+
+def test_a_csv_label_map_is_held_against_the_data_as_a_text_is(
+    report: Report, faulty: tuple[Path, list[Fault]], tmp_path: Path
+) -> None:
+    rows = "".join(f"{label},A/B,\n" for label in data_sets.LABEL_MAP)
+    (tmp_path / "labels.csv").write_text(f"label,group,name:de\n{rows}")
+    assert validate(faulty[0], labels=tmp_path / "labels.csv").findings == report.findings
+
+
+def test_a_mistake_in_a_csv_label_map_is_one_sentence_with_its_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], clean: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "labels.csv").write_text("label,group\nJelly,A//B\n")
+    line = refused(monkeypatch, capsys, clean, "--labels", tmp_path / "labels.csv", "--report", tmp_path / "report")
+    assert re.search(r"line 2 of .*labels\.csv: the group 'A//B' has an empty step", line)
+    assert not (tmp_path / "report").exists()
 
 
 def test_a_label_map_that_is_not_there_is_refused(

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from gateway.labels import LabelMap
 from tests.training import data_sets
 from training.cli import app
 from training.data import manifest
@@ -75,6 +76,7 @@ def test_the_record_names_the_data_the_code_and_the_seed(record: RunRecord, phot
     assert record.data.digest == manifest.read(photos).digest
     assert (record.data.pictures, record.data.classes) == (48, 3)
     assert record.labels == ("Anemone", "Jelly", "Sea_star")
+    assert record.label_map == LabelMap(labels=record.labels)
     assert (record.seed, record.options.width) == (0, 0.1)
     assert record.weights.source == "none"
     assert {"python", "tensorflow", "keras", "numpy", "pillow"} <= record.versions.keys()
@@ -280,7 +282,9 @@ def test_what_a_run_without_its_record_has_left_is_cleared_away(photos: Path, ca
     chosen = options(data=photos, cache=cache, weights="none")
     runs.check(run, chosen)
     data = Data(source=str(photos), digest="sha256:data", pictures=0, classes=3)
-    runs.begin(run, chosen, data=data, pictures=[], labels=("a", "b", "c"), weights=Weights(source="none"))
+    label_map = LabelMap(labels=("a", "b", "c"), groups=("A", "A/B", ""))
+    runs.begin(run, chosen, data=data, pictures=[], label_map=label_map, weights=Weights(source="none"))
+    assert (runs.load(run).labels, runs.load(run).label_map) == (("a", "b", "c"), label_map)
     assert sorted(path.name for path in run.iterdir()) == [".gitignore", "pictures.csv", "run.json"]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from gateway.labels import Description, LabelMap
 from tests.serving.servers import wait_until
 from tests.training import data_sets, run_folders
 from training import versions
@@ -161,6 +162,42 @@ def test_a_file_of_keras_2_becomes_a_version(photos: Path, tmp_path: Path) -> No
     answer = shell("compare", tmp_path / "old.h5", store, photos, *labels, signed)
     assert answer.exit_code == 0, answer.output
     assert "100.0% with the same answer" in answer.stdout
+
+
+def test_a_run_takes_its_label_map_into_the_version(photos: Path, network: Any, tmp_path: Path) -> None:
+    known = LabelMap(
+        labels=("Anemone", "Jelly", "Sea_star"), groups=("C", "C/S", "E"), names={"de": ("", "Qualle", "")}
+    )
+    run = run_folders.write(tmp_path / "runs/named", photos, network, label_map=known)
+    assert label_map_of(exported(run, tmp_path / "models")) == known.model_dump()
+
+
+def test_an_export_may_give_other_names_to_the_labels_of_a_run(run: Path, tmp_path: Path) -> None:
+    table, models = tmp_path / "labels.csv", tmp_path / "models"
+    table.write_text("label,display_name,link\nAnemone,Sea anemone,https://example.org\nJelly,,\nSea_star,,\n")
+    described = exported(run, models, "--labels", table)
+    assert described.display_names == ("Sea anemone", "Jelly", "Sea star")
+    assert described.links == ("https://example.org", "", "")
+    table.write_text("label\nJelly\nAnemone\nSea_star\n")
+    refused = failure(shell("export", run, "--labels", table, "--models", tmp_path / "none", "--force"))
+    assert "labels.csv does not name the labels of" in str(refused)
+    assert not (tmp_path / "none").exists()
+
+
+def exported(run: Path, models: Path, *words: str | Path) -> Description:
+    """What the exported version answers to `describe`."""
+    answer = shell("export", run, "--models", models, "--force", *words)
+    assert answer.exit_code == 0, answer.output
+    store = models / "my_model.versions"
+    (number,) = versions.present(store)
+    from training.release import graph
+
+    (document,) = graph.load(store / str(number))("describe", {"ignored": [b""]})["description"]
+    return Description.model_validate_json(document)
+
+
+def label_map_of(described: Description) -> dict[str, Any]:
+    return described.model_dump(include=set(LabelMap.model_fields))
 
 
 def test_a_file_that_was_judged_elsewhere_needs_no_force(run: Path, tmp_path: Path) -> None:

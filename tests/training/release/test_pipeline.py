@@ -105,6 +105,8 @@ def test_one_command_replaces_what_a_running_gateway_serves_and_rollback_brings_
 ) -> None:
     before = promotion.serving(models / "shells")
     (tmp_path / "gates.toml").write_text("[absolute]\nmin_top1 = 0.6\n[relative]\nmax_top1_loss = 0.05\n")
+    names = "".join(f"{label},Animalia,{label[:3]}\n" for label in LABELS)
+    (tmp_path / "labels.csv").write_text(f"label,group,name:de\n{names}")
     head = ("--weights", body, "--width", "0.35", "--sizes", "112", "--epochs", "4", "--rates", "2e-2", "--batch", "10")
     with patient_gateway(models) as line:
         served = (
@@ -119,13 +121,17 @@ def test_one_command_replaces_what_a_running_gateway_serves_and_rollback_brings_
         )
         judged = ("--gates", tmp_path / "gates.toml", "--robustness", "3")
         with asked_without_a_pause(line) as answers:
-            ended = shell(tmp_path, "pipeline", photos, "--run", "runs/shells", *served, *judged, *head)
+            named = ("--run", "runs/shells", "--labels", "labels.csv")
+            ended = shell(tmp_path, "pipeline", photos, *named, *served, *judged, *head)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         after = promotion.serving(models / "shells")
         assert after is not None
         assert {status for status, _ in answers} == {200}, answers
         with client_of(line) as client:
             told_everywhere(client, after)
+            photo = {"image": ("a.jpg", drawn.jpeg())}
+            (best, *_) = client.post("/v1/classify", files=photo, params={"lang": "de"}).json()["predictions"]
+            assert (best["display_name"], best["group"]) == (best["label"][:3], "Animalia")
         with asked_without_a_pause(line) as answers:
             ended = shell(tmp_path, "rollback", *served)
         assert ended.returncode == 0, ended.stderr

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from gateway.labels import LabelMap
 from training import versions
 from training.data.label_map import read_label_map
 from training.errors import JudgementError
@@ -16,7 +17,7 @@ class Foreign(NamedTuple):
     """What must be given for a model that does not describe itself."""
 
     labels: Path | None = None
-    """Label file: one class per line, in the order of the output."""
+    """Label file: one class per line or a CSV, in the order of the output."""
     input_range: str = "0..1"
     """What a colour channel spans in its input: 0..1, -1..1 or 0..255."""
     temperature: float = 1.0
@@ -42,26 +43,26 @@ def opened(named: str | Path, foreign: Foreign = Foreign()) -> Iterator[Source]:
 
 
 def _opened(named: str, foreign: Foreign) -> Source:
-    labels = read_label_map(foreign.labels) if foreign.labels else ()
+    label_map = read_label_map(foreign.labels) if foreign.labels else None
     if "://" in named:
         from training.judge.sources import served
 
-        return served.opened(named, labels, input_range=foreign.input_range)
+        return served.opened(named, label_map, input_range=foreign.input_range)
     path = Path(named)
     if path.is_dir():
-        return _folder(path, labels, foreign)
+        return _folder(path, label_map, foreign)
     if path.suffix not in (".keras", ".h5", ".hdf5"):
         raise JudgementError(f"{named} is not a model: give a .keras or .h5 file, a folder or an http:// address.")
-    if not labels:
+    if label_map is None:
         raise JudgementError(
-            f"{named} does not describe its labels: give a file of them with --labels, one class per line."
+            f"{named} does not describe its labels: give a file of them with --labels, one class per line or a CSV."
         )
     from training.judge.sources import keras_file
 
-    return keras_file.opened(path, labels, temperature=foreign.temperature, input_range=foreign.input_range)
+    return keras_file.opened(path, label_map.labels, temperature=foreign.temperature, input_range=foreign.input_range)
 
 
-def _folder(path: Path, labels: tuple[str, ...], foreign: Foreign) -> Source:
+def _folder(path: Path, label_map: LabelMap | None, foreign: Foreign) -> Source:
     if (path / runs.RECORD).is_file():
         from training.judge.sources import keras_file
 
@@ -75,4 +76,4 @@ def _folder(path: Path, labels: tuple[str, ...], foreign: Foreign) -> Source:
         raise JudgementError(f"{path} holds neither a run nor a SavedModel nor versions of a served model.")
     from training.judge.sources import saved_model
 
-    return saved_model.opened(directory, labels, input_range=foreign.input_range, name=str(path))
+    return saved_model.opened(directory, label_map, input_range=foreign.input_range, name=str(path))

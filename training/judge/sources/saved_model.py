@@ -11,7 +11,7 @@ from tensorflow.core.framework.types_pb2 import DataType
 
 from gateway.errors import ContractError
 from gateway.imaging import fingerprint
-from gateway.labels import Description
+from gateway.labels import Description, LabelMap
 from gateway.tfserving.contract import DESCRIBE, FLOATS, ServedModel, Signature, Tensor, Terms, accept
 from training.errors import JudgementError
 from training.judge.examples import Picture
@@ -43,11 +43,13 @@ class SavedModel:
         return (low + pixels.astype(np.float32) / np.float32(255) * (high - low)).astype(np.float32)
 
 
-def opened(directory: Path, labels: tuple[str, ...] = (), *, input_range: str = "0..1", name: str = "") -> SavedModel:
+def opened(
+    directory: Path, label_map: LabelMap | None = None, *, input_range: str = "0..1", name: str = ""
+) -> SavedModel:
     """The SavedModel in a version's folder.
 
     Args:
-        labels: of a model that does not describe itself, in the order of its output.
+        label_map: of a model that does not describe itself, in the order of its output.
         input_range: that a colour channel spans in the input of such a model.
         name: for reports; the folder's where empty.
 
@@ -58,19 +60,19 @@ def opened(directory: Path, labels: tuple[str, ...] = (), *, input_range: str = 
         loaded = tf.saved_model.load(str(directory))
     except (OSError, ValueError, tf.errors.OpError) as cause:
         raise JudgementError(f"{directory} cannot be read as a SavedModel: {_first_line(cause)}") from cause
-    if not labels and DESCRIBE not in loaded.signatures and FLOATS in loaded.signatures:
+    if label_map is None and DESCRIBE not in loaded.signatures and FLOATS in loaded.signatures:
         raise JudgementError(f"{directory} does not describe its labels: give a file of them with --labels.")
     name, version = name or str(directory), directory.name if directory.name.isdigit() else ""
-    served = _accepted(loaded, labels, input_range, name, version)
+    served = _accepted(loaded, label_map, input_range, name, version)
     return SavedModel(loaded, served, Facts(name, served.description.labels, served.description.temperature, version))
 
 
-def _accepted(loaded: Any, labels: tuple[str, ...], input_range: str, name: str, version: str) -> ServedModel:
+def _accepted(loaded: Any, label_map: LabelMap | None, input_range: str, name: str, version: str) -> ServedModel:
     """The model by the gateway's rules, but for the fingerprint: a model of older preprocessing may be compared."""
     described = _description(loaded, name) if DESCRIBE in loaded.signatures else None
     wanted = described.preprocessing.fingerprint if described else fingerprint()
     try:
-        return accept(version, _signatures(loaded), described, Terms(name, wanted, labels, input_range))
+        return accept(version, _signatures(loaded), described, Terms(name, wanted, label_map, input_range))
     except ContractError as cause:
         raise JudgementError(f"{name} cannot be asked: {cause}.") from cause
 

@@ -17,6 +17,7 @@ import numpy as np
 from gateway.errors import ContractError
 from gateway.failures import ReplicaError
 from gateway.imaging import fingerprint
+from gateway.labels import LabelMap
 from gateway.tfserving.contract import DESCRIBE, ServedModel, Terms, accept
 from gateway.tfserving.rest import RestClient
 from training.errors import JudgementError
@@ -39,10 +40,10 @@ Answer = TypeVar("Answer")
 class Replica:
     """One model server, at `http://HOST:PORT/v1/models/NAME`."""
 
-    def __init__(self, url: str, labels: tuple[str, ...], input_range: str) -> None:
+    def __init__(self, url: str, label_map: LabelMap | None, input_range: str) -> None:
         parts = urlsplit(url)
         self._address, self._model = parts.netloc, parts.path.removeprefix("/v1/models/").strip("/")
-        self._terms = Terms(self._model, fingerprint(), labels, input_range)
+        self._terms = Terms(self._model, fingerprint(), label_map, input_range)
         self._served = self._run(self._accepted, url)
         described = self._served.description
         self.facts = Facts(url, described.labels, described.temperature, self._served.version, in_process=False)
@@ -132,7 +133,7 @@ class Gateway:
         )
 
 
-def opened(url: str, labels: tuple[str, ...] = (), *, input_range: str = "0..1") -> Replica | Gateway:
+def opened(url: str, label_map: LabelMap | None = None, *, input_range: str = "0..1") -> Replica | Gateway:
     """The model that runs at an address.
 
     Raises:
@@ -142,7 +143,7 @@ def opened(url: str, labels: tuple[str, ...] = (), *, input_range: str = "0..1")
     if not parts.netloc or parts.scheme not in ("http", "https"):
         raise JudgementError(f"{url} is not an address: give it as http://HOST:PORT.")
     if parts.path.startswith("/v1/models/"):
-        return Replica(url, labels, input_range)
+        return Replica(url, label_map, input_range)
     return Gateway(url.rstrip("/"))
 
 
