@@ -15,8 +15,10 @@ import httpx
 import psutil
 
 from benchmarks.line import Line, running
+from gateway.process.memory import EVERY_S
 from tests import pictures
 from tests.faults import contract
+from tests.faults.replica import wait_for
 
 PICTURE = pictures.jpeg((320, 240))
 
@@ -106,6 +108,12 @@ class Gateway:
 
     def rss_mib(self) -> float:
         return self.line.memory_mib()[0]
+
+    def grown_mib(self, memory: float, *, below: float) -> float:
+        """Growth of the memory since it was so much; if not below the limit, after free memory has been given back."""
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: self.rss_mib() - memory < below, within_s=2 * EVERY_S)
+        return self.rss_mib() - memory
 
     def files(self) -> int:
         return int(self.process.num_fds())
