@@ -260,9 +260,12 @@ def test_with_the_overlay_for_monitoring_prometheus_reads_the_gateway_and_every_
 def scraped(port: str) -> dict[tuple[str, str], int]:
     """Number of targets by job and health."""
     try:
-        told = httpx.get(f"http://127.0.0.1:{port}/api/v1/targets", timeout=10).json()["data"]["activeTargets"]
+        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/targets", timeout=10)
     except httpx.TransportError:
         return {}
+    if answer.status_code == 503:  # it is starting
+        return {}
+    told = answer.json()["data"]["activeTargets"]
     return dict(Counter((target["labels"]["job"], target["health"]) for target in told))
 
 
