@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 
 from gateway.imaging.formats import Format, format_of
 from training.console import Progress
-from training.data.pictures import Folders
+from training.data.pictures import Folders, digest_of_bytes
 from training.errors import DataSetError
 
 Part = Literal["train", "val", "test"]
@@ -102,7 +102,7 @@ class Manifest:
     def digest(self) -> str:
         """`sha256:` over files, labels, splits and bytes, independent of their order."""
         lines = sorted(os.fsencode("\0".join(entry)) for entry in self.entries)
-        return f"sha256:{hashlib.sha256(bytes(1).join(lines)).hexdigest()}"
+        return digest_of_bytes(bytes(1).join(lines))
 
     @cached_property
     def folders(self) -> Folders:

@@ -1,6 +1,5 @@
 """Evaluate a model on labelled pictures, and write the evaluation as JSON, as a page and as a model card."""
 
-import hashlib
 import os
 import platform
 import time
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from training import metrics
 from training.console import NewBar, no_bar
+from training.data.pictures import digest_of_bytes
 from training.errors import JudgementError
 from training.judge import examples, robustness
 from training.judge.card import as_card
@@ -280,4 +280,4 @@ def _latency(source: Source, pictures: Sequence[Example], bar: NewBar) -> Latenc
 
 def _digest(pictures: Sequence[Example]) -> str:
     lines = sorted(os.fsencode(f"{example.file}\0{example.label}\0{example.digest}") for example in pictures)
-    return f"sha256:{hashlib.sha256(bytes(1).join(lines)).hexdigest()}"
+    return digest_of_bytes(bytes(1).join(lines))

@@ -1,6 +1,5 @@
 """Labelled pictures to judge a model on, read file by file and preprocessed as by the gateway, in batches."""
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ from gateway.errors import GatewayError
 from gateway.imaging import ALL_FORMATS, Pixels, preprocess
 from training.console import Progress
 from training.data import manifest
-from training.data.pictures import Folders
+from training.data.pictures import Folders, digest_of_bytes
 from training.errors import JudgementError
 from training.learn import runs
 
@@ -103,7 +102,7 @@ def picture(example: Example) -> Picture:
         data = example.folders.read(example.file)
     except OSError as cause:
         raise JudgementError(f"{path} cannot be read: {cause.strerror or cause}.") from cause
-    if example.digest and example.digest != f"sha256:{hashlib.sha256(data).hexdigest()}":
+    if example.digest and example.digest != digest_of_bytes(data):
         raise JudgementError(f"{path} has changed since the model's data was read: restore it or train again.")
     return decoded(data, str(path))
 

@@ -197,6 +197,14 @@ class Options(BaseModel):
         )
 
 
+def _with_backbone(recorded: Any) -> Any:
+    return {"backbone": "mobilenet_v2"} | recorded if isinstance(recorded, dict) else recorded
+
+
+RecordedOptions = Annotated[Options, BeforeValidator(_with_backbone)]
+"""Options in the record of a run. Records from before there was a choice of backbones do not name it."""
+
+
 def options(**given: Any) -> Options:
     """The options, checked.
 

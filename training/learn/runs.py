@@ -25,18 +25,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from gateway.imaging import fingerprint
 from gateway.labels import LabelMap
 from training.data.manifest import Part, Picture
 from training.data.pictures import Cache, Folders, digest_of_bytes
 from training.errors import RunError
-from training.learn.options import Options
+from training.learn.options import Options, RecordedOptions
 
 RECORD, PICTURES, MODEL = "run.json", "pictures.csv", "model.keras"
 CHECKPOINTS, TENSORBOARD, LOCK = "checkpoints", "tensorboard", ".lock"
@@ -99,11 +99,6 @@ class Epoch(BaseModel):
     seconds: float
 
 
-def _with_backbone(options: Any) -> Any:
-    """Options of runs from before there was a choice do not name it."""
-    return {"backbone": "mobilenet_v2"} | options if isinstance(options, dict) else options
-
-
 class RunRecord(BaseModel):
     """What a run was made from and its results."""
 
@@ -113,7 +108,7 @@ class RunRecord(BaseModel):
     seed: int
     code_commit: str
     """See `commit`; the commits of later starts are appended, each after a `+`."""
-    options: Annotated[Options, BeforeValidator(_with_backbone)]
+    options: RecordedOptions
     data: Data
     splits: Splits
     labels: tuple[str, ...]
