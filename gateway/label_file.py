@@ -5,10 +5,12 @@ decides, so that a class called "label" is never taken for a header.
 
     label,display_name,group,name:de,link
     Lithodes_ferox,Lithodes ferox,Arthropoda/Malacostraca/Decapoda/Lithodidae,,https://www.marinespecies.org/
+    ,King crabs,Arthropoda/Malacostraca/Decapoda/Lithodidae,Königskrabben,
 
-Only `label` must be there; columns come in any order. An empty display name is made from the label (`plain_name`), an
-empty name of a language is the display name. Both forms are UTF-8, with or without a byte order mark, in the order of
-the model's outputs; blanks around a cell and blank lines at the end do not count.
+Only `label` must be there; columns come in any order. A line without a label, but with a display name and a group,
+names that group. An empty display name is made from the label (`plain_name`), an empty name of a language is the
+display name. Both forms are UTF-8, with or without a byte order mark, in the order of the model's outputs; blanks
+around a cell and blank lines at the end do not count.
 """
 
 import codecs
@@ -18,7 +20,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gateway.labels import LabelMap, mistake_in_group, mistake_in_link, plain_name
+from gateway.labels import LabelMap, NamedGroup, mistake_in_group, mistake_in_link, plain_name
 from gateway.languages import is_tag
 
 LABEL, DISPLAY_NAME, GROUP, LINK, NAME = "label", "display_name", "group", "link", "name:"
@@ -46,8 +48,10 @@ def read_label_file(file: Path) -> LabelMap:
             f"{file} cannot be read ({cause.strerror}): give a UTF-8 text file with one class per line, or a CSV"
         ) from cause
     rows = list((_csv if file.suffix.lower() == ".csv" else _text)(data.splitlines(keepends=True), file))
-    _check_labels(rows, file)
-    return _label_map(rows, file)
+    names_group = [not cells[LABEL] and bool(cells.get(GROUP) and cells.get(DISPLAY_NAME)) for _, cells in rows]
+    labelled = [row for row, group in zip(rows, names_group, strict=True) if not group]
+    _check_labels(labelled, file)
+    return _label_map(labelled, [cells for (_, cells), group in zip(rows, names_group, strict=True) if group], file)
 
 
 # --- The two forms ------------------------------------------------------------------------------------------------
@@ -134,7 +138,7 @@ def _check_labels(rows: Iterable[Row], file: Path) -> None:
         raise LabelFileError(f"{file} names no class: write one class per line, in the order of the model's outputs")
 
 
-def _label_map(rows: list[Row], file: Path) -> LabelMap:
+def _label_map(rows: list[Row], groups: list[Mapping[str, str]], file: Path) -> LabelMap:
     def column(name: str) -> tuple[str, ...]:
         return tuple(cells.get(name, "") for _, cells in rows)
 
@@ -146,8 +150,18 @@ def _label_map(rows: list[Row], file: Path) -> LabelMap:
             groups=column(GROUP) if any(column(GROUP)) else (),
             names={tag: column(f"{NAME}{tag}") for tag in tags},
             links=column(LINK) if any(column(LINK)) else (),
+            named_groups=tuple(_named_group(cells, tags) for cells in groups),
         )
     except ValidationError as cause:  # too many languages, or too much of everything
         raise LabelFileError(
             f"{file} cannot be used: {cause.errors()[0]['msg'].removeprefix('Value error, ')}"
         ) from cause
+
+
+def _named_group(cells: Mapping[str, str], tags: Iterable[str]) -> NamedGroup:
+    return NamedGroup(
+        path=cells[GROUP],
+        display_name=cells[DISPLAY_NAME],
+        names={tag: name for tag in tags if (name := cells[f"{NAME}{tag}"])},
+        link=cells.get(LINK, ""),
+    )

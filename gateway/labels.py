@@ -8,6 +8,7 @@ training writes and the gateway reads (docs/model-contract.md). The labels of ot
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -26,8 +27,19 @@ MAX_NAMES_BYTES = 1024 * 1024
 labels with names in 25 languages. A replica that sent more could fill the gateway's memory."""
 
 
+class NamedGroup(BaseModel):
+    """A group of labels with a name for people; one without is called by the last step of its path."""
+
+    model_config = ConfigDict(frozen=True)
+
+    path: str = Field(description='such as "Arthropoda/Malacostraca/Decapoda"')
+    display_name: str
+    names: dict[str, str] = Field(default_factory=dict, max_length=MAX_LANGUAGES, description="by language tag")
+    link: str = Field("", description='an http(s) address about it; "": none')
+
+
 class LabelMap(BaseModel):
-    """Labels, and what is known of each. Every other field is in the order of the labels, or empty."""
+    """Labels, and what is known of each. Every field but the last is in the order of the labels, or empty."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -41,6 +53,7 @@ class LabelMap(BaseModel):
         default_factory=dict, max_length=MAX_LANGUAGES, description='names by language tag; "": the display name'
     )
     links: tuple[str, ...] = Field((), description='an http(s) address about each; "": none')
+    named_groups: tuple[NamedGroup, ...] = Field((), description="what people call groups and their beginnings")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -49,10 +62,13 @@ class LabelMap(BaseModel):
                 raise ValueError(f"{column} has {len(texts)} entries for {len(self.labels)} labels")
         if not all(map(is_tag, self.names)) or len(self.languages) < len(self.names):
             raise ValueError("names must have language tags such as de or pt-BR, each once")
-        mistakes = [*map(mistake_in_group, self.groups), *map(mistake_in_link, self.links)]
+        links = (*self.links, *(group.link for group in self.named_groups))
+        mistakes = [*map(mistake_in_group, self.groups), *map(mistake_in_link, links), *self._mistakes_in_names()]
         if mistake := next(filter(None, mistakes), ""):
             raise ValueError(mistake)
-        size = sum(len(text.encode()) + 3 for _, texts in self._columns() for text in texts)
+        of_labels = chain.from_iterable(texts for _, texts in self._columns())
+        of_groups = ((g.path, g.display_name, g.link, *g.names, *g.names.values()) for g in self.named_groups)
+        size = sum(len(text.encode()) + 3 for text in chain(of_labels, *of_groups))
         if size > MAX_NAMES_BYTES:
             raise ValueError(f"names, groups and links have {size:,} bytes; {MAX_NAMES_BYTES:,} are allowed")
         return self
@@ -62,10 +78,32 @@ class LabelMap(BaseModel):
         yield from ((f"names of {tag}", texts) for tag, texts in self.names.items())
         yield from ((column, texts) for column in ("groups", "links") if (texts := getattr(self, column)))
 
+    def _mistakes_in_names(self) -> Iterator[str]:
+        known, named = {path for group in self.groups for path in beginnings(group)}, set[str]()
+        for group in self.named_groups:
+            if group.path not in known:
+                yield f"the group {group.path!r} is named, and no label is in it"
+            if group.path in named:
+                yield f"the group {group.path!r} is named twice"
+            named.add(group.path)
+            if unknown := group.names.keys() - self.names.keys():
+                yield f"the group {group.path!r} has a name in {min(unknown)}, which no label has"
+
     @cached_property
     def languages(self) -> Mapping[str, str]:
         """The language tags that there are names for, by themselves in lower case."""
         return {tag.lower(): tag for tag in self.names}
+
+    def group_name(self, path: str, language: str | None = None) -> str:
+        """What people call a group, in a language of `names` or as its display name."""
+        group = self._named.get(path)
+        if group is None:
+            return plain_name(path.rpartition("/")[2])
+        return group.names.get(language or "") or group.display_name
+
+    @cached_property
+    def _named(self) -> Mapping[str, NamedGroup]:
+        return {group.path: group for group in self.named_groups}
 
     @cached_property
     def shown(self) -> Mapping[str, tuple[str, ...]]:
@@ -74,6 +112,12 @@ class LabelMap(BaseModel):
             tag: tuple(name or plain for name, plain in zip(texts, self.display_names, strict=True))
             for tag, texts in self.names.items()
         }
+
+
+def beginnings(path: str) -> list[str]:
+    """A group and those around it, the widest first: of "a/b" these are "a" and "a/b"; none of ""."""
+    steps = path.split("/") if path else []
+    return ["/".join(steps[: depth + 1]) for depth in range(len(steps))]
 
 
 def plain_name(label: str) -> str:
@@ -115,9 +159,16 @@ class Description(LabelMap):
 
     title: str = Field(description="name of the model for people")
     summary: str = Field("", description="one or two sentences: what it classifies, how well, its limits")
-    demo: bool = Field(False, description="True: trained on drawn pictures, so its labels mean nothing on photos")
+    demo: bool = Field(False, description="True: none of its classes was learnt from photos of it")
     preprocessing: Preprocessing
     temperature: float = Field(1.0, gt=0, description="calibration folded into the graph: logits / temperature")
+    exhaustive: bool = Field(
+        True, description="whether the probabilities sum to 1; else to at most 1, the rest for what has no label"
+    )
+    sure_at: float | None = Field(None, ge=0, le=1, description="confidence from which a statement counts as sure")
+    familiar_at: float | None = Field(
+        None, ge=0, le=1, description="familiarity below which the model knows nothing of its kind"
+    )
     metrics: dict[str, float] = Field(
         default_factory=dict, description="on pictures that were not used in training, 0..1"
     )

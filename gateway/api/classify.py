@@ -37,9 +37,9 @@ from gateway.http import problems, uploads
 from gateway.imaging import Picture
 from gateway.labels import LabelMap, top_k
 from gateway.observe import tracing
-from gateway.replicas.dispatch import Prediction
 from gateway.replicas.versions import Binding
 from gateway.services import Services, services_of
+from gateway.tfserving.contract import Prediction
 
 BATCH_AT_ONCE = 8
 """Pictures of one batch in progress at a time: enough to keep replicas busy, too few to starve other requests."""

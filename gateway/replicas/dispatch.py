@@ -26,7 +26,6 @@ from gateway.admission import QueueFullError, refusal
 from gateway.errors import DeadlineError
 from gateway.failures import AttemptTimeoutError, BadAnswerError, ReplicaError
 from gateway.imaging import Pixels
-from gateway.labels import Probabilities
 from gateway.observe import metrics, tracing
 from gateway.observe.lag import STALL_S, LagProbe
 from gateway.replicas.pool import Pool, Slot
@@ -36,7 +35,7 @@ from gateway.replicas.retries import HedgeDelay, RetryBudget
 from gateway.replicas.trials import Case, Trials
 from gateway.replicas.versions import Binding, not_served
 from gateway.tfserving import Call, Reply, TFServing
-from gateway.tfserving.contract import ServedModel
+from gateway.tfserving.contract import Prediction, ServedModel
 
 MAX_ATTEMPTS = 3
 BUSY_PAUSE_S = 0.02
@@ -51,14 +50,6 @@ context ends with them."""
 
 Answer = TypeVar("Answer")
 Ask = Callable[[Replica, ServedModel], Awaitable[Answer]]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The model's answer for one picture, and which version gave it."""
-
-    probabilities: Probabilities
-    model: ServedModel
 
 
 @dataclass
@@ -115,7 +106,7 @@ class Dispatcher:
         self._look_again = look_again
 
     async def predict(self, pixels: Pixels, *, deadline: float, binding: Binding | None = None) -> Prediction:
-        """Probabilities of one picture, uint8 (224, 224, 3).
+        """The answer for one picture, uint8 (224, 224, 3).
 
         Args:
             deadline: moment on the event loop's clock.
@@ -127,8 +118,7 @@ class Dispatcher:
         """
 
         async def ask(replica: Replica, model: ServedModel) -> Prediction:
-            left_s = deadline - self._clock()
-            return Prediction(await self._client.predict(replica.address, model, pixels, timeout_s=left_s), model)
+            return await self._client.predict(replica.address, model, pixels, timeout_s=deadline - self._clock())
 
         key = int(np.dot(pixels.reshape(-1).view(np.uint64), WEIGHTS))
         case = Case(Body(("upload", key), pixels))

@@ -8,8 +8,8 @@ from urllib.parse import quote
 from gateway.errors import PredictBodyError
 from gateway.failures import BodyUnfitError, of_http
 from gateway.imaging import Pixels
-from gateway.labels import Description, Probabilities
-from gateway.tfserving.contract import ServedModel, Signature
+from gateway.labels import Description
+from gateway.tfserving.contract import Prediction, ServedModel, Signature
 from gateway.tfserving.fit import check
 from gateway.tfserving.inspection import Document
 
@@ -109,8 +109,8 @@ class TFServing(Protocol):
 
     async def predict(
         self, address: str, model: ServedModel, pixels: Pixels, *, timeout_s: float | None = None
-    ) -> Probabilities:
-        """Probabilities of one picture; uint8 (224, 224, 3) -> float32 (classes,).
+    ) -> Prediction:
+        """The answer for one picture, uint8 (224, 224, 3).
 
         Args:
             timeout_s: handed on to the replica where the API can say it; no time limit of this call.

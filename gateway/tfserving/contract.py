@@ -11,9 +11,10 @@ from typing import Literal
 
 from gateway.errors import ContractError
 from gateway.imaging import SIDE_PX
-from gateway.labels import Description, LabelMap, Preprocessing
+from gateway.labels import Description, LabelMap, Preprocessing, Probabilities
 
 DESCRIBE = "describe"
+FAMILIARITY = "familiarity"
 BYTES = "serving_bytes"
 FLOATS = "serving_default"
 
@@ -55,7 +56,9 @@ class ServedModel:
     output: str
     """Name of the output that holds the probabilities."""
     softmax: bool
-    """True: they sum to 1. The outputs of a foreign model may be sigmoids."""
+    """True: they sum to 1, or to less where the labels are not exhaustive. A foreign model may have sigmoids."""
+    familiarity: str = ""
+    """Name of the output that says how familiar the picture is; empty: it has none."""
     signatures: Mapping[str, Signature] = field(default_factory=dict)
     """All that the version has, by name: clients of TensorFlow Serving's paths may call the others, too."""
 
@@ -63,6 +66,16 @@ class ServedModel:
     def labels(self) -> Sequence[str]:
         """Class names, in the order of the output."""
         return self.description.labels
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A version's answer for one picture."""
+
+    model: ServedModel
+    probabilities: Probabilities
+    familiarity: float | None = None
+    """How much the picture resembles what the model was taught, 0..1; None: the model does not say."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +126,7 @@ def accept(
         input=next(iter(signatures[name].inputs)),
         output=output,
         softmax=description is not None,
+        familiarity=FAMILIARITY if description and _has_familiarity(signatures[name]) else "",
         signatures=signatures,
     )
 
@@ -168,3 +182,9 @@ def _output(name: str, signature: Signature) -> tuple[str, int]:
         )
     ((output, width),) = rows.items()
     return output, width
+
+
+def _has_familiarity(signature: Signature) -> bool:
+    """Whether it has that output: floats, one per picture."""
+    tensor = signature.outputs.get(FAMILIARITY)
+    return tensor is not None and tensor.dtype == "DT_FLOAT" and tensor.shape is not None and len(tensor.shape) == 1

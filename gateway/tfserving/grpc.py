@@ -22,10 +22,10 @@ from gateway.failures import (
     of_grpc,
 )
 from gateway.imaging import Pixels
-from gateway.labels import Description, Probabilities
+from gateway.labels import Description
 from gateway.observe import tracing
 from gateway.tfserving import Call, Reply, VersionStatus, protobuf
-from gateway.tfserving.contract import DESCRIBE, ServedModel, Signature
+from gateway.tfserving.contract import DESCRIBE, Prediction, ServedModel, Signature
 from gateway.tfserving.rest import MAX_REASON, MAX_REPLY_BYTES, RestClient, grpc_address
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -94,11 +94,11 @@ class GrpcClient:
 
     async def predict(
         self, address: str, model: ServedModel, pixels: Pixels, *, timeout_s: float | None = None
-    ) -> Probabilities:
-        """Probabilities of one picture; the replica gives up soon after `timeout_s`, too."""
+    ) -> Prediction:
+        """The answer for one picture; the replica gives up soon after `timeout_s`, too."""
         limit_s = None if timeout_s is None else timeout_s + LATER_S
         answer = await self._call(address, PREDICT, protobuf.predict_request(model, pixels), limit_s)
-        return protobuf.probabilities(model, answer)
+        return protobuf.prediction(model, answer)
 
     async def forward(self, address: str, call: Call) -> Reply:
         """A client's own REST call."""

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's JSON: pixels to the body of a predict request, and its answer to probabilities. Pure.
+"""TensorFlow Serving's JSON: pixels to the body of a predict request, and its answer to a prediction. Pure.
 
 Source: docs/tensorflow-serving.md, "Predict over REST" and "Predict answers".
 """
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from gateway.failures import BadAnswerError
 from gateway.imaging import Pixels
-from gateway.labels import Probabilities
 from gateway.tfserving import MALFORMED
-from gateway.tfserving.contract import ServedModel
+from gateway.tfserving.contract import Prediction, ServedModel
 
 _SUM_TOLERANCE = 1e-2
 """A softmax in half precision still sums to 1 within this."""
@@ -57,7 +56,7 @@ def _texts(low: float, high: float) -> NDArray[np.bytes_]:
     return np.array(cells, dtype="S")
 
 
-def probabilities(model: ServedModel, body: bytes) -> Probabilities:
+def prediction(model: ServedModel, body: bytes) -> Prediction:
     """The one row of a predict answer.
 
     Raises:
@@ -67,13 +66,14 @@ def probabilities(model: ServedModel, body: bytes) -> Probabilities:
         (row,) = orjson.loads(body)["predictions"]
         with np.errstate(over="ignore"):  # beyond float32 is infinite, which `checked` refuses
             values = np.asarray(row[model.output] if isinstance(row, dict) else row, dtype=np.float32)
+        familiarity = float(row[model.familiarity]) if model.familiarity else None
     except MALFORMED as cause:  # NaN and Infinity are not JSON: ValueError
         raise BadAnswerError("no predictions in the answer") from cause
-    return checked(model, values)
+    return checked(model, values, familiarity)
 
 
-def checked(model: ServedModel, values: NDArray[np.float32]) -> Probabilities:
-    """`values` as probabilities of this model's labels, each in 0..1.
+def checked(model: ServedModel, values: NDArray[np.float32], familiarity: float | None) -> Prediction:
+    """`values` as probabilities of this model's labels, each in 0..1, and the familiarity in 0..1.
 
     Here, where answers enter the gateway, what rounding has lifted above 1 becomes 1, so that no part of the gateway
     and no client ever sees a confidence above 1.
@@ -87,9 +87,13 @@ def checked(model: ServedModel, values: NDArray[np.float32]) -> Probabilities:
         raise BadAnswerError(
             "the answer holds no probabilities: a value is outside 0..1; a model must end in a softmax or sigmoids"
         )
-    if model.softmax and abs(float(values.sum()) - 1) > _SUM_TOLERANCE:
-        raise BadAnswerError("the probabilities do not sum to 1")
-    return np.minimum(values, 1)
+    if model.softmax:
+        lacks = 1 - float(values.sum())
+        if lacks < -_SUM_TOLERANCE or (model.description.exhaustive and lacks > _SUM_TOLERANCE):
+            raise BadAnswerError("the probabilities do not sum to 1")
+    if familiarity is not None and not 0 <= familiarity <= 1 + _ROUNDING:
+        raise BadAnswerError("the familiarity is outside 0..1")
+    return Prediction(model, np.minimum(values, 1), familiarity if familiarity is None else min(familiarity, 1.0))
 
 
 def describe_body() -> bytes:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from gateway.failures import BadAnswerError
 from gateway.imaging import Pixels
-from gateway.labels import Probabilities
 from gateway.tfserving import VersionStatus
-from gateway.tfserving.contract import DESCRIBE, ServedModel, Signature, Tensor
+from gateway.tfserving.contract import DESCRIBE, Prediction, ServedModel, Signature, Tensor
 from gateway.tfserving.json import channel_values, checked
 from protocol.tensorflow_serving_pb2 import (
     DT_FLOAT,
@@ -42,7 +41,7 @@ _M = TypeVar("_M", bound=Message)
 def predict_request(model: ServedModel, pixels: Pixels) -> bytes:
     """A PredictRequest for one picture: 0.15 MB as bytes, 0.6 MB as floats."""
     request = _predict(model.name, int(model.version), model.signature, model.input, _picture(model, pixels))
-    request.output_filter.append(model.output)
+    request.output_filter.extend([model.output, model.familiarity] if model.familiarity else [model.output])
     return request.SerializeToString()
 
 
@@ -53,7 +52,7 @@ def _picture(model: ServedModel, pixels: Pixels) -> TensorProto:
     return TensorProto(dtype=DT_FLOAT, tensor_shape=_shape((1, *pixels.shape)), tensor_content=values.tobytes())
 
 
-def probabilities(model: ServedModel, answer: bytes) -> Probabilities:
+def prediction(model: ServedModel, answer: bytes) -> Prediction:
     """The single row of a PredictResponse.
 
     Raises:
@@ -63,12 +62,25 @@ def probabilities(model: ServedModel, answer: bytes) -> Probabilities:
     served = response.model_spec.version.value
     if served != int(model.version):
         raise BadAnswerError(f"version {served} answered, not {model.version}")
-    if model.output not in response.outputs:
-        raise BadAnswerError(f"no output {model.output} in the answer")
-    values = _floats(response.outputs[model.output])
+    return checked(model, _row(response, model.output), _familiarity(model, response))
+
+
+def _familiarity(model: ServedModel, response: PredictResponse) -> float | None:
+    row = _row(response, model.familiarity) if model.familiarity else None
+    if row is not None and row.ndim:
+        raise BadAnswerError(f"{model.familiarity} has more than one value for one picture")
+    return None if row is None else float(row)
+
+
+def _row(response: PredictResponse, output: str) -> NDArray[np.float32]:
+    """What an output says of the one picture."""
+    if output not in response.outputs:
+        raise BadAnswerError(f"no output {output} in the answer")
+    values = _floats(response.outputs[output])
     if values.ndim == 0 or len(values) != 1:
-        raise BadAnswerError(f"the answer has shape {values.shape} for one picture")
-    return checked(model, values[0])
+        raise BadAnswerError(f"{output} has shape {values.shape} for one picture")
+    row: NDArray[np.float32] = np.asarray(values[0])
+    return row
 
 
 def describe_request(name: str, version: int, input_name: str) -> bytes:

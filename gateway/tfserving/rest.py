@@ -29,12 +29,12 @@ from gateway.failures import (
     of_http,
 )
 from gateway.imaging import Pixels
-from gateway.labels import Description, Probabilities
+from gateway.labels import Description
 from gateway.observe import tracing
 from gateway.process.files import none_left
 from gateway.tfserving import MALFORMED, Call, Reply, VersionStatus
-from gateway.tfserving.contract import ServedModel, Signature, Tensor
-from gateway.tfserving.json import describe_body, description_text, predict_body, probabilities
+from gateway.tfserving.contract import Prediction, ServedModel, Signature, Tensor
+from gateway.tfserving.json import describe_body, description_text, predict_body, prediction
 
 Transport = httpx.AsyncBaseTransport
 """The wire; tests put scripted replicas there."""
@@ -94,11 +94,11 @@ class RestClient:
 
     async def predict(
         self, address: str, model: ServedModel, pixels: Pixels, *, timeout_s: float | None = None
-    ) -> Probabilities:
-        """Probabilities of one picture; REST has no word for `timeout_s`."""
+    ) -> Prediction:
+        """The answer for one picture; REST has no word for `timeout_s`."""
         target = f"/v1/models/{quote(model.name)}/versions/{model.version}:predict"
         reply = await self._send("POST", address, target, _JSON, predict_body(model, pixels))
-        return probabilities(model, reply.body)
+        return prediction(model, reply.body)
 
     async def forward(self, address: str, call: Call) -> Reply:
         """A client's own call, and whatever the replica answers to it."""

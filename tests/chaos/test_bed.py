@@ -50,7 +50,7 @@ async def test_a_simulated_replica_passes_for_a_model_server(replica: Replica) -
             2: VersionStatus("END"),
         }
         served = await accepted(client, replica)
-        row = await client.predict(replica.address, served, PIXELS)
+        row = (await client.predict(replica.address, served, PIXELS)).probabilities
     assert served.labels[int(row.argmax())] == model.name_of(model.digest(PIXELS.tobytes()))
     assert float(row.max()) == pytest.approx(model.confidence(3))
     assert (await replica.seen()).calls == {model.digest(PIXELS.tobytes()): 1}
@@ -80,7 +80,7 @@ async def test_it_answers_over_grpc_what_it_answers_over_rest() -> None:
         assert await grpc.status(replica.address, "my_model") == {3: VersionStatus("AVAILABLE")}
         served = await accepted(grpc, replica)
         assert served == await accepted(rest, replica)
-        rows = [await client.predict(replica.address, served, PIXELS) for client in (rest, grpc)]
+        rows = [(await client.predict(replica.address, served, PIXELS)).probabilities for client in (rest, grpc)]
         np.testing.assert_allclose(rows[0], rows[1])
         for fault in "status 500", "garbage", "nan", "narrow", "no row", "wrong version":
             await replica.become(fault=fault)

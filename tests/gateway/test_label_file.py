@@ -110,10 +110,23 @@ def test_a_column_of_a_language_without_names_says_that_the_display_names_are_in
     assert (found.names, found.shown["en"]) == ({"en": ("",)}, ("Cat",))
 
 
+def test_a_line_without_a_label_names_the_group_at_its_path(tmp_path: Path) -> None:
+    text = "label,display_name,group,name:de\n,Crabs,A/B,Krebse\nred,Red crab,A/B,\nsea_worm,,C,\n,Worms,C,\n"
+    found = read_label_file(table(tmp_path, text))
+    assert found.labels == ("red", "sea_worm")
+    assert found.groups == ("A/B", "C")
+    assert (found.group_name("A/B"), found.group_name("A/B", "de")) == ("Crabs", "Krebse")
+    assert (found.group_name("C", "de"), found.group_name("A", "de")) == ("Worms", "A")
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("", "labels.csv names no class"),
+        ("label,display_name,group\n,Crabs,A\n", "labels.csv names no class"),
+        ("label,display_name,group\nred,,A\n,Crabs,B\n", "the group 'B' is named, and no label is in it"),
+        ("label,display_name,group\nred,,A\n,Crabs,A\n,Worms,A\n", "the group 'A' is named twice"),
+        ("label,display_name,group\nred,,A\n,Crabs,\n", "line 3 of .* has no label: name the class there"),
         ("label,group\n", "labels.csv names no class"),
         ("crab\nworm\n", "line 1 of .* names no column 'label': begin the CSV with its columns, label, display_name"),
         ("label;group\ncrab;A\n", r"line 1 of .* no column 'label': .* separated by commas"),

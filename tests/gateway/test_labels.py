@@ -70,6 +70,11 @@ def test_a_replica_can_send_neither_a_wrong_label_map_nor_a_huge_one(more: dict[
         Description.model_validate(OLD | more)
 
 
+def test_a_group_without_a_name_is_called_by_the_last_step_of_its_path() -> None:
+    found = LabelMap(labels=("a", "b"), groups=("Sea_life/Crab_sp_", ""))
+    assert (found.group_name("Sea_life/Crab_sp_"), found.group_name("Sea_life")) == ("Crab sp.", "Sea life")
+
+
 def test_the_most_probable_come_first_with_their_names_and_groups() -> None:
     label_map = LabelMap(
         labels=("sea_star", "crab", "cat"), groups=("E/A", "", "C"), names={"de": ("Seestern", "", "Katze")}

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from training.learn import weights as sources
 from training.learn.weights import Published
@@ -203,10 +204,21 @@ def inference(model: Any) -> Any:
     return tf.function(lambda pixels: model(unit(pixels), training=False), reduce_retracing=True)
 
 
-def calibrated(model: Any, temperature: float) -> Any:
-    """The same network with probabilities as its output: softmax of logits / `temperature`."""
+def calibrated(model: Any, temperature: float, shares: NDArray[np.float32] | None = None) -> Any:
+    """The same network with probabilities as its output: softmax of logits / `temperature`.
+
+    Args:
+        shares: float32 [classes,labels], what of each class's probability every label gets: the output becomes
+            probabilities @ shares, float32 [N,labels]. The classes themselves where None.
+    """
     cooled = keras.layers.Rescaling(1.0 / temperature, name="cooled")(model.output)
-    return keras.Model(model.input, keras.layers.Softmax(name="probabilities")(cooled), name="calibrated")
+    output = keras.layers.Softmax(name="probabilities")(cooled)
+    if shares is None:
+        return keras.Model(model.input, output, name="calibrated")
+    carry = keras.layers.Dense(shares.shape[1], use_bias=False, name="carried")
+    carried = keras.Model(model.input, carry(output), name="calibrated")
+    carry.set_weights([shares])
+    return carried
 
 
 def reestimate_norms(model: Any, batches: Iterable[Any]) -> None:

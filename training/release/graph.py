@@ -5,7 +5,7 @@ request through TensorFlow Serving, with answers equal to 1e-6. The version is r
 compared with Keras before `versions` makes it visible.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +30,8 @@ PICTURES_SHAPE = (None, network.SIDE_PX, network.SIDE_PX, 3)
 PICTURE_BYTES = network.SIDE_PX * network.SIDE_PX * 3
 TOLERANCE = 1e-5
 """Largest difference between a served probability and Keras' own."""
-IMAGE, IGNORED, PROBABILITIES, DESCRIPTION = "image", "ignored", "probabilities", "description"
+IMAGE, IGNORED, DESCRIPTION = "image", "ignored", "description"
+PROBABILITIES, FAMILIARITY = "probabilities", "familiarity"
 """Names of the signatures' inputs and outputs."""
 
 
@@ -49,6 +50,7 @@ def write_version(
     pictures: Pictures | None = None,
     version: int | None = None,
     origin: Mapping[str, Any] | None = None,
+    shares: NDArray[np.float32] | None = None,
 ) -> Path:
     """Write one version; returns its folder.
 
@@ -60,18 +62,21 @@ def write_version(
         pictures: on which the version must answer as Keras does; noise where None.
         version: unix time of the export where None, or the first free number after it.
         origin: further fields of `provenance.Provenance`.
+        shares: float32 [classes,labels]: carries the probabilities of the model's classes over to the labels, as
+            `learn.model.calibrated` says. Their sum is then the familiarity, since what is lost has no label.
 
     Raises:
         ExportError: labels and outputs differ in number, or the version does not answer as Keras does.
     """
-    if len(description.labels) != model.output_shape[-1]:
-        raise ExportError(
-            f"The model has {model.output_shape[-1]} outputs for {len(description.labels)} labels: fix the label file."
-        )
+    outputs = model.output_shape[-1] if shares is None else shares.shape[1]
+    if len(description.labels) != outputs:
+        raise ExportError(f"The model has {outputs} outputs for {len(description.labels)} labels: fix the label file.")
     with versions.adding(base, version) as new:
-        _write(new.partial, model, description)
+        _write(new.partial, _served(_without_norms(model), description, shares), description)
         provenance.write(new.partial, _provenance(description, origin or {}))
-        _verify(new.partial, model, description, _noise() if pictures is None else pictures)
+        _verify(
+            new.partial, _served(model, description, shares), description, _noise() if pictures is None else pictures
+        )
     return new.path
 
 
@@ -80,10 +85,10 @@ def _provenance(description: Description, origin: Mapping[str, Any]) -> provenan
     return provenance.Provenance(exported_at=now, description=description, **origin)
 
 
-def _write(directory: Path, model: Any, description: Description) -> None:
-    frozen = _frozen(model, description.temperature)
+def _write(directory: Path, served: Any, description: Description) -> None:
+    frozen = _frozen(served)
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        signatures = _signatures(frozen, description)
+        signatures = _signatures(frozen, tuple(served.output), description)
         builder = tf.compat.v1.saved_model.Builder(str(directory))
         builder.add_meta_graph_and_variables(
             session,
@@ -98,15 +103,28 @@ def _write(directory: Path, model: Any, description: Description) -> None:
 # --- The graph --------------------------------------------------------------------------------------------------
 
 
-def _frozen(model: Any, temperature: float) -> Any:
-    """The network from floats to probabilities as a GraphDef of constants; input "image", output "Identity"."""
-    served = network.calibrated(_without_norms(model) if _has_our_layers(model) else model, temperature)
+def _served(model: Any, description: Description, shares: NDArray[np.float32] | None) -> Any:
+    """The model with its served outputs by name: probabilities, and familiarity where it has one."""
+    calibrated = network.calibrated(model, description.temperature, shares)
+    outputs = {PROBABILITIES: calibrated.output}
+    if shares is not None:
+        outputs[FAMILIARITY] = keras.ops.minimum(keras.ops.sum(calibrated.output, axis=-1), 1)
+    return keras.Model(calibrated.input, outputs, name="served")
+
+
+def _frozen(served: Any) -> Any:
+    """From floats to the outputs as a GraphDef of constants; input "image", output nodes as `_nodes` names them."""
     spec = tf.TensorSpec(PICTURES_SHAPE, tf.float32, name=IMAGE)
     function = tf.function(lambda image: served(image, training=False)).get_concrete_function(spec)
     return convert_variables_to_constants_v2(function).graph.as_graph_def()
 
 
-def _signatures(frozen: Any, description: Description) -> dict[str, Signature]:
+def _nodes(names: Collection[str]) -> dict[str, str]:
+    """Output -> node of the frozen graph: TensorFlow numbers what a function returns, in the order of the names."""
+    return {name: f"Identity_{at}:0" if at else "Identity:0" for at, name in enumerate(sorted(names))}
+
+
+def _signatures(frozen: Any, outputs: Collection[str], description: Description) -> dict[str, Signature]:
     """Build the served graph in the current one. The decoded bytes are the default of the float input."""
     encoded = tf.compat.v1.placeholder(tf.string, (None,), name="encoded")
     # As a default, 255 stays a divisor; as a constant it becomes a factor of 1/255, which rounds differently.
@@ -115,14 +133,15 @@ def _signatures(frozen: Any, description: Description) -> dict[str, Signature]:
     image = tf.compat.v1.placeholder_with_default(decoded, None, name=IMAGE)
     # TensorFlow Serving checks no shapes, and TensorFlow's convolutions abort the process on inputs of other ranks.
     checked = tf.ensure_shape(image, PICTURES_SHAPE)
-    (answer,) = tf.import_graph_def(frozen, {f"{IMAGE}:0": checked}, ["Identity:0"], name="network")
-    probabilities = tf.identity(answer, name=PROBABILITIES)
+    nodes = _nodes(outputs)
+    found = tf.import_graph_def(frozen, {f"{IMAGE}:0": checked}, list(nodes.values()), name="network")
+    answers = {name: tf.identity(answer, name=name) for name, answer in zip(nodes, found, strict=True)}
     ignored = tf.compat.v1.placeholder(tf.string, (None,), name=IGNORED)
     with tf.control_dependencies([ignored]):
         document = tf.constant([description.model_dump_json()], name=DESCRIPTION)
     return {
-        "serving_default": Signature({IMAGE: image}, {PROBABILITIES: probabilities}),
-        "serving_bytes": Signature({IMAGE: encoded}, {PROBABILITIES: probabilities}),
+        "serving_default": Signature({IMAGE: image}, {PROBABILITIES: answers[PROBABILITIES]}),
+        "serving_bytes": Signature({IMAGE: encoded}, answers),
         "describe": Signature({IGNORED: ignored}, {DESCRIPTION: document}),
     }
 
@@ -165,18 +184,20 @@ def _warmup_requests() -> list[warmup.Request]:
 # --- Verification -----------------------------------------------------------------------------------------------
 
 
-def _verify(directory: Path, model: Any, description: Description, pictures: Pictures) -> None:
+def _verify(directory: Path, served: Any, description: Description, pictures: Pictures) -> None:
     """Read the version as a replica does: both picture signatures answer as Keras, `describe` with the document."""
     floats = np.asarray(network.unit(pictures))
-    wanted = np.asarray(network.calibrated(model, description.temperature)(floats, training=False))
+    wanted = served(floats, training=False)
     ask = load(directory)
     raw = [picture.tobytes() for picture in pictures]
     for signature, value in (("serving_default", floats), ("serving_bytes", raw)):
-        off = float(np.abs(ask(signature, {IMAGE: value})[PROBABILITIES] - wanted).max())
-        if not off < TOLERANCE:
-            raise ExportError(
-                f"{signature} differs from Keras by {off:.1e}, more than {TOLERANCE}: nothing was exported."
-            )
+        for output, answer in ask(signature, {IMAGE: value}).items():
+            off = float(np.abs(answer - wanted[output]).max())
+            if not off < TOLERANCE:
+                raise ExportError(
+                    f"{output} of {signature} differs from Keras by {off:.1e}, more than {TOLERANCE}: "
+                    "nothing was exported."
+                )
     document = ask("describe", {IGNORED: [b""]})[DESCRIPTION][0]
     if Description.model_validate_json(document) != description:
         raise ExportError("The description does not read back as it was written: nothing was exported.")
@@ -207,13 +228,13 @@ def _noise() -> Pictures:
 # a frozen graph; the rest costs 13 % of the CPU of a full-width MobileNetV2 (22.4 -> 19.5 ms per picture, one thread).
 
 
-def _has_our_layers(model: Any) -> bool:
-    """Whether it is built as by `learn.model`; other models are served unchanged."""
-    return {"body", "logits"} <= {layer.name for layer in model.layers}
-
-
 def _without_norms(model: Any) -> Any:
-    """A copy of a model of `learn.model` with the same answers at inference, without batch norm; not trainable."""
+    """A copy of a model of `learn.model` with the same answers at inference, without batch norm; not trainable.
+
+    Other models are returned as they are.
+    """
+    if not {"body", "logits"} <= {layer.name for layer in model.layers}:
+        return model
     body = _body_without_norms(model.get_layer("body"))
 
     def same(layer: Any) -> Any:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.replicas.dispatch import Prediction
 from gateway.replicas.pool import Pool
 from gateway.services import Services, running
 from gateway.settings import Settings
+from gateway.tfserving.contract import Prediction
 from tests.fakes import FakeReplica, network
 from tests.rounds import look
 

@@ -8,10 +8,10 @@ import pytest
 from gateway.errors import (
     OverloadedError,
 )
-from gateway.replicas.dispatch import Prediction
 from gateway.replicas.versions import Binding
 from gateway.services import running
 from gateway.settings import Settings
+from gateway.tfserving.contract import Prediction
 from tests.fakes import FakeModel, FakeReplica, answer
 from tests.gateway.replicas.conftest import PIXELS, predict, until
 from tests.gateway.replicas.wires import Gate, Slow, SlowFirst

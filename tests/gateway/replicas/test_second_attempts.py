@@ -6,9 +6,9 @@ import httpx
 import pytest
 
 from gateway.errors import DeadlineError
-from gateway.replicas.dispatch import Prediction
 from gateway.services import Services, running
 from gateway.settings import Settings
+from gateway.tfserving.contract import Prediction
 from tests.fakes import FakeReplica, answer
 from tests.gateway.replicas.conftest import predict, until
 from tests.gateway.replicas.wires import Gate, SlowFirst

@@ -97,6 +97,14 @@ def test_what_cannot_be_asked_is_refused_with_its_reason(signatures: dict[str, S
     assert reason in refusal(signatures, None, FOREIGN)
 
 
+def test_a_familiarity_is_read_where_a_model_that_describes_itself_has_one_for_each_picture() -> None:
+    both = Signature(BYTES.inputs, PROBABILITIES | {"familiarity": Tensor("DT_FLOAT", (-1,))})
+    model = accept("7", OURS | {"serving_bytes": both}, described("cat", "dog"), TERMS)
+    assert (model.output, model.familiarity) == ("probabilities", "familiarity")
+    foreign = floats(-1, 224, 224, 3, outputs=PROBABILITIES | {"familiarity": Tensor("DT_FLOAT", (-1,))})
+    assert accept("7", foreign, None, FOREIGN).familiarity == ""
+
+
 def test_a_float_output_beside_others_of_other_kinds_is_found() -> None:
     outputs = {"classes": Tensor("DT_STRING", (-1, 2)), "scores": Tensor("DT_FLOAT", (-1, 2))}
     assert accept("1", floats(-1, 224, 224, 3, outputs=outputs), None, FOREIGN).output == "scores"

@@ -112,7 +112,7 @@ async def test_states_and_probabilities_come_back(client: GrpcClient) -> None:
     with serving(lambda *_: AVAILABLE) as address:
         assert await client.status(address, "m") == {1: VersionStatus("AVAILABLE")}
     with serving(lambda *_: answer()) as address:
-        assert (await client.predict(address, MODEL, PIXEL)).tolist() == [0.25, 0.75]
+        assert (await client.predict(address, MODEL, PIXEL)).probabilities.tolist() == [0.25, 0.75]
 
 
 async def test_a_port_without_a_listener_is_unreachable(client: GrpcClient) -> None:

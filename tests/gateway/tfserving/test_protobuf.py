@@ -82,7 +82,7 @@ def response(tensor: bytes, *, version: int = 300, name: str = "o") -> bytes:
 def test_probabilities_are_the_row_of_the_answer_one_by_one_or_in_one_piece() -> None:
     row = Values(data_type(1), (1, 2), np.array([0.25, 0.75], np.float32))
     for as_content in (False, True):
-        found = protobuf.probabilities(MODEL, response(written(row, as_content=as_content)))
+        found = protobuf.prediction(MODEL, response(written(row, as_content=as_content))).probabilities
         assert found.tolist() == [0.25, 0.75]
         assert found.dtype == np.float32
 
@@ -95,8 +95,8 @@ def test_probabilities_are_the_row_of_the_answer_one_by_one_or_in_one_piece() ->
         (answer(version=301), "version 301 answered"),
         (answer(name="p"), "no output o"),
         (answer([0.5, 0.5, 0.0], shape=(1, 3)), "shape (3,) for 2 labels"),
-        (answer([0.5, 0.5, 0.0, 1.0], shape=(2, 2)), "shape (2, 2) for one picture"),
-        (answer([1.0], shape=()), "shape () for one picture"),
+        (answer([0.5, 0.5, 0.0, 1.0], shape=(2, 2)), "o has shape (2, 2) for one picture"),
+        (answer([1.0], shape=()), "o has shape () for one picture"),
         (answer([float("nan"), 1.0]), "no probabilities"),
         (answer([float("inf"), 1.0]), "no probabilities"),
         (answer([-0.5, 1.5]), "no probabilities"),
@@ -111,7 +111,32 @@ def test_probabilities_are_the_row_of_the_answer_one_by_one_or_in_one_piece() ->
 )
 def test_what_is_no_row_of_probabilities_is_a_bad_answer(wrong: bytes, reason: str) -> None:
     with pytest.raises(BadAnswerError) as caught:
-        protobuf.probabilities(MODEL, wrong)
+        protobuf.prediction(MODEL, wrong)
+    assert reason in str(caught.value)
+
+
+FAMILIAR = dataclasses.replace(MODEL, familiarity="f")
+
+
+def test_a_familiarity_is_asked_for_and_read() -> None:
+    request = PredictRequest.FromString(protobuf.predict_request(FAMILIAR, PIXEL))
+    assert list(request.output_filter) == ["o", "f"]
+    both = answer([0.5], shape=(1,), name="f") + answer()
+    assert protobuf.prediction(FAMILIAR, both).familiarity == 0.5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (b"", "no output f"),
+        (answer([0.5, 0.5], shape=(1, 2), name="f"), "more than one value"),
+        (answer([0.5], shape=(), name="f"), "shape () for one picture"),
+        (answer([1.5], shape=(1,), name="f"), "outside 0..1"),
+    ],
+)
+def test_what_is_no_familiarity_is_a_bad_answer(wrong: bytes, reason: str) -> None:
+    with pytest.raises(BadAnswerError) as caught:
+        protobuf.prediction(FAMILIAR, wrong + answer())
     assert reason in str(caught.value)
 
 
@@ -130,7 +155,7 @@ def test_describe_must_answer_with_one_text(tensor: bytes) -> None:
 
 @given(st.binary(max_size=40))
 def test_no_answer_causes_anything_but_a_bad_answer(noise: bytes) -> None:
-    row = partial(protobuf.probabilities, MODEL)
+    row = partial(protobuf.prediction, MODEL)
     reads: list[Callable[[bytes], object]] = [protobuf.states, protobuf.signatures, protobuf.description_text, row]
     for read in reads:
         for data in (noise, response(noise)):
@@ -154,7 +179,7 @@ def test_recorded_status_and_metadata_are_understood() -> None:
 def test_a_recorded_prediction_is_understood_as_far_as_it_is_one() -> None:
     model = dataclasses.replace(MODEL, name="half_plus_two", version="123", output="y")
     with pytest.raises(BadAnswerError, match=r"shape \(3,\) for one picture"):
-        protobuf.probabilities(model, recorded("predict_version"))
+        protobuf.prediction(model, recorded("predict_version"))
 
 
 def test_floats_travel_as_rest_would_print_them() -> None:
