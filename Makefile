@@ -6,7 +6,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.installed
 MODELS := $(or $(GATEWAY_MODELS_DIR),models)
-NAME := $(or $(GATEWAY_MODEL_NAME),my_model)
+NAME := $(or $(GATEWAY_MODEL_NAME),$(MODEL),my_model)
+EVERYDAY := $(if $(filter everyday,$(MODEL)),--everyday)
 COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 SERVING_IMAGE ?= tensorflow/serving:2.20.0
 CODE := protocol stubs gateway serving training deploy tests benchmarks notebooks
@@ -31,14 +32,14 @@ $(READY): requirements.lock
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@touch $@
 
-run: $(READY) ## Start gateway and model servers on http://localhost:8080; Ctrl-C stops them
-ifeq ($(GATEWAY_UPSTREAM)$(wildcard $(MODELS)/$(NAME)/*/saved_model.pb),)
-	@$(PY) -m training demo --models $(MODELS) --name $(NAME)
+run: $(READY) ## Start gateway and model servers on http://localhost:8080; Ctrl-C stops them. MODEL=everyday: common names
+ifeq ($(GATEWAY_UPSTREAM)$(filter-out everyday,$(MODEL))$(wildcard $(MODELS)/$(NAME)/*/saved_model.pb),)
+	@$(PY) -m training demo $(EVERYDAY) --models $(MODELS) --name $(NAME)
 endif
-	@exec $(PY) -m gateway
+	@GATEWAY_MODEL_NAME=$(NAME) exec $(PY) -m gateway
 
-demo: $(READY) ## Export the demo model again
-	@$(PY) -m training demo --models $(MODELS) --name $(NAME) --force
+demo: $(READY) ## Export the demo model again, or MODEL=everyday
+	@$(PY) -m training demo $(EVERYDAY) --models $(MODELS) --name $(NAME) --force
 
 test: fast $(READY) ## Run all tests, two at a time; tests that cannot run here skip with a reason
 	@$(PY) -m pytest -q -n 2 --dist loadfile -m "(slow or browser) and not faults and not chaos and not docker"

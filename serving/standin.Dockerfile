@@ -11,7 +11,7 @@ WORKDIR /src
 COPY pyproject.toml requirements.lock ./
 COPY deploy/locked.py deploy/
 RUN python deploy/locked.py serving >/serving.txt && \
-    python deploy/locked.py gateway training >/training.txt && \
+    python deploy/locked.py gateway training pretrained >/training.txt && \
     python deploy/locked.py gateway training pretrained notebooks >/notebooks.txt
 
 FROM ${PYTHON_IMAGE} AS tensorflow

@@ -34,16 +34,12 @@ OF_THE_STACK = "label=com.docker.stack.namespace=tf"
 SCRAPE = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8080/metrics').read().decode())"
 EXPORT_REVERSED = """
 from pathlib import Path
-from training import drawings
-from training.learn import model as network
-from training.demo import provide, record, weights
+from training.learn.model import imagenet_classifier
+from training.demo import provide
 from training.release.graph import write_version
-found = record.load()
-model = network.build(len(drawings.specimens()), alpha=found.alpha)
-weights.load(model)
-told = provide.description(found)
+told, shares = provide.demo()
 told = told.model_copy(update={"labels": tuple(reversed(told.labels))})
-print(write_version(model, told, Path("models/my_model")))
+print(write_version(imagenet_classifier(), told, Path("models/my_model"), shares=shares))
 """
 
 

@@ -39,7 +39,7 @@ def page(browser: Page, line: Line) -> Page:
 
 
 def test_the_page_says_that_the_model_is_a_demo(page: Page) -> None:
-    expect(page.locator("#demo")).to_contain_text("mean nothing")
+    expect(page.locator("#demo")).to_contain_text("no photo of these species taught it")
 
 
 def test_a_chosen_photo_gets_five_names(page: Page, photos: list[Path]) -> None:

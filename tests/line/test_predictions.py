@@ -33,14 +33,10 @@ def confidences(client: httpx.Client, picture: bytes) -> NDArray[np.float64]:
 @pytest.fixture(scope="module")
 def keras_answers(uploads: dict[str, bytes]) -> dict[str, NDArray[np.float32]]:
     """Keras itself, in this process, on what `preprocess` makes of each file."""
-    from training import drawings
-    from training.demo import record, weights
+    from training.demo import provide
     from training.learn import model as network
 
-    kept = record.load()
-    model = network.build(len(drawings.specimens()), alpha=kept.alpha)
-    weights.load(model)
-    calibrated = network.calibrated(model, kept.temperature)
+    calibrated = network.calibrated(network.imagenet_classifier(), 1.0, provide.demo().shares)
     batch = np.stack([preprocess(data) for data in uploads.values()])
     answers = calibrated(network.unit(batch), training=False).numpy()
     return dict(zip(uploads, answers, strict=True))
@@ -85,12 +81,6 @@ def test_each_photo_gets_five_labels_in_falling_confidence(client: httpx.Client,
         assert found == sorted(found, reverse=True)
         assert form.json()["model"]["version"].isdecimal()
         assert raw.json()["predictions"] == form.json()["predictions"]
-
-
-def test_the_demo_knows_most_of_the_drawings_it_has_not_seen(client: httpx.Client, uploads: dict[str, bytes]) -> None:
-    drawn = {name: data for name, data in uploads.items() if name.startswith("drawing")}
-    named = [int(np.argmax(confidences(client, data))) == int(name.split()[-1]) for name, data in drawn.items()]
-    assert sum(named) >= 0.8 * len(named)
 
 
 def test_a_batch_gives_what_single_uploads_give(client: httpx.Client, uploads: dict[str, bytes]) -> None:

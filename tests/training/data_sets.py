@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from training import drawings
+from tests import drawings
 
 CLASSES = {"Anemone": 0, "Jelly": 4, "Sea_star": 14}
 """Folder and the drawn class that fills it."""

@@ -1,6 +1,5 @@
-"""The demo model: so that a fresh checkout has something to serve.
+"""Models that need no photos: so that a fresh checkout has something to serve, and tests something to ask.
 
-It knows 137 drawn specimens; on photos its labels mean nothing, and every description of it says so. The weights that
-`python -m training demo --retrain` made are kept here with the record of that run; the first `make run` only
-exports them, which takes seconds.
+The demo names marine invertebrates by family resemblance; no photo of these species taught it, and its description says
+so.
 """

@@ -1,67 +1,92 @@
-"""Export the demo model to where replicas watch. TensorFlow is imported only when there is something to export."""
+"""Export a model that needs no photos to where replicas watch. TensorFlow is imported only when there is one to export.
+
+Both are EfficientNet-Lite0 as trained on ImageNet: the demo carries its probabilities over to the names of the label
+map (`kin`), everyday answers with ImageNet's own thousand names.
+"""
 
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-
-from gateway.imaging import Pixels, fingerprint, preprocess
-from gateway.labels import Description, Preprocessing
-from training import drawings, versions
+from gateway.imaging import fingerprint
+from gateway.labels import Description, LabelMap, Preprocessing
+from training import versions
 from training.console import Notify
-from training.demo import record as records
+from training.data.label_map import read_label_map
+from training.demo import kin
+from training.learn import weights
 
-TITLE = "Specimen demo (drawn pictures)"
-WARNING = "This is a demo: it was trained on drawn pictures, and on real photos its labels mean nothing."
+HONESTY = "Names by family resemblance; no photo of these species taught it; train it on yours."
+SURE_AT = 0.81
+"""A jellyfish may be a salp: of its probability Cnidaria gets 0.8 at most, so 0.81 never calls a salp a cnidarian."""
+FAMILIAR_AT = 0.5
+"""The animal is more probably a marine invertebrate than not."""
+EVERYDAY_SURE_AT = 0.8
 
 
-def provide(base: Path, *, force: bool = False, notify: Notify) -> Path | None:
-    """Export the committed weights as a new version under `base` (`models/NAME`), unless it has one already."""
+class Ready(NamedTuple):
+    """What is exported: its description, and what carries ImageNet's classes over to its labels."""
+
+    description: Description
+    shares: kin.Shares | None
+
+
+def provide(base: Path, *, everyday: bool = False, force: bool = False, notify: Notify) -> Path | None:
+    """Export a new version under `base` (`models/NAME`), unless it has one already.
+
+    Raises:
+        TrainingError: the weights are not installed, or are damaged.
+    """
     found = versions.present(base)
     if found and not force:
-        notify(f"{base} already holds version {found[-1]}: nothing to do. --force adds the demo model as a newer one.")
+        notify(f"{base} already holds version {found[-1]}: nothing to do. --force adds this model as a newer one.")
         return None
+    ready = everyday_names() if everyday else demo()
     notify("Starting TensorFlow")
-    from training.demo import weights
     from training.learn import model as network
     from training.release.graph import write_version
 
-    record = records.load()
-    notify("Loading the committed weights")
-    if record.fingerprint != fingerprint():
-        notify("Preprocessing has changed since these weights were made; `demo --retrain` makes them fit again.")
-    model = network.build(len(drawings.specimens()), alpha=record.alpha)
-    weights.load(model)
-    notify("Writing the version, then comparing its answers with Keras on drawn pictures")
-    path = write_version(model, description(record), base, pictures=_examples())
-    notify(f"{path} is ready: top-1 {record.metrics['top1']:.3f} on unseen drawings. {WARNING}")
+    model = network.imagenet_classifier()
+    notify("Writing the version, then comparing its answers with Keras")
+    path = write_version(model, ready.description, base, shares=ready.shares)
+    notify(f"{path} is ready: {ready.description.title}. {ready.description.summary}")
     return path
 
 
-def description(record: records.Record) -> Description:
-    """The description of the demo model, for clients and for the gateway."""
-    kept = ("top1", "top5", "ece")
-    training = record.pictures["training"]
-    return Description(
-        title=TITLE,
-        summary=f"{WARNING} It distinguishes {len(drawings.specimens())} procedurally drawn specimens "
-        f"and classifies {record.metrics['top1']:.1%} of unseen drawings correctly.",
+def demo() -> Ready:
+    """The 137 names of the label map, by kinship."""
+    label_map = read_label_map(kin.TAXA)
+    shares = kin.matrix(weights.imagenet_names(), label_map, kin.read_kin())
+    told = _description(
+        label_map,
+        title="Specimen demo",
+        summary=HONESTY,
         demo=True,
-        labels=tuple(specimen.label for specimen in drawings.specimens()),
-        preprocessing=Preprocessing(fingerprint=fingerprint()),
-        temperature=record.temperature,
-        metrics={name: round(record.metrics[name], 4) for name in kept},
-        training_data={
-            "kind": "drawn",
-            "pictures": training["count"],
-            "classes": len(drawings.specimens()),
-            "digest": training["digest"],
-            "tested_on": record.pictures["test"]["count"],
-        },
-        code_version=record.code_version,
+        exhaustive=False,
+        sure_at=SURE_AT,
+        familiar_at=FAMILIAR_AT,
     )
+    return Ready(told, shares)
 
 
-def _examples() -> Pixels:
-    """Drawings of several classes, none of them used in training: uint8 [4,224,224,3]."""
-    pixels = [preprocess(drawings.encoded(k, 3_000_000)) for k in (0, 45, 90, 135)]
-    return np.stack(pixels)
+def everyday_names() -> Ready:
+    """ImageNet's thousand names."""
+    label_map = LabelMap(labels=weights.imagenet_names())
+    told = _description(
+        label_map,
+        title="Everyday things",
+        summary="It names 1,000 kinds of everyday things, animals and plants, as ImageNet does.",
+        sure_at=EVERYDAY_SURE_AT,
+    )
+    return Ready(told, None)
+
+
+def _description(label_map: LabelMap, **facts: object) -> Description:
+    data = {"kind": "ImageNet", "weights": weights.source()}
+    return Description.model_validate(
+        {
+            **label_map.model_dump(),
+            "preprocessing": Preprocessing(fingerprint=fingerprint()),
+            "training_data": data,
+            **facts,
+        }
+    )

@@ -9,7 +9,6 @@ import numpy as np
 
 from gateway.imaging import Pixels, fingerprint
 from gateway.labels import Description, LabelMap, Preprocessing
-from training import drawings
 from training.console import Notify, silent
 from training.data.label_map import read_label_map
 from training.errors import ExportError, JudgementError
@@ -58,7 +57,7 @@ def export_model(
         base: `models/NAME`.
         foreign: label map and input range of a file; for a run a label map with other names for its labels.
         judged: folder with the gate.json of a file; a run has its own.
-        pictures: labelled pictures to verify on; the run's own where None, drawn ones for a file.
+        pictures: labelled pictures to verify on; the run's own where None, noise for a file.
         also: folders outside of that data set's that its files may lie in.
         force: export although the gate was not passed; the version records this.
 
@@ -74,7 +73,8 @@ def export_model(
     if state != "passed" and not force:
         raise ExportError(_refusal(named, state, verdict))
     shown = _pictures(named, candidate, pictures, also)
-    notify(f"Writing the version, then comparing its answers with Keras on {len(shown)} pictures")
+    compared = "noise" if shown is None else f"{len(shown)} pictures"
+    notify(f"Writing the version, then comparing its answers with Keras on {compared}")
     from training.release.graph import write_version
 
     origin = {
@@ -172,12 +172,11 @@ def _refusal(named: Path, state: GateState, verdict: Verdict | None) -> str:
     return f"{named} has not passed its gate ({reasons}): improve it, or export with --force."
 
 
-def _pictures(named: Path, candidate: Candidate, given: Path | None, also: Sequence[Path]) -> Pixels:
-    """uint8 [N,224,224,3]: spread over the given pictures or the run's; drawn ones where there are none."""
+def _pictures(named: Path, candidate: Candidate, given: Path | None, also: Sequence[Path]) -> "Pixels | None":
+    """uint8 [N,224,224,3], spread over the given pictures or the run's; None where there are none."""
     source = given or (named if candidate.record else None)
     if source is None:
-        drawn = [examples.decoded(drawings.encoded(k, 3_000_000), "a drawing") for k in (0, 45, 90, 135)]
-        return np.stack([picture.pixels for picture in drawn])
+        return None
     found = examples.of(source, also=also)
     spread = np.unique(np.linspace(0, len(found) - 1, min(VERIFIED, len(found))).astype(int))
     return np.stack([examples.picture(found[at]).pixels for at in spread])

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.labels import read_label_file
+from gateway.label_file import read_label_file
+from gateway.labels import LabelMap
 from training.demo import kin
-from training.demo.kin import Kinship, Taxon
+from training.demo.kin import Kinship
 from training.errors import DataSetError
 
-LABELS = read_label_file(Path(kin.__file__).parent.parent / "drawings" / "labels.txt")
-TAXA = kin.read_taxa()
+TAXA = read_label_file(kin.TAXA)
+LABELS = TAXA.labels
+PLACES = [tuple(group.split("/")) for group in TAXA.groups]
 KIN = kin.read_kin()
 
 CLASSES = [""] * 1000
@@ -60,37 +62,32 @@ def guesses(**probabilities: float) -> dict[str, float]:
     return {LABELS[index]: float(named[index]) for index in np.argsort(-named, kind="stable") if named[index]}
 
 
-def test_the_table_has_the_names_of_the_label_map_in_its_order() -> None:
-    assert len(LABELS) == 137
-    assert tuple(taxon.label for taxon in TAXA) == LABELS
-
-
-def test_display_names_are_readable_and_differ() -> None:
-    names = [taxon.display_name for taxon in TAXA]
-    assert len(set(names)) == 137
-    assert [name for name in names if "_" in name or name != name.strip()] == []
+def test_the_table_has_137_names_of_which_every_one_is_readable_and_in_a_place() -> None:
+    assert len(LABELS) == len(set(TAXA.display_names)) == 137
+    assert [name for name in TAXA.display_names if "_" in name] == []
+    assert all(TAXA.groups)
 
 
 def test_every_taxon_has_one_parent() -> None:
     parents: dict[str, tuple[str, ...]] = {}
-    for taxon in TAXA:
-        for depth, name in enumerate(taxon.group):
-            assert parents.setdefault(name, taxon.group[:depth]) == taxon.group[:depth], name
+    for place in PLACES:
+        for depth, name in enumerate(place):
+            assert parents.setdefault(name, place[:depth]) == place[:depth], name
 
 
 def test_paths_run_from_phylum_to_family() -> None:
     """At most four ranks. A family ends in -idae, is the last, and follows a class at least."""
-    for taxon in TAXA:
-        assert 1 <= len(taxon.group) <= 4, taxon
-        assert all(name.isalpha() and name.istitle() for name in taxon.group), taxon
-        families = [depth for depth, name in enumerate(taxon.group) if name.endswith("idae")]
-        assert families in ([], [len(taxon.group) - 1]), taxon
-        assert len(taxon.group) < 4 or families, taxon
-        assert not families or len(taxon.group) > 2, taxon
+    for place in PLACES:
+        assert 1 <= len(place) <= 4, place
+        assert all(name.isalpha() and name.istitle() for name in place), place
+        families = [depth for depth, name in enumerate(place) if name.endswith("idae")]
+        assert families in ([], [len(place) - 1]), place
+        assert len(place) < 4 or families, place
+        assert not families or len(place) > 2, place
 
 
 def test_a_family_without_an_order_is_one_of_the_two_whose_order_is_open() -> None:
-    assert {taxon.group[2] for taxon in TAXA if len(taxon.group) == 3 and taxon.group[2].endswith("idae")} == {
+    assert {place[2] for place in PLACES if len(place) == 3 and place[2].endswith("idae")} == {
         "Cephalodiscidae",
         "Turritellidae",
     }
@@ -98,9 +95,17 @@ def test_a_family_without_an_order_is_one_of_the_two_whose_order_is_open() -> No
 
 def test_a_genus_is_in_one_place() -> None:
     genera: dict[str, set[tuple[str, ...]]] = {}
-    for taxon in TAXA:
-        genera.setdefault(taxon.display_name.split()[0], set()).add(taxon.group)
-    assert {genus: groups for genus, groups in genera.items() if len(groups) > 1} == {}
+    for name, place in zip(TAXA.display_names, PLACES, strict=True):
+        genera.setdefault(name.split()[0], set()).add(place)
+    assert {genus: places for genus, places in genera.items() if len(places) > 1} == {}
+
+
+def test_every_group_that_the_demo_can_be_sure_of_has_a_name_for_people() -> None:
+    """A group within a family or of one label alone is called by its label; all wider ones have a name."""
+    reached = {at for row in SHARES for at in np.flatnonzero(row)}
+    paths = {"/".join(PLACES[at][:depth]) for at in reached for depth in range(1, len(PLACES[at]) + 1)}
+    wide = {path for path in paths if sum(group == path or group.startswith(f"{path}/") for group in TAXA.groups) > 1}
+    assert sorted(wide - {group.path for group in TAXA.named_groups}) == []
 
 
 def test_rows_sum_to_one_or_to_nothing() -> None:
@@ -128,13 +133,13 @@ def test_a_conch_may_be_any_snail_with_a_coiled_shell() -> None:
     named = guesses(conch=0.94)
     assert {"Fusitriton_magellanicus", "Charonia_lampas", "Neptuneopsis_gilchristi"} < named.keys()
     assert not {"Nudibranchia", "Pecten_sulcicostatus"} & named.keys()
-    whelks = sum(named[taxon.label] for taxon in TAXA if "Neogastropoda" in taxon.group)
+    whelks = sum(named[label] for label, place in zip(LABELS, PLACES, strict=True) if "Neogastropoda" in place)
     assert whelks < 0.7  # the name of an order would say more than the photo does
 
 
 def test_a_starfish_may_be_a_brittle_star() -> None:
     named = guesses(starfish=1)
-    assert {taxon.group[0] for taxon in TAXA if taxon.label in named} == {"Echinodermata"}
+    assert {PLACES[LABELS.index(label)][0] for label in named} == {"Echinodermata"}
     assert {"Ophiura_trimeni", "Marthasterias_africana"} < named.keys()
 
 
@@ -166,7 +171,7 @@ def test_classes_are_where_imagenet_has_them(names: str) -> None:
     assert not SHARES[cats].any()
 
 
-A, B = Taxon("a", "A", ("Mollusca", "Gastropoda")), Taxon("b", "B", ("Mollusca", "Bivalvia"))
+TWO = LabelMap(labels=("a", "b"), groups=("Mollusca/Gastropoda", "Mollusca/Bivalvia"))
 
 
 @pytest.mark.parametrize(
@@ -179,36 +184,15 @@ A, B = Taxon("a", "A", ("Mollusca", "Gastropoda")), Taxon("b", "B", ("Mollusca",
 )
 def test_a_mistake_in_kinship_is_one_sentence(kinship: Kinship, sentence: str) -> None:
     with pytest.raises(DataSetError, match=f"^{sentence}"):
-        kin.matrix(["cat", "snail"], [A, B], [kinship])
+        kin.matrix(["cat", "snail"], TWO, [kinship])
 
 
 def test_a_class_is_listed_once() -> None:
     snail = Kinship(1, "snail", ("a",))
     with pytest.raises(DataSetError, match=r"^Class 1 \(snail\) is listed twice: write all its kin on one line\."):
-        kin.matrix(["cat", "snail"], [A, B], [snail, snail])
+        kin.matrix(["cat", "snail"], TWO, [snail, snail])
 
 
 def test_a_label_that_is_kin_twice_has_one_part() -> None:
-    shares = kin.matrix(["cat", "snail"], [A, B], [Kinship(1, "snail", ("Mollusca", "Gastropoda", "a"))])
+    shares = kin.matrix(["cat", "snail"], TWO, [Kinship(1, "snail", ("Mollusca", "Gastropoda", "a"))])
     assert shares.tolist() == [[0, 0], [0.5, 0.5]]
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("index,name,kin\n", "lacks the column 'why': its first line must name index, name, kin, why."),
-        ("index,name,kin,why\n113,snail,,it is\n", "Line 2 of .* has nothing in the column 'kin'."),
-        ("index,name,kin,why\n113,snail,a,b,c\n", "Line 2 of .* has more cells than the first line"),
-        ("index,name,kin,why\nx,snail,a,b\n", "the index 'x' is not a whole number."),
-    ],
-)
-def test_a_mistake_in_the_file_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
-    file = tmp_path / "kin.csv"
-    file.write_text(text)
-    with pytest.raises(DataSetError, match=sentence):
-        kin.read_kin(file)
-
-
-def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(DataSetError, match="cannot be read as UTF-8"):
-        kin.read_taxa(tmp_path / "taxa.csv")

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from benchmarks.line import running
+from tests import drawings
 from tests import pictures as drawn
 from tests.line.conftest import client_of
 from tests.training import data_sets
 from tests.training.conftest import LABELS, Exported
-from training import drawings
 from training.errors import JudgementError
 from training.judge import examples
 from training.judge.examples import Picture

@@ -18,7 +18,6 @@ from benchmarks.line import Line, running
 from tests import pictures as drawn
 from tests.line.conftest import client_of
 from tests.training import data_sets
-from training import drawings
 from training.learn import runs
 from training.release import promotion
 
@@ -44,19 +43,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models = tmp_path_factory.mktemp("models")
     export_untrained(models / "shells", LABELS, alpha=0.1)
     return models
-
-
-@pytest.fixture(scope="module")
-def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's network, which knows drawings, for a body whose head has to learn only: sure to succeed."""
-    from training.demo import weights
-    from training.learn import model
-
-    network = model.build(len(drawings.specimens()), alpha=0.35)
-    weights.load(network)
-    file: Path = tmp_path_factory.mktemp("body") / "body.keras"
-    network.save(file)
-    return file
 
 
 def shell(folder: Path, *words: str | Path) -> "subprocess.CompletedProcess[str]":
@@ -101,13 +87,13 @@ def asked_without_a_pause(line: Line) -> Iterator["Counter[tuple[int, str]]"]:
 
 
 def test_one_command_replaces_what_a_running_gateway_serves_and_rollback_brings_it_back(
-    photos: Path, models: Path, body: Path, tmp_path: Path
+    photos: Path, models: Path, tmp_path: Path
 ) -> None:
     before = promotion.serving(models / "shells")
     (tmp_path / "gates.toml").write_text("[absolute]\nmin_top1 = 0.6\n[relative]\nmax_top1_loss = 0.05\n")
     names = "".join(f"{label},Animalia,{label[:3]}\n" for label in LABELS)
     (tmp_path / "labels.csv").write_text(f"label,group,name:de\n{names}")
-    head = ("--weights", body, "--width", "0.35", "--sizes", "112", "--epochs", "4", "--rates", "2e-2", "--batch", "10")
+    head = ("--sizes", "112", "--epochs", "4", "--rates", "2e-2", "--batch", "10")
     with patient_gateway(models) as line:
         served = (
             "--models",

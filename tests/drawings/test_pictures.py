@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gateway.imaging import preprocess
-from training import drawings
-from training.drawings.bodies import KINDS
+from tests import drawings
+from tests.drawings.bodies import KINDS
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Drawn specimens: pictures that anyone can make, for the demo model, for tests and for examples.
+"""Drawn specimens: pictures that anyone can make, for tests.
 
 A class is a kind of body, a family of colours, a texture and a variant (arms, whorls, spines); any two classes
 differ in the kind, the colour, or in both texture and variant. All else is chance: pose, light, tint,
@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from training.drawings.bodies import KINDS, RADIAL
-from training.drawings.brush import CANVAS_PX, Brush, Colour, Palette, Pose, oval
+from tests.drawings.bodies import KINDS, RADIAL
+from tests.drawings.brush import CANVAS_PX, Brush, Colour, Palette, Pose, oval
 
 PICTURE_PX = CANVAS_PX // 2
 """Side of a drawn picture."""
@@ -71,7 +71,7 @@ def specimens() -> tuple[Specimen, ...]:
 def draw(class_index: int, seed: int) -> Image.Image:
     """One RGB picture of a class, `PICTURE_PX` square. About 20 ms of CPU."""
     specimen = specimens()[class_index]
-    chance = Random(f"{class_index}/{seed}")  # noqa: S311 - its sequence is the same on every Python
+    chance = Random(f"{class_index}/{seed}")
     brush = Brush(_pose(specimen.kind, chance), _palette(specimen.colour, chance))
     KINDS[specimen.kind](brush, lambda: _texture(brush, specimen.texture, chance), specimen.variant, chance)
     paint, mask = brush.paint.reduce(2), brush.mask.reduce(2)

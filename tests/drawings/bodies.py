@@ -10,7 +10,7 @@ from random import Random
 
 import numpy as np
 
-from training.drawings.brush import Brush, Points, moved, oval, polar, wave
+from tests.drawings.brush import Brush, Points, moved, oval, polar, wave
 
 Pattern = Callable[[], None]
 """Paints the class's texture over all that has been painted so far."""
