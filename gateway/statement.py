@@ -1,0 +1,121 @@
+"""What may be said of a picture with enough confidence: the one rule, for answers and for the fit of their threshold.
+
+The statement at a threshold is the most specific label or group whose confidence reaches it. A group is a prefix of the
+group paths (`Arthropoda/Malacostraca`); its confidence is the sum of its labels'. A label is more specific than any
+group, a group more specific than a shorter path. Above one half all that qualify contain each other, so the rule
+leaves no choice; at or below it, of the most specific the most probable is taken, and of equals the first in the label
+map. A group that holds every label is no statement, because it would be right about every picture.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.labels import LabelMap, Probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One label or one group of labels."""
+
+    kind: Literal["label", "group"]
+    index: int | None
+    """Of the label; None for a group."""
+    group: str
+    """Path of the group, or of the label's group; empty where it has none."""
+    confidence: float
+
+
+class Made(NamedTuple):
+    """Statements about many pictures: bool, shape (thresholds, pictures)."""
+
+    sure: NDArray[np.bool_]
+    """Whether there is a statement."""
+    right: NDArray[np.bool_]
+    """Whether there is one and it holds the true label."""
+
+
+class Statements:
+    """The statements that a label map allows."""
+
+    def __init__(self, label_map: LabelMap) -> None:
+        self._of_label = label_map.groups or ("",) * len(label_map.labels)
+        # With the labels in order of their paths, each group is one range of them.
+        self._order = np.array(sorted(range(len(self._of_label)), key=lambda at: self._of_label[at].split("/")))
+        ranges = dict(_ranges([self._of_label[at] for at in self._order]))
+        first = {group: self._order[start:end].min() for group, (start, end) in ranges.items()}
+        self._groups = sorted(ranges, key=lambda group: (-_depth(group), first[group]))
+        self._starts, self._ends = np.array([ranges[group] for group in self._groups], np.int64).reshape(-1, 2).T
+        self._depths = np.array([_depth(group) for group in self._groups], np.float64)
+        self._place = np.argsort(self._order)
+
+    def of(self, probabilities: Probabilities, sure_at: float) -> Statement | None:
+        """The most specific statement about one picture with a confidence of at least `sure_at`, 0..1; or None."""
+        best = int(probabilities.argmax())
+        if probabilities[best] >= sure_at:
+            return Statement("label", best, self._of_label[best], _shown(probabilities[best]))
+        if not self._groups:
+            return None
+        sums = self._sums(probabilities)
+        group = int(self._ranks(sums, sure_at).argmax())
+        if sums[group] < sure_at:
+            return None
+        return Statement("group", None, self._groups[group], _shown(sums[group]))
+
+    def made(self, probabilities: NDArray[Any], truth: NDArray[np.int64], thresholds: Sequence[float]) -> Made:
+        """The statements about many pictures at each of several thresholds, and which of them are right.
+
+        Args:
+            probabilities: shape (pictures, classes), 0..1; counted as float32.
+            truth: shape (pictures,), the true label of each.
+        """
+        rows = probabilities.astype(np.float32, copy=False)
+        confidence, right = rows.max(axis=1), rows.argmax(axis=1) == truth
+        sums, place = self._sums(rows), self._place[truth]
+        made = [self._groups_at(sums, place, sure_at) for sure_at in thresholds] if self._groups else []
+        labels = [confidence >= sure_at for sure_at in thresholds]
+        if not made:
+            return Made(np.array(labels), np.array([label & right for label in labels]))
+        return Made(
+            np.array([label | group.sure for label, group in zip(labels, made, strict=True)]),
+            np.array([np.where(label, right, group.right) for label, group in zip(labels, made, strict=True)]),
+        )
+
+    def _groups_at(self, sums: NDArray[np.float64], place: NDArray[np.int64], sure_at: float) -> Made:
+        """The statements that would be made if there were groups only: bool, shape (pictures,)."""
+        ranks = self._ranks(sums, sure_at)
+        group, sure = ranks.argmax(axis=1), ranks.max(axis=1) > 0
+        return Made(sure, sure & (self._starts[group] <= place) & (place < self._ends[group]))
+
+    def _sums(self, probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Confidences of the groups: shape (..., groups)."""
+        *rows, labels = probabilities.shape
+        sums = np.zeros((*rows, labels + 1))
+        probabilities.take(self._order, axis=-1).cumsum(axis=-1, dtype=np.float64, out=sums[..., 1:])
+        return sums.take(self._ends, axis=-1) - sums.take(self._starts, axis=-1)
+
+    def _ranks(self, sums: NDArray[np.float64], sure_at: float) -> NDArray[np.float64]:
+        """To compare groups by: depth, then confidence; negative below the threshold."""
+        return (sums >= sure_at) * (self._depths + sums / 2) - 0.5
+
+
+def _ranges(paths: Sequence[str]) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Each group of sorted paths with its first place and the one after its last, but for one that holds them all."""
+    steps = [path.split("/") if path else [] for path in paths]
+    for depth in range(1, max(map(len, steps), default=0) + 1):
+        prefixes = ["/".join(path[:depth]) if len(path) >= depth else "" for path in steps]
+        for group in dict.fromkeys(filter(None, prefixes)):
+            count = prefixes.count(group)
+            if count < len(paths):
+                yield group, (prefixes.index(group), prefixes.index(group) + count)
+
+
+def _depth(group: str) -> int:
+    return group.count("/") + 1
+
+
+def _shown(confidence: np.floating[Any]) -> float:
+    return float(f"{min(confidence, 1.0):.7g}")  # all that float32 holds, no more
