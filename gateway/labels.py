@@ -1,4 +1,4 @@
-"""The labels (class names) of one model version, what people call them, and its most probable ones for a picture.
+"""The labels (class names) of one model version, what people call them, and what else it states about itself.
 
 A model of this project carries its labels: its signature `describe` returns one JSON document, a `Description`, which
 training writes and the gateway reads (docs/model-contract.md). The labels of other models come from a file
@@ -6,7 +6,6 @@ training writes and the gateway reads (docs/model-contract.md). The labels of ot
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Self
@@ -174,43 +173,3 @@ class Description(LabelMap):
     )
     training_data: dict[str, str | int] = Field(default_factory=dict, description="the training data: digest, counts")
     code_version: str = Field("", description="version of the code that trained it")
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """One line of an answer."""
-
-    label: str
-    display_name: str
-    confidence: float
-    index: int
-    group: str | None
-
-
-def top_k(
-    probabilities: Probabilities,
-    label_map: LabelMap,
-    k: int,
-    *,
-    min_confidence: float = 0.0,
-    language: str | None = None,
-) -> list[Ranked]:
-    """The `k` most probable labels, best first; equals in label order. Fewer where `min_confidence` cuts.
-
-    Args:
-        language: a tag of `label_map.names`; for any other the display names.
-    """
-    labels, groups = label_map.labels, label_map.groups
-    names = label_map.shown.get(language or "", label_map.display_names)
-    best = np.argsort(-probabilities, kind="stable")[:k]
-    return [
-        Ranked(
-            labels[index],
-            names[index],
-            float(f"{probabilities[index]:.7g}"),  # all that float32 holds, no more
-            int(index),
-            (groups[index] or None) if groups else None,
-        )
-        for index in best
-        if probabilities[index] >= min_confidence
-    ]

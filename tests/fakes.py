@@ -47,6 +47,8 @@ class FakeModel:
     float_input: str = "image"
     width: int | None = None
     """Of the output as metadata tells it; None: as many as probabilities."""
+    familiarity: float | None = None
+    """The same for every picture; None: there is no such output."""
     more: dict[str, Any] = field(default_factory=dict)
     """Of the description: display names, groups, names, links."""
 
@@ -58,9 +60,16 @@ class FakeModel:
         listed["examples"] = {"inputs": {"inputs": tensor("DT_STRING", -1)}, "outputs": output}
         if self.describes:
             text = {"text": tensor("DT_STRING", -1)}
-            listed["serving_bytes"] = {"inputs": {"image": tensor("DT_STRING", -1)}, "outputs": output}
+            both = output if self.familiarity is None else output | {"familiarity": tensor("DT_FLOAT", -1)}
+            listed["serving_bytes"] = {"inputs": {"image": tensor("DT_STRING", -1)}, "outputs": both}
             listed["describe"] = {"inputs": {"ignored": tensor("DT_STRING", -1)}, "outputs": text}
         return listed
+
+    def row(self) -> object:
+        """The answer for one picture."""
+        if self.familiarity is None:
+            return list(self.probabilities)
+        return {"probabilities": list(self.probabilities), "familiarity": self.familiarity}
 
     def description(self) -> str:
         facts = {"title": "Fake", "labels": self.labels, "preprocessing": {"fingerprint": self.fingerprint}}
@@ -145,7 +154,7 @@ class FakeReplica:
         if self.faults and not golden:
             return _faulty(self.faults.popleft(), request)
         self.predictions += not golden
-        return answer(200, {"predictions": [list(model.probabilities)] * count})
+        return answer(200, {"predictions": [model.row()] * count})
 
 
 def is_golden(body: bytes) -> bool:

@@ -1,13 +1,17 @@
 """The upload, in a straight line: body to bytes, to pixels, to probabilities, to labels."""
 
 import asyncio
+import operator
+from functools import partial
 from http import HTTPStatus
+from typing import Literal
 
 import structlog
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway import languages
+from gateway.answers import say
 from gateway.api.schema import (
     CONNECTION_PROBLEMS,
     PICTURE_PROBLEMS,
@@ -35,8 +39,8 @@ from gateway.errors import (
 )
 from gateway.http import problems, uploads
 from gateway.imaging import Picture
-from gateway.labels import LabelMap, top_k
-from gateway.observe import tracing
+from gateway.labels import LabelMap
+from gateway.observe import metrics, tracing
 from gateway.replicas.versions import Binding
 from gateway.services import Services, services_of
 from gateway.tfserving.contract import Prediction
@@ -67,6 +71,12 @@ class Options(BaseModel):
 
     top_k: int = Field(5, ge=1, le=100_000, description="How many labels to return, best first.")
     min_confidence: float = Field(0, ge=0, le=1, description="Leave out labels below this confidence.")
+    sure_at: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Confidence from which the `answer` is sure. Default: the model's own, as /v1/labels tells it.",
+    )
     version: str | None = Field(
         None,
         pattern="^[A-Za-z0-9_]{1,64}$",
@@ -102,6 +112,9 @@ def options_of(request: Request) -> Options:
 
 FROM_ATTRIBUTES = ConfigDict(from_attributes=True)
 
+IS_NONE = partial(operator.is_, None)
+"""For fields that are absent where there is nothing to say, and not null."""
+
 
 class Label(BaseModel):
     """A class name and its confidence."""
@@ -116,9 +129,48 @@ class Label(BaseModel):
     )
     group: str | None = Field(
         None,
+        exclude_if=IS_NONE,
         description="Path of the group that it belongs to; absent where the model names none.",
         examples=["Cnidaria/Hexacorallia/Actiniaria/Actiniidae"],
     )
+
+
+class Answer(BaseModel):
+    """The most specific statement that the model is sure of: one label, or one group of labels."""
+
+    model_config = FROM_ATTRIBUTES
+
+    name: str = Field(description="Its name for people.", examples=["King crabs"])
+    kind: Literal["label", "group"] = Field(examples=["group"])
+    label: str | None = Field(
+        None,
+        exclude_if=IS_NONE,
+        description="Class name, where it is a label.",
+    )
+    group: str | None = Field(
+        None,
+        exclude_if=IS_NONE,
+        description="Path of the group, or of the label's group; absent where it has none.",
+        examples=["Arthropoda/Malacostraca/Decapoda/Lithodidae"],
+    )
+    confidence: float = Field(
+        ge=0, le=1, description="Calibrated probability; of a group the sum of its labels'.", examples=[0.889]
+    )
+
+
+SURE = Field(
+    None,
+    description="What the picture shows, as specific as the model is sure of; null where it is not sure of anything, "
+    "or where the picture resembles nothing that it was taught.",
+)
+FAMILIARITY = Field(
+    None,
+    exclude_if=IS_NONE,
+    ge=0,
+    le=1,
+    description="How much the picture resembles what the model was taught; absent where the model does not say.",
+    examples=[0.931],
+)
 
 
 class ModelVersion(BaseModel):
@@ -141,8 +193,10 @@ class ImageFacts(BaseModel):
 
 
 class Classification(BaseModel):
-    """Labels for one picture, best first."""
+    """What one picture shows, and the labels for it, best first."""
 
+    answer: Answer | None = SURE
+    familiarity: float | None = FAMILIARITY
     predictions: list[Label]
     model: ModelVersion
     image: ImageFacts
@@ -150,8 +204,10 @@ class Classification(BaseModel):
 
 
 class BatchItem(BaseModel):
-    """One picture of a batch: its labels, or the problem with it."""
+    """One picture of a batch: what it shows and its labels, or the problem with it."""
 
+    answer: Answer | None = SURE
+    familiarity: float | None = FAMILIARITY
     predictions: list[Label] | None = None
     model: ModelVersion | None = None
     image: ImageFacts | None = None
@@ -192,19 +248,33 @@ async def classify(request: Request) -> Response:
     )
     headers = {"Content-Language": language} if language else None
     # FastAPI would validate it once more.
-    return Response(answer.model_dump_json(exclude_none=True), headers=headers, media_type="application/json")
+    return Response(answer.model_dump_json(), headers=headers, media_type="application/json")
 
 
 def described(picture: Picture, prediction: Prediction, options: Options, language: str | None) -> dict[str, object]:
     """The fields of one picture's answer. The API's models read their own from the attributes of these."""
-    best = top_k(
+    said = say(
         prediction.probabilities,
         prediction.model.description,
-        options.top_k,
+        prediction.model.statements,
+        sure_at=threshold_of(prediction, options),
+        top_k=options.top_k,
         min_confidence=options.min_confidence,
         language=language,
     )
-    return {"predictions": best, "model": prediction.model, "image": picture}
+    metrics.answers(said.answer.kind if said.answer else "none").inc()
+    return {**said._asdict(), "familiarity": prediction.familiarity, "model": prediction.model, "image": picture}
+
+
+def threshold_of(prediction: Prediction, options: Options) -> float | None:
+    """The confidence from which the answer is sure: the caller's or the model's; None: nothing is.
+
+    A picture that resembles nothing that the model was taught gets no sure answer, whatever the caller's threshold.
+    """
+    told = prediction.model.description
+    if prediction.familiarity is not None and prediction.familiarity < (told.familiar_at or 0):
+        return None
+    return told.sure_at if options.sure_at is None else options.sure_at
 
 
 def language_of(request: Request, options: Options, label_map: LabelMap) -> str | None:
@@ -247,7 +317,7 @@ async def classify_batch(request: Request) -> Response:
     results = [item(outcome, options, language, request_id) for outcome in outcomes]
     answer = Batch(results=results, request_id=request_id)
     headers = {"Content-Language": language} if language else None
-    return Response(answer.model_dump_json(exclude_none=True), headers=headers, media_type="application/json")
+    return Response(answer.model_dump_json(exclude_unset=True), headers=headers, media_type="application/json")
 
 
 async def outcomes_of(

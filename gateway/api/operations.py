@@ -46,6 +46,17 @@ class ClassNames(BaseModel):
     )
 
 
+class GroupNames(BaseModel):
+    """One group of labels."""
+
+    path: str = Field(examples=["Arthropoda/Malacostraca/Decapoda/Lithodidae"])
+    display_name: str = Field(description="The name for people.", examples=["King crabs"])
+    names: dict[str, str] = Field(
+        description="Its names in other languages, by BCP 47 tag.", examples=[{"de": "Königskrabben"}]
+    )
+    link: str | None = Field(None, description="Web page about it; absent where the model names none.")
+
+
 class Labels(BaseModel):
     """The class names in the order of the model's output."""
 
@@ -57,7 +68,14 @@ class Labels(BaseModel):
     model: ModelVersion
     title: str = Field(description="The model's name for people.")
     summary: str = Field(description="What the model can classify, and what it is not for.")
-    demo: bool = Field(description="True: trained on drawn pictures; its labels mean nothing on photos.")
+    demo: bool = Field(description="True: none of its classes was learnt from photos of it.")
+    groups: list[GroupNames] = Field(description="Groups with a name of their own for people.")
+    sure_at: float | None = Field(
+        None, description="Confidence from which an `answer` is sure; absent where the model does not say."
+    )
+    familiar_at: float | None = Field(
+        None, description="Familiarity below which there is no `answer`; absent where the model does not say."
+    )
 
 
 class ReplicaState(BaseModel):
@@ -245,6 +263,9 @@ def labels_of(model: ServedModel) -> Labels:
         title=described.title,
         summary=described.summary,
         demo=described.demo,
+        groups=[GroupNames(**group.model_dump() | {"link": group.link or None}) for group in described.named_groups],
+        sure_at=described.sure_at,
+        familiar_at=described.familiar_at,
     )
 
 

@@ -37,6 +37,12 @@ STAGE_SECONDS = Histogram(
 STAGES: dict[Stage, Histogram] = {name: STAGE_SECONDS.labels(name) for name in get_args(Stage)}
 PICTURES = Counter("gateway_pictures_total", "Pictures decoded, by format", ["format"])
 pictures = lru_cache(PICTURES.labels)
+ANSWERS = Counter(
+    "gateway_answers_total",
+    "Pictures answered, by what the model was sure of: label, group, none",
+    ["sure_of"],
+)
+answers = lru_cache(ANSWERS.labels)
 DECODERS_ENDED = Counter(
     "gateway_decoders_ended_total",
     "Decode processes that ended in the middle of a picture: crashed, cpu, stalled, killed, foreign, abandoned",

@@ -36,11 +36,23 @@ function bar(prediction) {
   for (const kind of ["bar", "name", "confidence"]) {
     line.appendChild(document.createElement("span")).className = kind;
   }
-  const percent = (prediction.confidence * 100).toFixed(1) + " %";
+  const percent = percentage(prediction.confidence);
   line.querySelector(".bar").style.width = percent.replace(" ", "");
   line.querySelector(".name").textContent = prediction.display_name;
   line.querySelector(".confidence").textContent = percent;
   return line;
+}
+
+/** What the model is sure of comes first; the predictions below are its guesses. */
+function tell(answer) {
+  $("name").textContent = answer ? answer.name : "Not sure";
+  $("why").textContent = answer ? percentage(answer.confidence) : "No name is certain enough. Its guesses:";
+  $("sure").classList.toggle("unsure", !answer);
+  $("sure").hidden = false;
+}
+
+function percentage(confidence) {
+  return (confidence * 100).toFixed(1) + " %";
 }
 
 function show(photo) {
@@ -57,6 +69,7 @@ async function classify(photo) {
   show(photo);
   say("problem", "");
   $("predictions").replaceChildren();
+  $("sure").hidden = true;
   say("state", "Classifying…");
   $("answer").setAttribute("aria-busy", "true");
   const outcome = await ask(photo);
@@ -64,6 +77,7 @@ async function classify(photo) {
   $("answer").setAttribute("aria-busy", "false");
   say("state", "");
   if (outcome.problem) return say("problem", outcome.problem);
+  tell(outcome.answer);
   $("predictions").replaceChildren(...outcome.predictions.map(bar));
 }
 

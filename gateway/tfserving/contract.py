@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gateway.answers import Statements
 from gateway.errors import ContractError
 from gateway.imaging import SIDE_PX
 from gateway.labels import Description, LabelMap, Preprocessing, Probabilities
@@ -61,6 +62,11 @@ class ServedModel:
     """Name of the output that says how familiar the picture is; empty: it has none."""
     signatures: Mapping[str, Signature] = field(default_factory=dict)
     """All that the version has, by name: clients of TensorFlow Serving's paths may call the others, too."""
+    statements: Statements = field(init=False, compare=False, repr=False)
+    """Those that its labels and groups allow."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "statements", Statements(self.description))
 
     @property
     def labels(self) -> Sequence[str]:

@@ -93,7 +93,8 @@ def checked(model: ServedModel, values: NDArray[np.float32], familiarity: float 
             raise BadAnswerError("the probabilities do not sum to 1")
     if familiarity is not None and not 0 <= familiarity <= 1 + _ROUNDING:
         raise BadAnswerError("the familiarity is outside 0..1")
-    return Prediction(model, np.minimum(values, 1), familiarity if familiarity is None else min(familiarity, 1.0))
+    # Of the familiarity all that float32 holds, no more: over gRPC it comes with the digits of a double.
+    return Prediction(model, np.minimum(values, 1), familiarity and float(f"{min(familiarity, 1.0):.7g}"))
 
 
 def describe_body() -> bytes:

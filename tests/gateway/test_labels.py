@@ -1,12 +1,11 @@
-"""Labels with their names, and the most probable ones."""
+"""Labels with their names, and groups."""
 
 import json
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from gateway.labels import MAX_LANGUAGES, MAX_NAMES_BYTES, Description, LabelMap, Preprocessing, plain_name, top_k
+from gateway.labels import MAX_LANGUAGES, MAX_NAMES_BYTES, Description, LabelMap, Preprocessing, plain_name
 
 OLD = {"title": "t", "labels": ["sea_star", "crab"], "preprocessing": {"fingerprint": "sha256:1"}}
 """A description from before there were display names."""
@@ -73,17 +72,6 @@ def test_a_replica_can_send_neither_a_wrong_label_map_nor_a_huge_one(more: dict[
 def test_a_group_without_a_name_is_called_by_the_last_step_of_its_path() -> None:
     found = LabelMap(labels=("a", "b"), groups=("Sea_life/Crab_sp_", ""))
     assert (found.group_name("Sea_life/Crab_sp_"), found.group_name("Sea_life")) == ("Crab sp.", "Sea life")
-
-
-def test_the_most_probable_come_first_with_their_names_and_groups() -> None:
-    label_map = LabelMap(
-        labels=("sea_star", "crab", "cat"), groups=("E/A", "", "C"), names={"de": ("Seestern", "", "Katze")}
-    )
-    probabilities = np.array([0.2, 0.5, 0.3], np.float32)
-    lines = [(one.label, one.display_name, one.index, one.group) for one in top_k(probabilities, label_map, 3)]
-    assert lines == [("crab", "crab", 1, None), ("cat", "cat", 2, "C"), ("sea_star", "sea star", 0, "E/A")]
-    german = [(one.label, one.display_name) for one in top_k(probabilities, label_map, 3, language="de")]
-    assert german == [("crab", "crab"), ("cat", "Katze"), ("sea_star", "Seestern")]
 
 
 def test_the_description_of_a_label_map_keeps_all_of_it() -> None:

@@ -17,8 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="session")
 def demo_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A models folder with the demo model in it, made as `make run` makes it."""
-    models = tmp_path_factory.mktemp("models")
-    command = [sys.executable, "-m", "training", "demo", "--models", str(models), "--name", "my_model"]
+    return exported(tmp_path_factory.mktemp("models"))
+
+
+def exported(models: Path, *options: str) -> Path:
+    """The folder, with what `python -m training demo` has put there."""
+    command = [sys.executable, "-m", "training", "demo", "--models", str(models), *options]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
     return models
 

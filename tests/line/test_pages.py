@@ -49,6 +49,15 @@ def test_a_chosen_photo_gets_five_names(page: Page, photos: list[Path]) -> None:
     expect(page.locator("#predictions li .confidence").first).to_have_text(re.compile(r"^\d+\.\d %$"))
 
 
+def test_what_the_model_is_sure_of_comes_first_and_so_does_that_it_is_not(page: Page, photos: list[Path]) -> None:
+    crab, salp = (next(photo for photo in photos if photo.stem == name) for name in ("LF57OR8", "DUL92KN"))
+    page.set_input_files("#file", crab)
+    expect(page.locator("#name")).to_have_text("King crabs", timeout=30_000)
+    expect(page.locator("#why")).to_have_text(re.compile(r"^\d+\.\d %$"))
+    page.set_input_files("#file", salp)
+    expect(page.locator("#name")).to_have_text("Not sure", timeout=30_000)
+
+
 def test_a_dropped_photo_gets_names_too(page: Page) -> None:
     transfer = page.evaluate_handle(
         """bytes => {

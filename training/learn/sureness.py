@@ -15,8 +15,8 @@ from itertools import takewhile
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.answers import Statements
 from gateway.labels import LabelMap
-from gateway.statement import Statements
 from training.metrics import Classes
 
 RIGHT, CONFIDENCE = 0.95, 0.95

@@ -28,6 +28,7 @@ async def test_a_photo_becomes_class_names(client: httpx.AsyncClient, jpeg: byte
     response = await client.post("/v1/classify", files=form(jpeg))
     assert response.status_code == 200
     assert response.json() == {
+        "answer": None,
         "predictions": [
             {"label": "crab", "display_name": "crab", "confidence": 0.6, "index": 2},
             {"label": "brittle_star", "display_name": "brittle star", "confidence": 0.2, "index": 1},
@@ -213,7 +214,7 @@ async def test_one_batch_does_not_take_every_place_of_a_replica(
 ) -> None:
     client = await start(replica, replica_max_in_flight=8)
     response = await client.post("/v1/classify/batch", files=form(*[jpeg] * 16))
-    assert [list(item) for item in response.json()["results"]] == [["predictions", "model", "image"]] * 16
+    assert [list(item) for item in response.json()["results"]] == [["answer", "predictions", "model", "image"]] * 16
 
 
 async def test_a_batch_has_a_limit_of_pictures(start: Start, replica: FakeReplica, jpeg: bytes) -> None:

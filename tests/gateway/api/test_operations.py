@@ -32,6 +32,7 @@ async def test_labels_come_with_the_version_they_belong_to(client: httpx.AsyncCl
             {"label": "sea_urchin", "display_name": "sea urchin", "names": {}},
         ],
         "languages": [],
+        "groups": [],
         "model": {"name": "my_model", "version": "1"},
         "title": "Fake",
         "summary": "",

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from gateway.answers import Statements
 from gateway.labels import LabelMap
-from gateway.statement import Statements
 from training import metrics
 from training.learn.sureness import FEWEST, fit_sure_at
 

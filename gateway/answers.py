@@ -1,10 +1,12 @@
-"""What may be said of a picture with enough confidence: the one rule, for answers and for the fit of their threshold.
+"""What an answer says of one picture: its most probable labels, and the most specific statement that is sure enough.
 
 The statement at a threshold is the most specific label or group whose confidence reaches it. A group is a prefix of the
 group paths (`Arthropoda/Malacostraca`); its confidence is the sum of its labels'. A label is more specific than any
 group, a group more specific than a shorter path. Above one half all that qualify contain each other, so the rule
 leaves no choice; at or below it, of the most specific the most probable is taken, and of equals the first in the label
 map. A group that holds every label is no statement, because it would be right about every picture.
+
+One rule for answers and for the fit of their threshold (`training.learn.sureness`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +17,93 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.labels import LabelMap, Probabilities
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One line of an answer."""
+
+    label: str
+    display_name: str
+    confidence: float
+    index: int
+    group: str | None
+
+
+def most_probable(
+    probabilities: Probabilities,
+    label_map: LabelMap,
+    k: int,
+    *,
+    min_confidence: float = 0.0,
+    language: str | None = None,
+) -> list[Ranked]:
+    """The `k` most probable labels, best first; equals in label order. Fewer where `min_confidence` cuts.
+
+    Args:
+        language: a tag of `label_map.names`; for any other the display names.
+    """
+    labels, groups = label_map.labels, label_map.groups
+    names = label_map.shown.get(language or "", label_map.display_names)
+    best = np.argsort(-probabilities, kind="stable")[:k]
+    return [
+        Ranked(
+            labels[index],
+            names[index],
+            _shown(probabilities[index]),
+            int(index),
+            (groups[index] or None) if groups else None,
+        )
+        for index in best
+        if probabilities[index] >= min_confidence
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Sure:
+    """A statement in the words of an answer."""
+
+    name: str
+    """For people."""
+    kind: Literal["label", "group"]
+    label: str | None
+    group: str | None
+    confidence: float
+
+
+class Said(NamedTuple):
+    """All that is said of one picture."""
+
+    answer: Sure | None
+    predictions: list[Ranked]
+
+
+def say(
+    probabilities: Probabilities,
+    label_map: LabelMap,
+    statements: "Statements",
+    *,
+    sure_at: float | None,
+    top_k: int,
+    min_confidence: float,
+    language: str | None,
+) -> Said:
+    """What is sure, and the most probable labels.
+
+    Args:
+        sure_at: see `Statements.of`; None: nothing is sure.
+    """
+    statement = None if sure_at is None else statements.of(probabilities, sure_at)
+    best = most_probable(probabilities, label_map, top_k, min_confidence=min_confidence, language=language)
+    return Said(_named(statement, label_map, language) if statement else None, best)
+
+
+def _named(statement: "Statement", label_map: LabelMap, language: str | None) -> Sure:
+    kind, index, group, confidence = statement.kind, statement.index, statement.group, statement.confidence
+    if index is None:
+        return Sure(label_map.group_name(group, language), kind, None, group, confidence)
+    name = label_map.shown.get(language or "", label_map.display_names)[index]
+    return Sure(name, kind, label_map.labels[index], group or None, confidence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
-"""The most specific statement that a threshold allows."""
+"""The most probable labels, and the most specific statement that a threshold allows."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
+from gateway.answers import Statement, Statements, most_probable
 from gateway.labels import LabelMap
-from gateway.statement import Statement, Statements
 
 ANIMALS = LabelMap(
     labels=("king crab", "hermit crab", "prawn", "starfish", "plastic bag"),
@@ -104,3 +104,14 @@ def _right(statement: Statement | None, groups: list[str], truth: int) -> bool:
     if statement.index is not None:
         return statement.index == truth
     return f"{groups[truth]}/".startswith(f"{statement.group}/")
+
+
+def test_the_most_probable_come_first_with_their_names_and_groups() -> None:
+    label_map = LabelMap(
+        labels=("sea_star", "crab", "cat"), groups=("E/A", "", "C"), names={"de": ("Seestern", "", "Katze")}
+    )
+    probabilities = np.array([0.2, 0.5, 0.3], np.float32)
+    lines = [(one.label, one.display_name, one.index, one.group) for one in most_probable(probabilities, label_map, 3)]
+    assert lines == [("crab", "crab", 1, None), ("cat", "cat", 2, "C"), ("sea_star", "sea star", 0, "E/A")]
+    german = [(one.label, one.display_name) for one in most_probable(probabilities, label_map, 3, language="de")]
+    assert german == [("crab", "crab"), ("cat", "Katze"), ("sea_star", "Seestern")]
