@@ -7,7 +7,7 @@ from fastapi import Depends, FastAPI, params
 
 from gateway import auth
 from gateway.admission import Admission
-from gateway.api import classify, operations, pages, schema, tfserving
+from gateway.api import classify, operations, pages, samples, schema, tfserving
 from gateway.http import problems
 from gateway.http.cors import CrossOrigin
 from gateway.http.lifecycle import Lifecycle
@@ -57,6 +57,7 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
     )
     guards = _guards(settings)
     app.include_router(classify.router, dependencies=guards)
+    app.include_router(samples.router, dependencies=guards)
     app.include_router(operations.router, dependencies=guards)
     app.include_router(tfserving.router, dependencies=guards)
     schema.add_settings(app.openapi(), settings)

@@ -25,6 +25,11 @@ MAX_NAMES_BYTES = 1024 * 1024
 """Of everything beside the labels, in UTF-8 and with three bytes more for each text, as in JSON: enough for a thousand
 labels with names in 25 languages. A replica that sent more could fill the gateway's memory."""
 
+MAX_SAMPLE_CHARACTERS = 88_000
+"""Of base64: 64 KiB of JPEG, which is 320 x 320 pixels in good quality."""
+
+JPEG_IN_BASE64 = "^/9j/([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+
 
 class NamedGroup(BaseModel):
     """A group of labels with a name for people; one without is called by the last step of its path."""
@@ -151,6 +156,15 @@ class Preprocessing(BaseModel):
     fingerprint: str = Field(description="`gateway.imaging.fingerprint()` of the code that fed the training")
 
 
+class Sample(BaseModel):
+    """A small picture that pages may offer to try the model with."""
+
+    model_config = ConfigDict(frozen=True)
+
+    title: str = Field(min_length=1, max_length=80, description="what it shows, for people")
+    jpeg: str = Field(max_length=MAX_SAMPLE_CHARACTERS, pattern=JPEG_IN_BASE64, description="the file, in base64")
+
+
 class Description(LabelMap):
     """What a model version states about itself. Unknown keys are kept, since newer training may add some."""
 
@@ -168,6 +182,7 @@ class Description(LabelMap):
     familiar_at: float | None = Field(
         None, ge=0, le=1, description="familiarity below which the model knows nothing of its kind"
     )
+    samples: tuple[Sample, ...] = Field((), max_length=8, description="pictures to try it with")
     metrics: dict[str, float] = Field(
         default_factory=dict, description="on pictures that were not used in training, 0..1"
     )

@@ -29,6 +29,24 @@ async function introduceModel() {
   const { labels, title, summary, demo, model } = await answer.json();
   $("model").textContent = `${title}: ${labels.length} classes, version ${model.version}`;
   say("demo", demo ? summary : "");
+  offerSamples();
+}
+
+/** Buttons with the pictures that the model brings. They are fetched, because an <img> sends no key. */
+async function offerSamples() {
+  const { samples } = await (await fetch("/v1/samples", { headers: headers() })).json();
+  const buttons = samples.map(async ({ title, path }) => {
+    const photo = await (await fetch(path, { headers: headers() })).blob();
+    const button = document.createElement("button");
+    const image = button.appendChild(document.createElement("img"));
+    image.src = URL.createObjectURL(photo);
+    image.alt = title;
+    button.title = title;
+    button.addEventListener("click", () => classify(photo));
+    return button;
+  });
+  $("samples").lastElementChild.replaceChildren(...(await Promise.all(buttons)));
+  $("samples").hidden = !samples.length;
 }
 
 function bar(prediction) {

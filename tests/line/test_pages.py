@@ -58,6 +58,13 @@ def test_what_the_model_is_sure_of_comes_first_and_so_does_that_it_is_not(page: 
     expect(page.locator("#name")).to_have_text("Not sure", timeout=30_000)
 
 
+def test_a_sample_of_the_model_can_be_clicked(page: Page) -> None:
+    page.get_by_role("button", name="Starfish (drawn)").click()
+    expect(page.locator("#name")).to_have_text("Echinoderms", timeout=30_000)
+    page.get_by_role("button", name="Cloth (drawn)").click()
+    expect(page.locator("#name")).to_have_text("Not sure", timeout=30_000)
+
+
 def test_a_dropped_photo_gets_names_too(page: Page) -> None:
     transfer = page.evaluate_handle(
         """bytes => {

@@ -43,6 +43,9 @@ def export(
         Path | None, typer.Option(help="Labelled pictures to verify the version on; a run has its own.")
     ] = None,
     also: Also = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="Folder of 1 to 8 pictures for pages to offer; they go out to every visitor.")
+    ] = None,
     force: Force = False,
 ) -> None:
     """Export a model that has passed its gate as a version, models/NAME.versions/VERSION.
@@ -67,6 +70,7 @@ def export(
         judged=judged,
         pictures=pictures,
         also=also or (),
+        samples=samples,
         force=force,
         notify=notify,
     )

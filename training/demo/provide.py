@@ -13,7 +13,9 @@ from training import versions
 from training.console import Notify
 from training.data.label_map import read_label_map
 from training.demo import kin
+from training.demo.samples import cloth, starfish
 from training.learn import weights
+from training.release.samples import sample
 
 HONESTY = "Names by family resemblance; no photo of these species taught it; train it on yours."
 SURE_AT = 0.81
@@ -64,6 +66,7 @@ def demo() -> Ready:
         exhaustive=False,
         sure_at=SURE_AT,
         familiar_at=FAMILIAR_AT,
+        samples=[sample("Starfish (drawn)", starfish()), sample("Cloth (drawn)", cloth())],
     )
     return Ready(told, shares)
 

@@ -18,6 +18,7 @@ from training.judge.gate import Verdict, load_verdict
 from training.judge.sources import Foreign
 from training.learn import runs
 from training.release import promotion
+from training.release import samples as offered
 from training.release.provenance import GateState
 
 VERIFIED = 8
@@ -47,6 +48,7 @@ def export_model(
     judged: Path | None = None,
     pictures: Path | None = None,
     also: Sequence[Path] = (),
+    samples: Path | None = None,
     force: bool = False,
     notify: Notify = silent,
 ) -> Path:
@@ -59,6 +61,7 @@ def export_model(
         judged: folder with the gate.json of a file; a run has its own.
         pictures: labelled pictures to verify on; the run's own where None, noise for a file.
         also: folders outside of that data set's that its files may lie in.
+        samples: folder of pictures for pages to offer.
         force: export although the gate was not passed; the version records this.
 
     Raises:
@@ -86,6 +89,8 @@ def export_model(
     }
     store, number = promotion.store_of(base), promotion.free_number(base, int(time.time()))
     described = describe(named, candidate)
+    if samples:
+        described = described.model_copy(update={"samples": tuple(offered.of_folder(samples))})
     return write_version(candidate.network, described, store, pictures=shown, version=number, origin=origin)
 
 

@@ -1,5 +1,6 @@
 """The demo: ImageNet's network, its probabilities carried over to the 137 names; or its own thousand names."""
 
+import base64
 import importlib.util
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.imaging import fingerprint
+from gateway.imaging import fingerprint, preprocess
 from gateway.labels import Description
 from training import versions
 from training.demo import provide
@@ -43,6 +44,22 @@ def test_the_description_says_that_no_photo_of_these_species_taught_it() -> None
     assert len(told.labels) == len(told.groups) == 137
     assert shares is not None
     assert not told.exhaustive
+
+
+@pytest.mark.slow
+@needs_weights
+def test_the_drawn_starfish_is_named_and_the_cloth_is_not() -> None:
+    from gateway.answers import Statements
+    from training.learn import model as network
+
+    told, shares = provide.demo()
+    pixels = np.stack([preprocess(base64.b64decode(sample.jpeg)) for sample in told.samples])
+    answers = network.calibrated(network.imagenet_classifier(), 1.0, shares)(
+        network.unit(pixels), training=False
+    ).numpy()
+    said = [Statements(told).of(row, provide.SURE_AT) for row in answers]
+    assert [statement and statement.group for statement in said] == ["Echinodermata", None]
+    assert (answers.sum(axis=1) >= provide.FAMILIAR_AT).tolist() == [True, False]
 
 
 @needs_weights
