@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import Depends, FastAPI, params
+from fastapi import Depends, FastAPI
 
 from gateway import auth
 from gateway.admission import Admission
@@ -55,7 +55,9 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},  # `gateway.observe` has its own
     )
-    guards = _guards(settings)
+    keys = auth.read_keys(settings.api_keys_file) if settings.api_keys_file else {}
+    app.state.callers = callers = auth.Callers(keys, settings.trusted_proxies)
+    guards = [Depends(auth.Guard(callers))] if keys else []
     app.include_router(classify.router, dependencies=guards)
     app.include_router(samples.router, dependencies=guards)
     app.include_router(operations.router, dependencies=guards)
@@ -73,9 +75,3 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)
     app.add_middleware(logs.RequestLog)  # added last, so outermost
     return app
-
-
-def _guards(settings: Settings) -> list[params.Depends]:
-    if settings.api_keys_file is None:
-        return []
-    return [Depends(auth.Guard(auth.read_keys(settings.api_keys_file), settings.trusted_proxies))]

@@ -16,6 +16,8 @@ from pathlib import Path
 from time import monotonic
 
 from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from gateway.errors import TooManyBadKeysError, UnauthorizedError
 from gateway.fairness import CALLER, address_of
@@ -87,12 +89,36 @@ class WrongKeys:
             self._seen.popitem(last=False)
 
 
+class Callers:
+    """Whose requests they are: by key, else by address."""
+
+    def __init__(self, keys: dict[bytes, str], trusted_proxies: tuple[Network, ...]) -> None:
+        self._keys = keys
+        self._trusted = trusted_proxies
+
+    def of(self, scope: Scope) -> str:
+        """The name of the caller's key, where it is known here; else the caller's address."""
+        return (self._keys and self.named(_key(scope))) or self.address(scope)
+
+    def address(self, scope: Scope) -> str:
+        """See `fairness.address_of`."""
+        return address_of(scope, self._trusted)
+
+    def named(self, key: str) -> str | None:
+        """Every hash is compared in constant time, found or not, so that the time tells nothing."""
+        digest = hashlib.sha256(key.encode("latin-1", errors="replace")).digest()
+        found = None
+        for known, name in self._keys.items():
+            if hmac.compare_digest(known, digest):
+                found = name
+        return found
+
+
 class Guard:
     """A dependency of routes: lets a request in that has a known key."""
 
-    def __init__(self, keys: dict[bytes, str], trusted_proxies: Sequence[Network]) -> None:
-        self._keys = keys
-        self._trusted = trusted_proxies
+    def __init__(self, callers: Callers) -> None:
+        self._callers = callers
         self._wrong = WrongKeys()
 
     async def __call__(self, request: Request) -> None:
@@ -106,24 +132,15 @@ class Guard:
         """
         if request.scope["path"] in OPEN_PATHS:
             return
-        key = _key(request)
+        key = _key(request.scope)
         if not key:
             raise UnauthorizedError("Send your API key: Authorization: Bearer KEY, or X-API-Key: KEY.")
-        caller = self._caller(key)
+        caller = self._callers.named(key)
         if caller is None:
-            self._refuse_more_guesses(client_address(request, self._trusted))
+            self._refuse_more_guesses(self._callers.address(request.scope))
             raise UnauthorizedError("This API key is not known here.")
         request.state.caller = caller
         CALLER.set(caller)
-
-    def _caller(self, key: str) -> str | None:
-        """Every hash is compared in constant time, found or not, so that the time tells nothing."""
-        digest = hashlib.sha256(key.encode("latin-1", errors="replace")).digest()
-        found = None
-        for known, name in self._keys.items():
-            if hmac.compare_digest(known, digest):
-                found = name
-        return found
 
     def _refuse_more_guesses(self, address: str) -> None:
         now = monotonic()
@@ -132,9 +149,10 @@ class Guard:
         self._wrong.add(address, now)
 
 
-def _key(request: Request) -> str:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "").strip()
+def _key(scope: Scope) -> str:
+    headers = Headers(scope=scope)
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "").strip()
 
 
 def client_address(request: Request, trusted: Sequence[Network]) -> str:

@@ -26,7 +26,7 @@ from gateway.errors import (
 )
 from gateway.fairness import Pace
 from gateway.http.connections import ConnectionLimiter
-from gateway.http.exchange import CoalescingTransport, Exchange
+from gateway.http.exchange import CoalescingTransport, Exchange, Turns
 from gateway.http.problems import refusal
 
 MAX_URL_BYTES = 8 * 1024
@@ -54,9 +54,10 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limiter: ConnectionLimiter,
+        turns: Turns,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._limiter = limiter
+        self._limiter, self._turns = limiter, turns
         self._receiving = BETWEEN
         self._since = self._heard = self._checked = self.loop.time()
         """When the current state began, when bytes last arrived, and when `check` was last called."""
@@ -278,6 +279,7 @@ class Connection(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         self.cycle.refuse = self._answer_and_close
+        self.cycle.turns = self._turns
         if waits:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))

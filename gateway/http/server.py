@@ -11,11 +11,12 @@ from types import FrameType
 
 import structlog
 import uvicorn
-from starlette.types import ASGIApp
+from fastapi import FastAPI
 
 from gateway.http import descriptors
 from gateway.http.connection import Connection
 from gateway.http.connections import ConnectionLimiter
+from gateway.http.exchange import Turns
 from gateway.http.lifecycle import Lifecycle
 from gateway.process import memory
 from gateway.settings import Settings
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 class Server(uvicorn.Server):
     """After a signal it drains, then finishes the requests in flight, then cancels the rest, and exits with 0."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, lifecycle: Lifecycle) -> None:
+    def __init__(self, app: FastAPI, settings: Settings, lifecycle: Lifecycle) -> None:
         self._settings = settings
         self._lifecycle = lifecycle
         self._drained_at = 0.0
@@ -46,7 +47,7 @@ class Server(uvicorn.Server):
                 host=settings.host,
                 port=settings.port,
                 backlog=BACKLOG,
-                http=partial(Connection, limiter=self._limiter),  # type: ignore[arg-type]  # called like the class
+                http=partial(Connection, limiter=self._limiter, turns=Turns(app.state.callers.of)),  # type: ignore[arg-type]  # called like the class
                 loop="uvloop",
                 ws="none",
                 access_log=False,

@@ -9,6 +9,7 @@ from uvicorn.server import ServerState
 
 from gateway.http.connection import Connection
 from gateway.http.connections import ConnectionLimiter
+from gateway.http.exchange import Turns
 from gateway.http.lifecycle import Lifecycle
 from gateway.settings import Settings
 
@@ -113,11 +114,14 @@ class Bench:
     def __init__(self, app: ASGIApp | None = None, **settings: Any) -> None:
         self.lifecycle = Lifecycle()
         self.limiter = ConnectionLimiter(Settings(upstream="a:1", **settings), self.lifecycle)
+        self.turns = Turns(lambda scope: str(scope["client"][0]))
         self.app = App()
         self.config = Config(app or self.app, loop="none", ws="none", log_config=None, lifespan="off")
 
     def connect(self, *, descriptor: int = 0) -> tuple[Connection, Transport]:
-        connection = Connection(self.config, ServerState(), {}, asyncio.get_running_loop(), limiter=self.limiter)
+        connection = Connection(
+            self.config, ServerState(), {}, asyncio.get_running_loop(), limiter=self.limiter, turns=self.turns
+        )
         transport = Transport()
         transport.descriptor = descriptor
         connection.connection_made(transport)
