@@ -6,8 +6,10 @@
 |---|---|---|---|
 | connections | GATEWAY_MAX_CONNECTIONS | refused (`http.connections`) | connections |
 | bytes of all bodies | GATEWAY_MAX_BODIES_BYTES | a slow body ends (`fairness`), else refused | slow-bodies, bodies |
-| requests in flight | GATEWAY_MAX_IN_FLIGHT | refused | requests |
-| a caller's share of the bytes, and of the requests in flight | (`fairness`) | refused | share |
+| requests in flight | GATEWAY_MAX_IN_FLIGHT | wait for GATEWAY_QUEUE_WAIT_S, then refused | requests |
+| a caller's share of these places | (`fairness`) | wait for GATEWAY_QUEUE_WAIT_S, then refused | share |
+| requests that wait for a place, and a caller's share of them | GATEWAY_QUEUE_SIZE | refused | requests, share |
+| a caller's share of the bytes | (`fairness`) | refused | share |
 | pictures in progress, of all batches together | GATEWAY_MAX_IN_FLIGHT | wait | |
 | pictures of one kind being decoded | GATEWAY_DECODE_PROCESSES | wait | |
 | memory for large pictures | GATEWAY_DECODE_BUDGET_BYTES | wait for GATEWAY_DECODE_WAIT_S, then refused | decoding |
@@ -27,7 +29,7 @@ from typing import Generic, TypeVar
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import RETRY_AFTER_S, GatewayError, OverloadedError, TooManyConnectionsError
-from gateway.fairness import CALLER, Bodies, Body, FairShare, Lack, address_of
+from gateway.fairness import CALLER, Bodies, Body, FairShare, address_of
 from gateway.observe import metrics
 from gateway.settings import Network
 
@@ -75,6 +77,10 @@ class Queue(Generic[Grant]):
         self._by_caller: dict[str, dict[_Waiter[Grant], None]] = {}
         """The same, the caller first whose turn is next."""
 
+    def full(self) -> bool:
+        """Whether no more requests may wait, of all callers or of this one."""
+        return self._places.lack(CALLER.get()) != ""
+
     async def get(
         self,
         take: Callable[[], Grant | None],
@@ -98,10 +104,10 @@ class Queue(Generic[Grant]):
         """
         if not self.waiting and (grant := take()) is not None:
             return grant
-        waiter, may_wait = _Waiter(take, need), not self._places.lack(CALLER.get())
+        waiter, full = _Waiter(take, need), self.full()
         self._enter(waiter)
         self.assign()
-        if waiter in self.waiting and not may_wait:
+        if waiter in self.waiting and full:
             self._leave(waiter)
             raise QueueFullError
         try:
@@ -220,7 +226,7 @@ class Admission:
 
     A request is in flight from the end of its body to the beginning of its answer, so that a client that does not read
     keeps no place. One whose body is still arriving does not count, so slow clients cannot fill the places; but its
-    body is not read while its caller can have no place.
+    body is not read while its caller can have no place and may not wait for one.
     """
 
     def __init__(
@@ -229,12 +235,17 @@ class Admission:
         *,
         max_in_flight: int,
         max_bodies_bytes: int,
+        queue_size: int,
+        queue_wait_s: float,
         trusted_proxies: tuple[Network, ...] = (),
     ) -> None:
         """`trusted_proxies` report the address of a caller that has no key."""
         self._app = app
         self.trusted_proxies = trusted_proxies
         self.places = FairShare(max_in_flight)
+        self.queue: Queue[bool] = Queue(size=queue_size)
+        """Requests whose body has arrived, and that wait for a place."""
+        self._queue_wait_s = queue_wait_s
         self.bodies = Bodies(max_bodies_bytes, _ended_for_another)
         self.reading = Shares(READ_AT_ONCE_BYTES)
         metrics.IN_FLIGHT.set_function(lambda: self.places.total - self.places.free)
@@ -253,11 +264,35 @@ class Admission:
         finally:
             admitted.leave()
 
-    def no_place(self, lack: Lack, caller: str) -> GatewayError:
+    async def wait_for_place(self, caller: str) -> None:
+        """Take a place in flight when it is this caller's turn.
+
+        Raises:
+            OverloadedError: there was none in time, or too many wait.
+        """
+
+        def take() -> bool | None:
+            if self.places.lack(caller):
+                return None
+            self.places.take(caller)
+            return True
+
+        try:
+            await self.queue.get(take, lambda _: self.leave(caller), need=lambda: caller, wait_s=self._queue_wait_s)
+        except (QueueFullError, TimeoutError):
+            raise self.no_place(caller) from None
+
+    def leave(self, caller: str) -> None:
+        """Give the place back."""
+        self.places.give_back(caller)
+        if self.queue.waiting:
+            self.queue.assign()
+
+    def no_place(self, caller: str) -> GatewayError:
         """The error for a request that would be one too many in flight."""
-        if lack == "all":
-            return refusal("requests", f"{self.places.total:.0f} requests are in progress already.")
-        return refusal("share", f"{self.places.held(caller)} of your requests are in progress already.")
+        if self.places.lack(caller) == "share":
+            return refusal("share", f"{self.places.held(caller)} of your requests are in progress already.")
+        return refusal("requests", f"{self.places.total:.0f} requests are in progress already.")
 
 
 class _Admitted:
@@ -283,8 +318,8 @@ class _Admitted:
             if not CALLER.get():  # keys are checked before a body is read
                 CALLER.set(address_of(self._scope, bounds.trusted_proxies))
             body = self._body = Body(CALLER.get(), announced_bytes, self._scope["state"].get("pace"))
-        if lack := bounds.places.lack(body.caller):
-            raise bounds.no_place(lack, body.caller)
+        if bounds.places.lack(body.caller) and bounds.queue.full():
+            raise bounds.no_place(body.caller)
         message = await self._receive()
         count, last = len(message.get("body", b"")), not message.get("more_body")
         if lack := bounds.bodies.grow(body, count, last=last):
@@ -293,9 +328,10 @@ class _Admitted:
             count = await bounds.reading.acquire(count)
             asyncio.get_running_loop().call_later(READ_EVERY_S, bounds.reading.release, count)
         if message["type"] == "http.request" and last:
-            if lack := bounds.places.lack(body.caller):
-                raise bounds.no_place(lack, body.caller)
-            bounds.places.take(body.caller)
+            if bounds.queue.waiting or bounds.places.lack(body.caller):
+                await bounds.wait_for_place(body.caller)
+            else:
+                bounds.places.take(body.caller)
             self._in_flight = True
         return message
 
@@ -308,9 +344,9 @@ class _Admitted:
         """Give back what the request holds."""
         if self._body and not self._left:
             self._left = True
-            self._bounds.bodies.release(self._body)
             if self._in_flight:
-                self._bounds.places.give_back(self._body.caller)
+                self._bounds.leave(self._body.caller)
+            self._bounds.bodies.release(self._body)
 
 
 BODIES_FULL = "The uploads in progress already fill the memory that is set aside."

@@ -69,6 +69,8 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
         Admission,
         max_in_flight=settings.max_in_flight,
         max_bodies_bytes=settings.max_bodies_bytes,
+        queue_size=settings.queue_size,
+        queue_wait_s=settings.queue_wait_s,
         trusted_proxies=settings.trusted_proxies,
     )
     if settings.cors_origins:

@@ -176,7 +176,8 @@ class Settings(BaseSettings):
         0.2,
         ge=0,
         le=60,
-        description="How long a request may wait for a free replica before it is refused with 503, in seconds.",
+        description="How long a request may wait for a slot in flight, and again for a free replica, before it is "
+        "refused with 503, in seconds.",
     )
 
     # --- Time for clients, in seconds ---
@@ -246,7 +247,8 @@ class Settings(BaseSettings):
     max_in_flight: int = Field(
         64,
         ge=1,
-        description="Most classify and predict requests in progress; further ones are refused with 503. One caller "
+        description="Most classify and predict requests in progress; further ones wait (GATEWAY_QUEUE_SIZE, "
+        "GATEWAY_QUEUE_WAIT_S), then are refused with 503. One caller "
         "alone gets eight ninths of them, several get equal shares. A request whose body is still arriving does not "
         "count, so slow clients cannot take the slots. Also the most pictures in progress of all batches together; "
         "further ones wait.",
@@ -255,7 +257,8 @@ class Settings(BaseSettings):
     queue_size: int = Field(
         64,
         ge=0,
-        description="Most requests that wait for a free replica. Callers have turns; one alone gets eight ninths.",
+        description="Most requests that wait for a slot in flight, and most that wait for a free replica; further ones "
+        "are refused with 503 at once. Callers have turns; one alone gets eight ninths.",
     )
     max_ejected_share: float = Field(
         0.5,

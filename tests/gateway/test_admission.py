@@ -26,16 +26,27 @@ def shed(by: str) -> float:
 class Uploads:
     """Requests to an application that reads the body and answers when the test allows it."""
 
-    def __init__(self, max_in_flight: int = 1, max_bodies_bytes: int = 100) -> None:
+    def __init__(
+        self, max_in_flight: int = 1, max_bodies_bytes: int = 100, queue_size: int = 0, queue_wait_s: float = 30
+    ) -> None:
         self.finish = asyncio.Event()
         self.read = 0
         """Pieces."""
-        self.app = Admission(self._read_and_wait, max_in_flight=max_in_flight, max_bodies_bytes=max_bodies_bytes)
+        self.answered: list[str] = []
+        """Addresses."""
+        self.app = Admission(
+            self._read_and_wait,
+            max_in_flight=max_in_flight,
+            max_bodies_bytes=max_bodies_bytes,
+            queue_size=queue_size,
+            queue_wait_s=queue_wait_s,
+        )
 
     async def _read_and_wait(self, scope: Scope, receive: Receive, send: Send) -> None:
         while (await receive()).get("more_body"):
             pass
         await self.finish.wait()
+        self.answered.append(scope["client"][0])
 
     async def send(self, *pieces: int, address: str = "a") -> None:
         """Pieces of so many bytes each."""
@@ -120,6 +131,63 @@ async def test_of_one_or_two_places_a_caller_with_nothing_in_flight_gets_a_free_
     await uploads.send(10, address="b")
 
 
+async def test_requests_over_the_places_in_flight_wait_and_callers_have_turns() -> None:
+    uploads, before = Uploads(max_in_flight=2, queue_size=8), shed("requests")
+    under_way = [await uploads.under_way(10, address=address) for address in "aaaaabc"]
+    assert (uploads.read, gauge("gateway_in_flight")) == (7, 2)
+    uploads.finish.set()
+    await asyncio.gather(*under_way)
+    assert "".join(uploads.answered) == "aaabcaa"
+    assert (gauge("gateway_in_flight"), gauge("gateway_body_bytes"), shed("requests") - before) == (0, 0, 0)
+
+
+async def test_a_caller_over_its_share_of_the_places_waits_and_keeps_no_other_waiting() -> None:
+    uploads = Uploads(max_in_flight=18, max_bodies_bytes=10_000, queue_size=8)
+    under_way = [await uploads.under_way(10) for _ in range(17)]
+    assert (uploads.read, gauge("gateway_in_flight")) == (17, 16)
+    under_way += [await uploads.under_way(10, address="b")]
+    assert gauge("gateway_in_flight") == 17
+    uploads.finish.set()
+    await asyncio.gather(*under_way)
+    assert gauge("gateway_in_flight") == 0
+
+
+async def test_a_request_that_waits_too_long_for_a_place_is_refused_and_counted() -> None:
+    uploads, before = Uploads(queue_size=1, queue_wait_s=0), shed("requests")
+    first = await uploads.under_way(10)
+    with pytest.raises(OverloadedError) as refused:
+        await uploads.send(10)
+    assert refused.value.retry_after_s == 1
+    assert (gauge("gateway_in_flight"), gauge("gateway_body_bytes"), shed("requests") - before) == (1, 10, 1)
+    uploads.finish.set()
+    await first
+
+
+async def test_of_one_caller_only_a_share_may_wait_and_the_next_is_refused_unread() -> None:
+    uploads = Uploads(queue_size=18, max_bodies_bytes=10_000)
+    under_way = [await uploads.under_way(10) for _ in range(1 + 16)]
+    with pytest.raises(OverloadedError):
+        await uploads.send(10)
+    assert uploads.read == 17
+    under_way += [await uploads.under_way(10, address="b")]
+    assert uploads.read == 18
+    uploads.finish.set()
+    await asyncio.gather(*under_way)
+
+
+@pytest.mark.parametrize("granted", [False, True])
+async def test_a_client_that_leaves_while_it_waits_takes_no_place(granted: bool) -> None:
+    uploads = Uploads(queue_size=1)
+    first = await uploads.under_way(10)
+    waiting = await uploads.under_way(10)
+    uploads.finish.set()
+    if granted:
+        await first
+    waiting.cancel()
+    await asyncio.gather(first, waiting, return_exceptions=True)
+    assert (gauge("gateway_in_flight"), gauge("gateway_body_bytes"), len(uploads.app.queue.waiting)) == (0, 0, 0)
+
+
 async def test_with_the_beginning_of_its_answer_a_request_gives_back_what_it_holds() -> None:
     reads = asyncio.Event()
 
@@ -133,7 +201,7 @@ async def test_with_the_beginning_of_its_answer_a_request_gives_back_what_it_hol
     async def send(message: Message) -> None:
         await reads.wait()  # the client has not read its last answer
 
-    app = Admission(answers, max_in_flight=1, max_bodies_bytes=100)
+    app = Admission(answers, max_in_flight=1, max_bodies_bytes=100, queue_size=0, queue_wait_s=0)
     scope: Scope = {"type": "http", "headers": [(b"content-length", b"10")], "state": {}}
     unread = asyncio.create_task(app(scope, receive, send))
     await asyncio.sleep(0)

@@ -38,7 +38,7 @@ async def test_more_requests_than_allowed_are_turned_away_before_their_body_is_r
     replica: FakeReplica, jpeg: bytes
 ) -> None:
     wire = Held(replica)
-    app = create_app(Settings(upstream=replica.address, max_in_flight=1), wire)
+    app = create_app(Settings(upstream=replica.address, max_in_flight=1, queue_size=0), wire)
     headers = {"Content-Type": "image/jpeg"}
 
     async def body() -> Any:
