@@ -7,6 +7,7 @@ a request must be unambiguous, and the work for a client ends when that client l
 
 import asyncio
 import re
+import select
 import urllib.parse
 from typing import Any, NoReturn, cast
 
@@ -26,7 +27,7 @@ from gateway.errors import (
 )
 from gateway.fairness import Pace
 from gateway.http.connections import ConnectionLimiter
-from gateway.http.exchange import CoalescingTransport, Exchange, Turns
+from gateway.http.exchange import CoalescingTransport, Exchange
 from gateway.http.problems import refusal
 
 MAX_URL_BYTES = 8 * 1024
@@ -35,6 +36,9 @@ MAX_PIPELINED = 16
 LINGER_S = 1.0
 """How long a connection stays half open after a refusal in the middle of a body: a reset could overtake the answer."""
 MAX_DROPPED_BYTES = 256 * 1024
+
+LEFT = getattr(select, "POLLRDHUP", 0)
+"""A client has closed its side; a reset is reported unasked, and macOS reports both unasked."""
 
 _HOST = re.compile(rb"[A-Za-z0-9.\-_:\[\]%]+")
 BETWEEN, HEAD, BODY, DROPPING = range(4)
@@ -54,10 +58,9 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limiter: ConnectionLimiter,
-        turns: Turns,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._limiter, self._turns = limiter, turns
+        self._limiter = limiter
         self._receiving = BETWEEN
         self._since = self._heard = self._checked = self.loop.time()
         """When the current state began, when bytes last arrived, and when `check` was last called."""
@@ -77,7 +80,8 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         self._writer = CoalescingTransport(transport, self.hang_up)
-        if error := self._limiter.admit(self, _descriptor(transport)):
+        self._descriptor = _descriptor(transport)
+        if error := self._limiter.admit(self, self._descriptor):
             self._receiving = DROPPING
             transport.write(refusal(error))
             transport.close()
@@ -158,19 +162,24 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
             self.transport.write_eof()
 
-    def give_way(self) -> None:
-        """Close at once; what the client has not read is dropped, or the descriptor would stay in use."""
+    def give_way(self, error: GatewayError | None = None) -> None:
+        """Close at once, with `error` as the answer to a request that has not begun.
+
+        What the client has not read is dropped, or the descriptor would stay in use.
+        """
         if self.transport.get_write_buffer_size():
             self.transport.abort()
-        else:
-            self.hang_up()
+            return
+        if error:
+            self.transport.write(refusal(error, self.loop.time() - self._since))
+        self.transport.close()
 
     # --- Time limits -------------------------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:
         """End the state that the connection is in, where its time is over."""
         elapsed, self._checked = now - self._checked, now
-        if self._unsent_for(now) > self._limiter.settings.send_timeout_s:
+        if self._unsent_for(now) > self._limiter.settings.send_timeout_s or self._left_unnoticed():
             self.transport.abort()
         elif self._lingering_since is not None:
             if now - self._lingering_since > LINGER_S:
@@ -189,6 +198,15 @@ class Connection(HttpToolsProtocol):
                 self._refuse(RequestTimeoutError("The head of the request took too long; send it in one piece."))
             elif self.cycle is None:
                 self.transport.close()  # not one byte arrived: a browser's spare connection, or a probe
+
+    def _left_unnoticed(self) -> bool:
+        """Whether the client has left while nothing is read, as behind pipelined requests that wait."""
+        watched = self.flow.read_paused and self._busy() and self._lingering_since is None
+        if not watched or not self._descriptor or self.transport.is_closing():
+            return False
+        poll = select.poll()
+        poll.register(self._descriptor, LEFT)
+        return bool(poll.poll(0))
 
     def _unsent_for(self, now: float) -> float:
         if not self.transport.get_write_buffer_size():
@@ -279,7 +297,7 @@ class Connection(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         self.cycle.refuse = self._answer_and_close
-        self.cycle.turns = self._turns
+        self.cycle.turns, self.cycle.connection = self._limiter.turns, self
         if waits:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))
@@ -342,6 +360,17 @@ class Connection(HttpToolsProtocol):
         lost = self.parser is None
         if lost and self._active and self._active[1] is task:
             self._let_go()
+
+    def pause_writing(self) -> None:
+        """The client has not read a good part of an answer: its connection gives way like one that is idle."""
+        super().pause_writing()
+        self._limiter.mark_idle(self)
+
+    def resume_writing(self) -> None:
+        """It has read, and is active if it has a request."""
+        super().resume_writing()
+        if self._busy():
+            self._limiter.mark_active(self)
 
     def on_response_complete(self) -> None:
         """Go on with the next request, become idle, or send the pending refusal."""

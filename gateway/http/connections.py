@@ -9,6 +9,7 @@ import structlog
 
 from gateway.admission import refusal
 from gateway.errors import GatewayError
+from gateway.http.exchange import Turns
 from gateway.http.lifecycle import Lifecycle
 from gateway.observe import metrics
 from gateway.settings import Settings
@@ -28,15 +29,20 @@ class Limited(Protocol):
     def check(self, now: float) -> None:
         """End what takes too long."""
 
-    def give_way(self) -> None:
-        """Close at once, an answer that the client does not read included."""
+    def give_way(self, error: GatewayError | None = None) -> None:
+        """Close at once, an answer that the client does not read included; `error` answers a request not begun."""
 
 
 @dataclass(eq=False)
 class ConnectionLimiter:
-    """Counts open connections. At the limit, a new one replaces the one that has been idle longest, or is refused."""
+    """Counts open connections. At the limit, a new one replaces another, or is refused.
+
+    It replaces the one that has been idle longest; else, of the caller with most requests that wait for their turn to
+    begin, the one with the latest of these.
+    """
 
     settings: Settings
+    turns: Turns[Limited]
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
     limit: int = 0
     """Most open connections; 0: as many as the settings allow."""
@@ -46,7 +52,7 @@ class ConnectionLimiter:
     """Connection -> its group."""
     _admitted: int = 0
     _idle: dict[Limited, None] = field(default_factory=dict)
-    """Between two requests, the longest idle first."""
+    """Between two requests, or does not read its answer; the longest idle first."""
     _refused: int = 0
     """Since the last line in the log."""
     _reported: float = 0.0
@@ -58,9 +64,9 @@ class ConnectionLimiter:
     def admit(self, connection: Limited, descriptor: int = 0) -> GatewayError | None:
         """Count a new connection; an error where there is no room for it."""
         full = len(self._open) >= self.limit or descriptor > self.last_descriptor
-        if full and not self._close_idle():
+        if full and not self._close_idle() and not self._close_crowding():
             self._refused += 1
-            return refusal("connections", f"{len(self._open):,} connections are open.")
+            return self._too_many()
         self._admitted += 1
         self._open[connection] = self._admitted % GROUPS
         return None
@@ -73,14 +79,25 @@ class ConnectionLimiter:
         longest.give_way()
         return True
 
+    def _close_crowding(self) -> bool:
+        if (crowding := self.turns.crowding()) is None:
+            return False
+        self.remove(crowding)
+        crowding.give_way(self._too_many())
+        return True
+
+    def _too_many(self) -> GatewayError:
+        return refusal("connections", f"{len(self._open):,} connections are open.")
+
     def remove(self, connection: Limited) -> None:
         """It is closed."""
         self._open.pop(connection, None)
         self._idle.pop(connection, None)
 
     def mark_idle(self, connection: Limited) -> None:
-        """Its request is answered, read or not, and the next has not begun."""
-        self._idle[connection] = None
+        """Its request is answered and the next has not begun, or its client does not read the answer."""
+        if connection in self._open:
+            self._idle[connection] = None
 
     def mark_active(self, connection: Limited) -> None:
         """A request has begun."""

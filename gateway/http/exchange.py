@@ -5,9 +5,8 @@ other requests wait while twenty uploads of some megabytes arrived.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from uvicorn._types import (
     ASGI3Application,
@@ -21,6 +20,7 @@ from uvicorn._types import (
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from gateway.errors import GatewayError
+from gateway.http.problems import stopping
 
 
 class CoalescingTransport:
@@ -59,66 +59,80 @@ class CoalescingTransport:
         self._hang_up()
 
 
-AT_ONCE = 4
-"""A cheap request takes 0.2 to 1 ms of the event loop; an upload passes some eight rounds of it."""
+CROWD = 2
+"""So many requests of one caller must wait before one of them gives way to a new connection."""
+
+Client = TypeVar("Client")
 
 
-class Turns:
-    """When requests begin: a few in each round of the event loop, and callers in turn.
+class Turns(Generic[Client]):
+    """When requests begin: one in each round of the event loop, callers in turn.
 
-    The event loop does what is ready in the order in which it became so. After a burst of some hundred cheap requests
-    of one caller, each step of another's request would wait for all of them. So only AT_ONCE requests begin in a round.
-    Further ones wait without a limit of time or number: each connection has at most one that waits.
+    The event loop does what is ready in the order in which it became so. After a burst of some thousand cheap requests
+    of one caller, each step of another's request would wait for all of them. So requests wait here, without a limit of
+    time or number: each connection has at most one that waits.
     """
 
     def __init__(self, caller_of: Callable[[Any], str]) -> None:
         """`caller_of` names the caller of a request by its ASGI scope; it is asked only where requests wait."""
         self._caller_of = caller_of
-        self._left = AT_ONCE
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._taken = False
+        """A request has begun in this round; `_next` is called in the next one."""
+        self._waiting: dict[str, dict[asyncio.Future[None], Client]] = {}
         """By caller, the one first whose turn is next."""
-        self._in_round = False
 
-    def begins(self) -> bool:
-        """Whether a request begins now; otherwise it must `wait`."""
-        if not self._left or self._waiting:
-            return False
-        self._left -= 1
-        self._go_on()
-        return True
+    async def begin(self, scope: Any, connection: Client) -> None:
+        """Wait for the turn of a request of that connection."""
+        loop = asyncio.get_running_loop()
+        if not self._taken:
+            self._taken = True
+            loop.call_soon(self._next)
+            return
+        caller, turn = self._caller_of(scope), loop.create_future()
+        self._waiting.setdefault(caller, {})[turn] = connection
+        try:
+            await turn
+        finally:
+            self._leave(caller, turn)
 
-    async def wait(self, scope: Any) -> None:
-        """Wait for the turn of this request."""
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(self._caller_of(scope), deque()).append(turn)
-        self._go_on()
-        await turn
-
-    def _go_on(self) -> None:
-        if not self._in_round:
-            self._in_round = True
-            asyncio.get_running_loop().call_soon(self._round)
-
-    def _round(self) -> None:
-        self._left, self._in_round = AT_ONCE, False
-        while self._left and self._waiting:
-            caller = next(iter(self._waiting))
-            turns = self._waiting.pop(caller)
-            turn = turns.popleft()
-            if turns:
-                self._waiting[caller] = turns  # behind the others
+    def _next(self) -> None:
+        self._taken = bool(self._waiting)
+        if self._taken:
+            caller, waiting = next(iter(self._waiting.items()))
+            turn = next(iter(waiting))
+            self._leave(caller, turn)
+            if rest := self._waiting.pop(caller, None):
+                self._waiting[caller] = rest  # behind the other callers
             if not turn.done():  # else its client has left
                 turn.set_result(None)
-                self._left -= 1
-        if self._waiting or self._left < AT_ONCE:
-            self._go_on()
+            asyncio.get_running_loop().call_soon(self._next)
+
+    def _leave(self, caller: str, turn: "asyncio.Future[None]") -> None:
+        waiting = self._waiting.get(caller, {})
+        if turn in waiting:
+            del waiting[turn]
+            if not waiting:
+                del self._waiting[caller]
+
+    def crowding(self) -> Client | None:
+        """Take out the latest of the requests that wait, of the caller that has most of them.
+
+        Returns:
+            Its connection, which must be closed. None: no caller has more than one request that waits.
+        """
+        caller = max(self._waiting, key=lambda each: len(self._waiting[each]), default="")
+        if len(waiting := self._waiting.get(caller, {})) < CROWD:
+            return None
+        _, connection = waiting.popitem()
+        return connection
 
 
 class Exchange(RequestResponseCycle):
     """One request as the application sees it."""
 
     failure: GatewayError | None = None
-    turns: Turns
+    turns: Turns[Any]
+    connection: Any
     refuse: Callable[[GatewayError], None]
     """Answer without the application."""
     transport: CoalescingTransport  # type: ignore[assignment]  # the part of a transport that it uses
@@ -186,14 +200,16 @@ class Exchange(RequestResponseCycle):
             self.message_event.clear()
 
     async def run_asgi(self, app: ASGI3Application) -> None:
-        """Run the application. A client that leaves cancels it."""
+        """Run the application, in its turn. A client that leaves cancels it."""
         if self.failure is not None:
             return self.refuse(self.failure)
+        try:
+            await self.turns.begin(self.scope, self.connection)
+        except asyncio.CancelledError:
+            return None if self.disconnected else self.refuse(stopping())
 
         async def cancellable(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
             try:
-                if not self.turns.begins():
-                    await self.turns.wait(scope)
                 await app(scope, receive, send)
             except asyncio.CancelledError:
                 if not self.disconnected:

@@ -78,13 +78,17 @@ class CatchUnforeseen:
         except asyncio.CancelledError:
             if logs.answered(scope) or not self._lifecycle.grace_over:
                 raise  # the client has left
-            late = ShuttingDownError("This gateway is stopping; send the request again.", retry_after_s=RETRY_AFTER_S)
-            await (await answer(Request(scope), late))(scope, receive, send)
+            await (await answer(Request(scope), stopping()))(scope, receive, send)
         except Exception as failure:  # of whatever kind: the client gets a 500 and the log the traceback
             response = await answer(Request(scope), failure)
             if logs.answered(scope):
                 raise  # half an answer is out; the server must break the connection
             await response(scope, receive, send)
+
+
+def stopping() -> GatewayError:
+    """The error for a request that is cancelled because the gateway stops."""
+    return ShuttingDownError("This gateway is stopping; send the request again.", retry_after_s=RETRY_AFTER_S)
 
 
 def noted(failure: BaseException) -> GatewayError:

@@ -40,14 +40,14 @@ class Server(uvicorn.Server):
         self._lifecycle = lifecycle
         self._drained_at = 0.0
         self._stopping: dict[str, str | float] = {}
-        self._limiter = ConnectionLimiter(settings, lifecycle)
+        self._limiter = ConnectionLimiter(settings, Turns(app.state.callers.of), lifecycle)
         super().__init__(
             uvicorn.Config(
                 app,
                 host=settings.host,
                 port=settings.port,
                 backlog=BACKLOG,
-                http=partial(Connection, limiter=self._limiter, turns=Turns(app.state.callers.of)),  # type: ignore[arg-type]  # called like the class
+                http=partial(Connection, limiter=self._limiter),  # type: ignore[arg-type]  # called like the class
                 loop="uvloop",
                 ws="none",
                 access_log=False,

@@ -8,7 +8,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from gateway.http.connection import Connection
-from gateway.http.connections import ConnectionLimiter
+from gateway.http.connections import ConnectionLimiter, Limited
 from gateway.http.exchange import Turns
 from gateway.http.lifecycle import Lifecycle
 from gateway.settings import Settings
@@ -113,15 +113,13 @@ class Bench:
 
     def __init__(self, app: ASGIApp | None = None, **settings: Any) -> None:
         self.lifecycle = Lifecycle()
-        self.limiter = ConnectionLimiter(Settings(upstream="a:1", **settings), self.lifecycle)
-        self.turns = Turns(lambda scope: str(scope["client"][0]))
+        turns: Turns[Limited] = Turns(lambda scope: dict(scope["headers"]).get(b"x-api-key", b"").decode())
+        self.limiter = ConnectionLimiter(Settings(upstream="a:1", **settings), turns, self.lifecycle)
         self.app = App()
         self.config = Config(app or self.app, loop="none", ws="none", log_config=None, lifespan="off")
 
     def connect(self, *, descriptor: int = 0) -> tuple[Connection, Transport]:
-        connection = Connection(
-            self.config, ServerState(), {}, asyncio.get_running_loop(), limiter=self.limiter, turns=self.turns
-        )
+        connection = Connection(self.config, ServerState(), {}, asyncio.get_running_loop(), limiter=self.limiter)
         transport = Transport()
         transport.descriptor = descriptor
         connection.connection_made(transport)

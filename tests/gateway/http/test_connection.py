@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import json
+import socket
+import struct
 import weakref
 
 import pytest
@@ -179,6 +181,26 @@ async def test_a_client_that_leaves_ends_the_work_for_it() -> None:
     connection.connection_lost(None)
     await turns()
     assert (bench.app.ended, transport.written) == ("CancelledError", b"")
+
+
+@pytest.mark.parametrize("leaves", ["", "end", "reset"])
+async def test_a_client_that_leaves_behind_pipelined_requests_ends_the_work_for_it(leaves: str) -> None:
+    """While they wait nothing is read, and so the event loop does not see it."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        accepted, _ = server.accept()
+        with accepted:
+            bench = Bench()
+            bench.app.reads = False
+            bench.app.go_on.clear()
+            connection, transport = bench.connect(descriptor=accepted.fileno())
+            connection.data_received(GET + GET)
+            await turns()
+            if leaves == "reset":
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            if leaves:
+                client.close()
+            connection.check(after(0.25))
+            assert (transport.paused, transport.aborted) == (True, bool(leaves))
 
 
 async def test_reading_goes_on_while_a_large_upload_is_worked_on_so_that_leaving_is_noticed() -> None:
@@ -394,6 +416,25 @@ async def test_an_answered_client_that_reads_nothing_gives_way_at_once() -> None
     unread.unsent = 1_500_000
     bench.connect()
     assert (unread.aborted, unread.closed) == (True, False)
+
+
+@pytest.mark.parametrize("reads_again", [False, True])
+async def test_a_client_that_reads_nothing_gives_way_although_its_next_request_is_in_progress(
+    reads_again: bool,
+) -> None:
+    bench = Bench(max_connections=1)
+    first, unread = bench.connect()
+    first.data_received(GET)
+    await turns()
+    bench.app.go_on.clear()
+    first.data_received(GET)
+    await turns()
+    first.pause_writing()
+    unread.unsent = 1_500_000
+    if reads_again:
+        first.resume_writing()
+    _, new = bench.connect()
+    assert (unread.aborted, new.statuses) == ((False, [503]) if reads_again else (True, []))
 
 
 async def test_the_last_descriptors_are_not_for_connections() -> None:
