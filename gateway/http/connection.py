@@ -69,6 +69,8 @@ class Connection(HttpToolsProtocol):
         """Of the latest body."""
         self._unsent_since: float | None = None
         self._lingering_since: float | None = None
+        self._upgrade_offered = False
+        """The parser is at the end of a head that offers another protocol, and will skip the body."""
         self._active: tuple[Exchange, asyncio.Task[None]] | None = None
         self._stopped_by: GatewayError | None = None
         """Why a callback stopped the parser."""
@@ -127,13 +129,29 @@ class Connection(HttpToolsProtocol):
             self._refuse(self._head_too_large())
 
     def _feed(self, data: bytes) -> None:
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:  # to no other protocol: this request is answered, and is the last one
-            self.cycle.keep_alive = False
-            self._receiving = DROPPING
-        except httptools.HttpParserError:
-            self._refuse(self._stopped_by or MalformedRequestError("The request is not valid HTTP/1.1."))
+        while data:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                data = self._head_without_offer() + data[offer.args[0] :]
+                self.parser = httptools.HttpRequestParser(self)  # the other one may take the request for its last
+                self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+            except httptools.HttpParserError:
+                self._refuse(self._stopped_by or MalformedRequestError("The request is not valid HTTP/1.1."))
+                return
+
+    def _head_without_offer(self) -> bytes:
+        """The head that was parsed last, without its field Upgrade, to be parsed again.
+
+        An offer of another protocol is ignored (RFC 9110, section 7.8), but httptools skips the body after it.
+        """
+        self._upgrade_offered = False
+        self._field_bytes = 0
+        version = self.parser.get_http_version().encode()
+        first = b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, version)
+        fields = [b"%b: %b" % field for field in self.headers if field[0] != b"upgrade"]
+        return b"\r\n".join([first, *fields, b"", b""])
 
     def _begin(self, part: int) -> None:
         self._receiving = part
@@ -276,6 +294,9 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Start the exchange, or queue it behind the one before."""
+        if self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT":
+            self._upgrade_offered = True
+            return
         if ambiguity := self._ambiguity():
             self._stop_parsing(MalformedRequestError(ambiguity))
         self._fill_scope()
@@ -341,6 +362,8 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def on_message_complete(self) -> None:
+        if self._upgrade_offered:
+            return
         super().on_message_complete()
         self._receiving = BETWEEN
         self._pace.over()

@@ -262,7 +262,10 @@ async def test_connections_are_checked_in_groups_and_each_is_in_one() -> None:
     assert ended == [100 * (group + 1) // GROUPS for group in range(GROUPS)]
 
 
-@pytest.mark.parametrize("sent", [b"", GET[:8], GET, GET + GET[:8], POST, POST + b"x" * 100_000])
+OFFER = GET[:-2] + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [b"", GET[:8], GET, GET + GET[:8], OFFER, POST, POST + b"x" * 100_000])
 @pytest.mark.parametrize("too_late", [True, False])
 @pytest.mark.parametrize("reset", [True, False])
 async def test_a_closed_connection_needs_no_garbage_collection(sent: bytes, too_late: bool, reset: bool) -> None:
