@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
+from fastapi.routing import iter_route_contexts
 
 from gateway import auth
 from gateway.admission import Admission
@@ -64,6 +65,7 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
     app.include_router(tfserving.router, dependencies=guards)
     schema.add_settings(app.openapi(), settings)
     pages.mount(app, settings)
+    _answer_head(app)
     problems.install(app, lifecycle)
     app.add_middleware(
         Admission,
@@ -77,3 +79,13 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
         app.add_middleware(CrossOrigin, origins=settings.cors_origins)
     app.add_middleware(logs.RequestLog)  # added last, so outermost
     return app
+
+
+def _answer_head(app: FastAPI) -> None:
+    """Take HEAD wherever GET is taken (RFC 9110, section 9.3.2); the server leaves out the body.
+
+    The OpenAPI document, which must be complete, would otherwise list each of these operations twice.
+    """
+    for route in iter_route_contexts(app.routes):
+        if route.methods and "GET" in route.methods:
+            route.methods.add("HEAD")
