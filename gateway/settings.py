@@ -13,6 +13,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, FilePath, IPvAnyNetwork, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from gateway.http.origins import as_origin
+
 MIB = 1024 * 1024
 
 IPV4_IN_IPV6 = IPv6Network("::ffff:0:0/96")
@@ -29,6 +31,7 @@ def as_ipv4(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
 InputRange = Literal["0..1", "-1..1", "0..255"]
 ImageFormat = Literal["JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIC", "TIFF", "BMP"]
 Network = Annotated[IPvAnyNetwork, AfterValidator(as_ipv4)]
+Origin = Annotated[str, AfterValidator(as_origin)]
 Comma = NoDecode  # lists are written a,b,c; pydantic-settings expects JSON
 
 _ADDRESS = re.compile(r"[^/]+:([0-9]{1,9})(?:/([0-9]{1,9}))?", re.ASCII)
@@ -61,9 +64,10 @@ class Settings(BaseSettings):
         description="Address to listen on. 0.0.0.0 listens on every IPv4 interface, and :: on every interface.",
     )
     port: int = Field(8080, ge=1, le=65535, description="TCP port to listen on.")
-    cors_origins: Annotated[tuple[str, ...], Comma] = Field(
+    cors_origins: Annotated[tuple[Origin, ...], Comma] = Field(
         (),
-        description="Origins whose pages may call the API, separated by commas: https://www.example.org; * for all.",
+        description="Origins whose pages may call the API, separated by commas: https://www.example.org, with its port "
+        "where that is not the scheme's own; * for all. The log names each page that was refused.",
     )
 
     # --- Who may call ---
