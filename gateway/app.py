@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import Depends, FastAPI
 from fastapi.routing import iter_route_contexts
@@ -75,9 +76,8 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
         queue_wait_s=settings.queue_wait_s,
         trusted_proxies=settings.trusted_proxies,
     )
-    if settings.cors_origins:
-        app.add_middleware(CrossOrigin, origins=settings.cors_origins)
-    app.add_middleware(logs.RequestLog)  # added last, so outermost
+    cross_origin = partial(CrossOrigin, origins=settings.cors_origins)
+    app.add_middleware(logs.RequestLog, for_pages=cross_origin)  # added last, so outermost
     return app
 
 

@@ -95,7 +95,9 @@ class CrossOriginError(GatewayError):
     status, slug, title = 400, "cross-origin-refused", "A page of this origin may not send this request"
     advice = (
         "A browser asked whether a page of another origin may send this request. The detail names what is not allowed. "
-        "The operator lists the allowed origins in GATEWAY_CORS_ORIGINS; the allowed methods are GET and POST."
+        "The operator lists the allowed origins in GATEWAY_CORS_ORIGINS, and the log names those that were refused. "
+        "The allowed methods are GET, HEAD, POST and PUT; all header fields are allowed but cookies and those in which "
+        "proxies report the caller."
     )
 
 

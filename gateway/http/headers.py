@@ -11,14 +11,16 @@ POLICY = b"content-security-policy"
 NOTHING = b"default-src 'none'; frame-ancestors 'none'"
 """The policy of what no browser needs to render."""
 
-OF_DOCUMENTS: tuple[Field, ...] = (
+_OF_ALL: tuple[Field, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),  # for browsers that do not know frame-ancestors
 )
+OF_DOCUMENTS: tuple[Field, ...] = (*_OF_ALL, (b"vary", b"Origin"))
+"""Which pages may read an answer depends on their origin (`cors`)."""
 OF_DATA: tuple[Field, ...] = (
-    *OF_DOCUMENTS,
+    *_OF_ALL,
     (POLICY, NOTHING),
     (b"cache-control", b"no-store"),
-    (b"vary", b"Authorization, X-API-Key, Accept-Language"),
+    (b"vary", b"Authorization, X-API-Key, Accept-Language, Origin"),
 )

@@ -1,6 +1,7 @@
 """One log line for each request, with its id; text on a terminal, JSON elsewhere.
 
-No line holds picture bytes, file names, keys or other values that a client chose, but for its request id and trace id.
+No line holds picture bytes, file names, keys or other values that a client chose, but for its request id, its trace id
+and the origin of a page that was refused (`http.cors`).
 Every line has at most 2 KB (`lines`).
 """
 
@@ -9,7 +10,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TextIO, cast
 
 import orjson
@@ -20,7 +21,7 @@ from gateway.http.headers import OF_DATA, OF_DOCUMENTS, POLICY
 from gateway.observe import lines, metrics, tracing
 from gateway.observe.sink import Sink
 
-REQUEST_ID = b"x-request-id"
+REQUEST_ID, ORIGIN = b"x-request-id", b"origin"
 _ACCEPTABLE_ID = re.compile(rb"(?![A-Za-z0-9_-]{43}$)[A-Za-z0-9._-]{1,64}")
 """A plain word, but none of the form of an API key (`auth`): the id is logged."""
 UNROUTED = "unmatched"
@@ -85,14 +86,16 @@ class RequestLog:
     The outermost layer, so that no request escapes it.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, for_pages: Callable[[ASGIApp], ASGIApp]) -> None:
+        """`for_pages` is the layer after this one for requests that have a field Origin (`http.cors`)."""
         self._app = app
+        self._app_for_pages = for_pages(app)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         started = time.perf_counter()
-        request_id = _request_id(scope)
+        request_id, of_page = _read(scope)
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
 
@@ -107,7 +110,7 @@ class RequestLog:
         with tracing.request(scope["headers"], request_id) as span:
             structlog.contextvars.bind_contextvars(request_id=request_id, **tracing.logged())
             try:
-                await self._app(scope, receive, observed_send)
+                await (self._app_for_pages if of_page else self._app)(scope, receive, observed_send)
             finally:
                 _end(scope, time.perf_counter() - started, span)
                 structlog.contextvars.clear_contextvars()
@@ -118,12 +121,18 @@ def answered(scope: Scope) -> bool:
     return _STATUS in scope["state"]
 
 
-def _request_id(scope: Scope) -> str:
-    """The caller's own where it is a plain word, else a fresh one: clients must not write our log lines."""
+def _read(scope: Scope) -> tuple[str, bool]:
+    """The request's id, and whether it has an Origin.
+
+    The id is the caller's own where that is a plain word, else a fresh one: clients must not write our log lines.
+    """
+    request_id, of_page = "", False
     for name, value in scope["headers"]:
-        if name == REQUEST_ID and _ACCEPTABLE_ID.fullmatch(value):
-            return str(value, "ascii")
-    return tracing.random_hex(16)
+        if name == REQUEST_ID and not request_id and _ACCEPTABLE_ID.fullmatch(value):
+            request_id = str(value, "ascii")
+        elif name == ORIGIN:
+            of_page = True
+    return request_id or tracing.random_hex(16), of_page
 
 
 def _end(scope: Scope, seconds: float, span: tracing.Span | None) -> None:

@@ -19,6 +19,7 @@ Ejection = Literal["failures", "probes"]
 Refused = Literal["contract", "examination", "load"]
 Quarantined = Literal["suspected", "acquitted", "convicted", "refused"]
 Bound = Literal["connections", "bodies", "slow-bodies", "requests", "share", "decoding", "replicas", "descriptors"]
+CrossOriginReason = Literal["origin", "method", "header"]
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -53,6 +54,11 @@ DECODE_MEMORY_FREE = Gauge("gateway_decode_memory_free_bytes", "Memory for large
 DECODERS_IDLE = Gauge("gateway_decoders_idle", "Decode processes that wait for a picture", ["kind"])
 PROBLEMS = Counter(
     "gateway_problems_total", "Problems answered, by type; those of single pictures in a batch too", ["type"]
+)
+CROSS_ORIGIN_REFUSED = Counter(
+    "gateway_cross_origin_refused_total",
+    "Requests of pages that CORS refused, by what is not allowed: origin, method, header",
+    ["reason"],
 )
 ATTEMPT_SECONDS = Histogram(
     "gateway_attempt_seconds",

@@ -1,4 +1,4 @@
-"""Pages, cross-origin calls and problem types, without a browser."""
+"""Pages and problem types, without a browser."""
 
 import re
 from typing import get_args
@@ -35,37 +35,6 @@ async def test_every_problem_type_is_a_page_that_explains_it(client: httpx.Async
 def test_problem_types_are_distinct() -> None:
     slugs = [kind.slug for kind in problem_types()]
     assert len(slugs) == len(set(slugs))
-
-
-async def test_pages_of_the_listed_origins_may_call_and_others_may_not(start: Start, replica: FakeReplica) -> None:
-    client = await start(replica, cors_origins="https://www.example.org")
-    for origin, allowed in (("https://www.example.org", "https://www.example.org"), ("https://evil.example", None)):
-        response = await client.get("/v1/labels", headers={"Origin": origin})
-        assert response.headers.get("Access-Control-Allow-Origin") == allowed
-        assert response.headers.get("Access-Control-Allow-Credentials") is None
-    asked = {"Origin": "https://www.example.org", "Access-Control-Request-Method": "POST"}
-    assert (await client.options("/v1/classify", headers=asked)).status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("origin", "method", "why"),
-    [("https://evil.example", "POST", "origin"), ("https://www.example.org", "DELETE", "method")],
-)
-async def test_a_refused_preflight_is_answered_with_a_problem(
-    start: Start, replica: FakeReplica, origin: str, method: str, why: str
-) -> None:
-    client = await start(replica, cors_origins="https://www.example.org")
-    asked = {"Origin": origin, "Access-Control-Request-Method": method}
-    response = await client.options("/v1/classify", headers=asked)
-    assert (response.status_code, response.json()["type"]) == (400, "/problems/cross-origin-refused")
-    assert response.json()["detail"].endswith(f"because of its {why}.")
-
-
-async def test_a_problem_can_be_read_across_origins_too(start: Start, replica: FakeReplica) -> None:
-    client = await start(replica, cors_origins="https://www.example.org")
-    response = await client.post("/v1/classify", headers={"Origin": "https://www.example.org"})
-    assert response.status_code == 415
-    assert response.headers["Access-Control-Allow-Origin"] == "https://www.example.org"
 
 
 async def test_the_openapi_document_names_every_problem_of_an_upload(client: httpx.AsyncClient) -> None:

@@ -1,4 +1,7 @@
-"""No value that a client chose reaches the log, wherever in a request it stands: each is a mark that is looked for."""
+"""No value that a client chose reaches the log, wherever in a request it stands: each is a mark that is looked for.
+
+An origin that a browser could send does, where it is refused (`http/test_cors.py`); what is no origin does not.
+"""
 
 import asyncio
 import hashlib
@@ -64,7 +67,8 @@ FIELDS = (
     "X-API-Key: {}",
     "Cookie: a={}",
     "User-Agent: {}",
-    "Origin: https://{}",
+    "Origin: https://www.example.org/{}",
+    "Origin: {}",
     "Content-Encoding: {}",
     "X-Forwarded-For: {}",
     "Range: bytes={}",
@@ -179,6 +183,9 @@ PLACES = {
     "path": b"GET /v1/%b HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n\r\n",
     "label": b"GET /v1/models/my_model/labels/%b/metadata HTTP/1.1\r\nHost: a\r\nX-API-Key: %b\r\n\r\n",
     "request id": b"GET /v1/labels HTTP/1.1\r\nHost: a\r\nX-Request-ID: %b\r\nX-API-Key: %b\r\n\r\n",
+    "origin": b"GET /v1/labels HTTP/1.1\r\nHost: a\r\nOrigin: https://%b\r\nX-API-Key: %b\r\n\r\n",
+    "origin of a preflight": b"OPTIONS /v1/labels HTTP/1.1\r\nHost: a\r\nOrigin: https://%b.example\r\n"
+    b"Access-Control-Request-Method: GET\r\nX-API-Key: %b\r\n\r\n",
     "host": b"GET /v1/labels HTTP/1.1\r\nHost: %b\r\nX-API-Key: %b\r\n\r\n",
     "media type": b"POST /v1/classify HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nContent-Type: %b\r\n"
     b"X-API-Key: %b\r\n\r\n",
