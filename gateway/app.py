@@ -66,7 +66,7 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
     app.include_router(tfserving.router, dependencies=guards)
     schema.add_settings(app.openapi(), settings)
     pages.mount(app, settings)
-    _answer_head(app)
+    _take_more_methods(app)
     problems.install(app, lifecycle)
     app.add_middleware(
         Admission,
@@ -81,11 +81,14 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
     return app
 
 
-def _answer_head(app: FastAPI) -> None:
-    """Take HEAD wherever GET is taken (RFC 9110, section 9.3.2); the server leaves out the body.
+def _take_more_methods(app: FastAPI) -> None:
+    """HEAD wherever there is GET (RFC 9110, section 9.3.2; the server leaves out the body), and uploads by PUT.
 
     The OpenAPI document, which must be complete, would otherwise list each of these operations twice.
     """
     for route in iter_route_contexts(app.routes):
-        if route.methods and "GET" in route.methods:
-            route.methods.add("HEAD")
+        methods = route.methods or set()
+        if "GET" in methods:
+            methods.add("HEAD")
+        if route.original_route in classify.router.routes:
+            methods.add("PUT")  # `curl -T`

@@ -41,8 +41,8 @@ class InvalidParameterError(GatewayError):
 class InvalidMultipartError(GatewayError):
     status, slug, title = 400, "invalid-multipart", "The form could not be read"
     advice = (
-        "The multipart body is malformed or was cut off. Let your HTTP library build the form and set the "
-        "Content-Type with its boundary; do not write that header by hand."
+        "The multipart body is malformed, goes over a limit or was cut off; the detail says which. Let your HTTP "
+        "library build the form and set the Content-Type with its boundary; do not write that header by hand."
     )
 
 
@@ -54,8 +54,8 @@ class MissingImageError(GatewayError):
 class NotAFileError(GatewayError):
     status, slug, title = 400, "not-a-file", "The field `image` is not a file"
     advice = (
-        "The field `image` holds text. Send a file part, that is one with a filename: with curl write "
-        "`-F image=@photo.jpg` (with the @), in a page append a File or Blob to the FormData."
+        "The field `image` holds text. Send a file part, that is one with a filename or with the Content-Type of a "
+        "picture: with curl write `-F image=@photo.jpg` (with the @), in a page append a File or Blob to the FormData."
     )
 
 
@@ -156,7 +156,8 @@ class UnsupportedMediaTypeError(GatewayError):
     status, slug, title = 415, "unsupported-media-type", "The body has a type that is not accepted"
     advice = (
         "Send multipart/form-data with a file field `image`, or the bytes of the picture as the body with its "
-        "own Content-Type, such as image/jpeg. Do not compress it: no Content-Encoding is accepted."
+        "own Content-Type, such as image/jpeg, with application/octet-stream or with none. Do not compress it: no "
+        "Content-Encoding is accepted."
     )
 
 
@@ -215,7 +216,7 @@ class ContractError(Exception):
     """This version cannot be served; the message says why, for the operator."""
 
 
-# --- The picture itself: raised by `imaging`, nowhere else -------------------------------------------------------
+# --- The picture itself: raised by `imaging`, and for base64 by `http.uploads` ------------------------------------
 
 
 class ImageEmptyError(GatewayError):
@@ -265,7 +266,7 @@ PICTURE_ERRORS: tuple[type[GatewayError], ...] = (
     ImageTooLargeError,
     ImageTooComplexError,
 )
-"""Every error with which `imaging` refuses a picture."""
+"""Every error with which a picture is refused."""
 
 
 class LargerShareError(Exception):

@@ -19,3 +19,4 @@ def picture(kind: str) -> bytes:
 
 for kind in ("JPEG", "PNG", "WEBP", "GIF"):
     schemathesis.openapi.media_type(f"image/{kind.lower()}", st.just(picture(kind)))
+schemathesis.openapi.media_type("application/octet-stream", st.just(picture("JPEG")))

@@ -232,7 +232,10 @@ class Batch(BaseModel):
     responses=problems_of(*FORM_PROBLEMS, DuplicateFieldError, *PICTURE_PROBLEMS, *REPLICA_PROBLEMS) | SPOKEN,
 )
 async def classify(request: Request) -> Response:
-    """Send the picture as the multipart file field `image`, or as the body with its own `image/*` type."""
+    """Send the picture as the multipart file field `image`, or as the body. PUT is the same as POST.
+
+    The bytes say which format it is, and base64 is decoded.
+    """
     options, services = options_of(request), services_of(request)
     with tracing.stage("read"):
         data = await uploads.read_picture_bytes(request, max_bytes=services.settings.max_upload_bytes)
@@ -345,6 +348,7 @@ async def classified(
     """One picture of a batch."""
     if len(data) > services.settings.max_upload_bytes:
         raise uploads.picture_too_large(services.settings.max_upload_bytes)
+    data = uploads.binary(data)
     async with turns, services.batch_places.held(1):
         with tracing.stage("preprocess"):
             picture = await services.decoders.picture(data, deadline=deadline)

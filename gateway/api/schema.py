@@ -131,7 +131,8 @@ def add_settings(document: dict[str, Any], settings: Settings) -> None:
     """Write this gateway's limits, picture formats and need of a key into its OpenAPI document."""
     one, batch = (document["paths"][path]["post"] for path in ("/v1/classify", "/v1/classify/batch"))
     one["description"] += f" At most {settings.max_upload_bytes:,} bytes."
-    one["requestBody"]["content"] |= {MEDIA_TYPES[name]: {"schema": _BINARY} for name in settings.image_formats}
+    raw = [*(MEDIA_TYPES[name] for name in settings.image_formats), "application/octet-stream"]
+    one["requestBody"]["content"] |= {media_type: {"schema": _BINARY} for media_type in raw}
     batch["description"] += f" At most {settings.max_batch_bytes:,} bytes."
     form = batch["requestBody"]["content"]["multipart/form-data"]["schema"]
     form["properties"]["image"]["maxItems"] = settings.max_batch_images

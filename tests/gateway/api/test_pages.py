@@ -68,7 +68,7 @@ async def test_the_documentation_and_the_page_name_the_formats_that_are_accepted
     client = await start(replica, image_formats=formats)
     document = (await client.get("/openapi.json")).json()
     body = document["paths"]["/v1/classify"]["post"]["requestBody"]["content"]
-    assert list(body) == ["multipart/form-data", *types]
+    assert list(body) == ["multipart/form-data", *types, "application/octet-stream"]
     page = (await client.get("/")).text
     assert f'accept="{",".join(types)}"' in page
     assert listed in page

@@ -1,9 +1,13 @@
 """The body of an upload: what is read, what is refused, and with which message."""
 
+import base64
+import io
 import json
+from collections.abc import Callable
 
 import httpx
 import pytest
+from PIL import Image
 
 from gateway.observe import logs
 from tests.fakes import FakeReplica
@@ -61,10 +65,7 @@ async def test_a_form_needs_a_usable_boundary(client: httpx.AsyncClient, content
     assert await refusal(client, part(b"x") + END, **{"Content-Type": content_type}) == (400, "invalid-multipart")
 
 
-@pytest.mark.parametrize(
-    "content_type",
-    ["", "application/json", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream", "nonsense"],
-)
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "nonsense", "image", "multipart/mixed"])
 async def test_another_type_of_body_is_refused_with_what_to_send(
     client: httpx.AsyncClient, jpeg: bytes, content_type: str
 ) -> None:
@@ -88,9 +89,101 @@ async def test_the_file_name_may_be_anything(client: httpx.AsyncClient, jpeg: by
         assert response.status_code == 200, disposition
 
 
-async def test_the_type_in_the_header_does_not_matter_the_bytes_do(client: httpx.AsyncClient, jpeg: bytes) -> None:
-    response = await client.post("/v1/classify", content=jpeg, headers={"Content-Type": "IMAGE/PNG; q=1"})
+RAW = ["image/jpeg", "IMAGE/PNG; q=1", "", "application/octet-stream", "application/x-www-form-urlencoded"]
+"""The last one is what `curl --data-binary` sends."""
+
+
+@pytest.mark.parametrize("content_type", RAW)
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_the_type_of_the_bytes_counts_and_not_that_in_the_header(
+    client: httpx.AsyncClient, jpeg: bytes, method: str, content_type: str
+) -> None:
+    headers = {"Content-Type": content_type} if content_type else {}
+    response = await client.request(method, "/v1/classify", content=jpeg, headers=headers)
     assert response.json()["image"]["format"] == "JPEG"
+
+
+@pytest.mark.parametrize("content_type", RAW)
+async def test_bytes_that_are_no_picture_are_refused_by_what_they_are(
+    client: httpx.AsyncClient, content_type: str
+) -> None:
+    pdf = await client.post("/v1/classify", content=b"%PDF-1.7\n\x93\xd0", headers={"Content-Type": content_type})
+    empty = await client.post("/v1/classify", content=b"", headers={"Content-Type": content_type})
+    assert [slug(each) for each in (pdf, empty)] == ["unsupported-image-type", "image-empty"]
+    assert "a PDF document" in pdf.json()["detail"]
+
+
+async def test_fields_of_a_page_that_are_url_encoded_are_no_picture(client: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    for body in (b"top_k=5", b"image=%FF%D8%FF%E0%00%10JFIF", b"a"):
+        response = await client.post("/v1/classify", content=body, headers=headers)
+        assert slug(response) == "unsupported-media-type"
+        assert "application/x-www-form-urlencoded" in response.json()["detail"]
+
+
+def slug(response: httpx.Response) -> str:
+    return str(response.json()["type"]).removeprefix("/problems/")
+
+
+def broken_into_lines(picture: bytes) -> bytes:
+    return base64.encodebytes(picture).replace(b"\n", b"\r\n")
+
+
+ENCODED: dict[str, Callable[[bytes], bytes]] = {
+    "bare": base64.b64encode,
+    "in lines": broken_into_lines,
+    "without padding": lambda picture: base64.b64encode(picture).rstrip(b"="),
+    "after a line break": lambda picture: b"\r\n" + base64.b64encode(picture) + b"\r\n",
+    "a data URL": lambda picture: b"data:image/jpeg;base64," + base64.b64encode(picture),
+    "a data URL of no type": lambda picture: b"DATA:;base64," + base64.b64encode(picture),
+    "a data URL with a parameter": lambda picture: b"data:image/png;name=a.png;base64," + base64.b64encode(picture),
+}
+
+
+@pytest.mark.parametrize("kind", ENCODED)
+async def test_base64_in_the_file_is_decoded(client: httpx.AsyncClient, jpeg: bytes, kind: str) -> None:
+    text = ENCODED[kind](jpeg)
+    raw, url_encoded = [
+        await client.post("/v1/classify", content=text, headers={"Content-Type": media_type})
+        for media_type in ("image/jpeg", "application/x-www-form-urlencoded")
+    ]
+    coded = part(text, 'form-data; name="image"; filename="a.jpg"\r\nContent-Transfer-Encoding: base64')
+    form = await client.post("/v1/classify", content=coded + END, headers=BOUNDARY)
+    batch = await client.post("/v1/classify/batch", content=part(text) + part(jpeg) + END, headers=BOUNDARY)
+    found = [raw.json(), url_encoded.json(), form.json(), *batch.json()["results"]]
+    assert [one["image"] for one in found] == [{"format": "JPEG", "width": 320, "height": 240}] * 5
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
+async def test_base64_of_every_format_is_decoded(start: Start, replica: FakeReplica, kind: str) -> None:
+    client = await start(replica, image_formats=kind)
+    file = io.BytesIO()
+    Image.new("L", (9, 9)).save(file, kind)
+    response = await client.post("/v1/classify", content=base64.b64encode(file.getvalue()))
+    assert response.json()["image"]["format"] == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (b"data:image/jpeg,%FF%D8%FF", "a data URL without base64"),
+        (b"A" * 60 + b"!", "looks like base64 and cannot be decoded"),
+        (b"A" * 61, "looks like base64 and cannot be decoded"),
+        (b"_-" * 40, "looks like base64 and cannot be decoded"),
+        (b"A" * 40 + b"A\n" * 4000, "looks like base64 and cannot be decoded"),
+        (base64.b64encode(b"%PDF-1.7" * 10), "a PDF document"),
+    ],
+)
+async def test_base64_that_cannot_be_decoded_is_named_and_fails_its_own_picture_alone(
+    client: httpx.AsyncClient, jpeg: bytes, text: bytes, named: str
+) -> None:
+    alone = await client.post("/v1/classify", content=text)
+    assert slug(alone) == "unsupported-image-type"
+    assert named in alone.json()["detail"]
+    batch = await client.post("/v1/classify/batch", content=part(text) + part(jpeg) + END, headers=BOUNDARY)
+    bad, good = batch.json()["results"]
+    assert named in bad["problem"]["detail"]
+    assert good["image"]["format"] == "JPEG"
 
 
 @pytest.mark.parametrize("size", [1025, 5000])

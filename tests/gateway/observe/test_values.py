@@ -1,6 +1,6 @@
 """No value that a client chose reaches the log, wherever in a request it stands: each is a mark that is looked for.
 
-An origin that a browser could send does, where it is refused (`http/test_cors.py`); what is no origin does not.
+An origin that a browser could send does, where it is refused (`tests/gateway/http/test_cors.py`); what is no origin does not.
 """
 
 import asyncio
