@@ -126,12 +126,16 @@ BATCH = "/v1/classify/batch"
 SCRIPT = "/docs/assets/swagger-ui-bundle.js"
 RANGES = ("Range: bytes=" + ",".join(f"{at}-{at + 9}" for at in range(0, 2000, 20)),)
 PREFLIGHT = ("Origin: https://a.example", "Access-Control-Request-Method: POST")
+NAMES = "Access-Control-Request-Headers: " + ",".join(f"x-{at}" for at in range(2000))
+BASE64 = (b"A" * 31 + b"\r\n") * 310_000
+"""With as many line breaks as are accepted."""
 TWO_LENGTHS = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"
 
 ROWS: dict[str, list[Request]] = {
     "POST /v1/classify": [
         *(Request(name, "POST", "/v1/classify", as_body(name), IMAGE) for name in PICTURES),
         Request("small JPEG, all labels", "POST", "/v1/classify" + LABELS, as_body("small JPEG"), IMAGE),
+        Request("10 MB of base64 in lines", "POST", "/v1/classify", as_it_is(BASE64), IMAGE),
         Request("10 MB of zeros", "POST", "/v1/classify", as_it_is(b"\xff\xd8" + bytes(10 * 2**20 - 2)), IMAGE),
         *queries("POST", "/v1/classify", IMAGE, as_body("small JPEG")),
     ],
@@ -145,6 +149,7 @@ ROWS: dict[str, list[Request]] = {
         Request(
             "10 MB of boundaries cut short", "POST", "/v1/classify", as_it_is(form(b"\r\n--specime" * 900_000)), FORM
         ),
+        Request("the same before the first part", "POST", "/v1/classify", as_it_is(b"\r\n--specime" * 900_000), FORM),
     ],
     "POST /v1/classify/batch": [
         *(
@@ -154,6 +159,7 @@ ROWS: dict[str, list[Request]] = {
         Request("4 x PNG of 9 MB", "POST", BATCH, as_form(*["PNG of 9 MB"] * 4), FORM),
         Request("16 x small JPEG, all labels", "POST", BATCH + LABELS, as_form(*["small JPEG"] * 16), FORM),
         Request("40 MB of boundaries cut short", "POST", BATCH, as_it_is(form(b"\r\n--specime" * 3_800_000)), FORM),
+        Request("4 x 9 MB of base64 in lines", "POST", BATCH, as_it_is(form(*[BASE64[:9_000_000]] * 4)), FORM),
         *queries("POST", BATCH, FORM, as_form("small JPEG")),
     ],
     "POST :predict": passed_on("predict", FOR_PREDICT | LARGE),
@@ -185,6 +191,7 @@ ROWS: dict[str, list[Request]] = {
         Request("4,000 slashes", "GET", "/" * 4000),
         Request("another method", "DELETE", "/v1/classify" + LONG),
         Request("a preflight", "OPTIONS", "/v1/classify", fields=PREFLIGHT),
+        Request("a preflight for 12 KB of names", "OPTIONS", "/v1/classify", fields=(*PREFLIGHT, NAMES)),
         Request("10 MB", "POST", "/nothing", as_it_is(bytes(10 * 2**20))),
     ],
     "wrong key": [

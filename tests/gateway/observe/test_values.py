@@ -1,6 +1,6 @@
 """No value that a client chose reaches the log, wherever in a request it stands: each is a mark that is looked for.
 
-An origin that a browser could send does, where it is refused (`tests/gateway/http/test_cors.py`); what is no origin does not.
+The origin of a page does where it is refused, if it is one (`tests/gateway/http/test_cors.py`).
 """
 
 import asyncio
