@@ -82,13 +82,13 @@ def create_app(settings: Settings, transport: Transport | None = None, lifecycle
 
 
 def _take_more_methods(app: FastAPI) -> None:
-    """HEAD wherever there is GET (RFC 9110, section 9.3.2; the server leaves out the body), and uploads by PUT.
+    """HEAD wherever there is GET (RFC 9110, section 9.3.2; the server leaves out the body), and PUT of one picture.
 
-    The OpenAPI document, which must be complete, would otherwise list each of these operations twice.
+    The OpenAPI document must be complete: FastAPI would give both methods of a route one operation id.
     """
     for route in iter_route_contexts(app.routes):
         methods = route.methods or set()
         if "GET" in methods:
             methods.add("HEAD")
-        if route.original_route in classify.router.routes:
+        if route.path == classify.PATH:
             methods.add("PUT")  # `curl -T`

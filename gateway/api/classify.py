@@ -48,6 +48,8 @@ from gateway.tfserving.contract import Prediction
 BATCH_AT_ONCE = 8
 """Pictures of one batch in progress at a time: enough to keep replicas busy, too few to starve other requests."""
 
+PATH = "/v1/classify"
+
 router = APIRouter(tags=["Classification"])
 
 FORM_PROBLEMS = (
@@ -225,7 +227,7 @@ class Batch(BaseModel):
 
 
 @router.post(
-    "/v1/classify",
+    PATH,
     response_model=Classification,
     summary="Classify one picture",
     openapi_extra=one_picture() | in_a_language(query_of(Options)),

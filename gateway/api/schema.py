@@ -128,7 +128,7 @@ def in_a_language(query: dict[str, Any]) -> dict[str, Any]:
 
 
 def add_settings(document: dict[str, Any], settings: Settings) -> None:
-    """Write this gateway's limits, picture formats and need of a key into its OpenAPI document."""
+    """Write this gateway's limits, picture formats and need of a key into its OpenAPI document, and PUT beside POST."""
     one, batch = (document["paths"][path]["post"] for path in ("/v1/classify", "/v1/classify/batch"))
     one["description"] += f" At most {settings.max_upload_bytes:,} bytes."
     raw = [*(MEDIA_TYPES[name] for name in settings.image_formats), "application/octet-stream"]
@@ -136,6 +136,8 @@ def add_settings(document: dict[str, Any], settings: Settings) -> None:
     batch["description"] += f" At most {settings.max_batch_bytes:,} bytes."
     form = batch["requestBody"]["content"]["multipart/form-data"]["schema"]
     form["properties"]["image"]["maxItems"] = settings.max_batch_images
+    by_put = {"summary": f"{one['summary']}, by PUT", "operationId": f"{one['operationId']}_by_put"}
+    document["paths"]["/v1/classify"]["put"] = one | by_put
     if settings.api_keys_file:
         bearer = {"type": "http", "scheme": "bearer", "description": "The API key that the operator gave you."}
         document["components"]["securitySchemes"] = {"key": bearer}
