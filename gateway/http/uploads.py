@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping
 
 import pybase64
+from python_multipart.multipart import parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
 from gateway.errors import (
@@ -208,14 +209,12 @@ def _parameters(field: str) -> tuple[str, dict[str, str]]:
     Raises:
         InvalidMultipartError: a parameter occurs twice.
     """
-    options: dict[str, str] = {}
-    for found in _PARAMETER.finditer(field):
-        name, value = found[1].lower(), found[2].strip()
-        if name in options:
-            raise InvalidMultipartError(f"A header of the form has a parameter twice; {_LET_A_LIBRARY}.")
-        quoted = len(value) > 1 and value[0] == value[-1] == '"'
-        options[name] = re.sub(r'\\(["\\])', r"\1", value[1:-1]) if quoted else value
-    return field.partition(";")[0].strip().lower(), options
+    names = [found[1].lower() for found in _PARAMETER.finditer(field)]
+    if len(set(names)) < len(names):
+        raise InvalidMultipartError(f"A header of the form has a parameter twice; {_LET_A_LIBRARY}.")
+    kind, parsed = parse_options_header(field)  # leaves out a file name that it cannot decode
+    options = {name.decode("latin-1"): value.decode("latin-1") for name, value in parsed.items()}
+    return kind.decode("latin-1"), dict.fromkeys(names, "") | options
 
 
 class FormReader:
