@@ -207,8 +207,10 @@ def _parameters(field: str) -> tuple[str, dict[str, str]]:
     """`form-data; name="image"` -> ("form-data", {"name": "image"}).
 
     Raises:
-        InvalidMultipartError: a parameter occurs twice.
+        InvalidMultipartError: a parameter occurs twice, or there are thousands.
     """
+    if len(field) > MAX_FIELD_BYTES:  # what follows takes quadratic time
+        raise InvalidMultipartError(f"The Content-Type has more than {MAX_FIELD_BYTES:,} bytes; {_LET_A_LIBRARY}.")
     names = [found[1].lower() for found in _PARAMETER.finditer(field)]
     if len(set(names)) < len(names):
         raise InvalidMultipartError(f"A header of the form has a parameter twice; {_LET_A_LIBRARY}.")

@@ -107,6 +107,11 @@ async def test_what_is_refused_is_named(name: str) -> None:
     assert named in await detail(body)
 
 
+async def test_a_content_type_of_thousands_of_parameters_is_refused_unread() -> None:
+    with pytest.raises(GatewayError, match="more than 4,096 bytes"):
+        await read(FORM, boundary="X" + ";" * 4096)
+
+
 async def test_a_part_is_refused_before_its_content_arrives() -> None:
     left = [FORM[:30], b"never asked for"]
 
