@@ -5,8 +5,9 @@ The resize comes as early as possible: each step after it handles 50,000 pixels 
 
 from functools import lru_cache
 from io import BytesIO
+from itertools import chain, product
 
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 from PIL.Image import Resampling
 
 from gateway.imaging.input_size import SIDE_PX
@@ -16,7 +17,9 @@ REDUCING_GAP = 3.0
 MAX_PROFILE_BYTES = 2 * 1024 * 1024
 """The largest profiles in use are those for CMYK printing, 0.5 to 1.8 MB."""
 PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
-"""Colour space of an ICC profile -> the mode that it applies to."""
+"""Colour space of an ICC profile -> the mode that it applies to. Grey may have an RGB profile, too, as in browsers."""
+ROUNDING_LEVELS = 2
+"""Profiles of sRGB from many programs change a colour by 1 of 255 at most, the closest other curve by 19."""
 
 AVERAGING_MODES = {"L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}
 """Modes whose values may be averaged. Palette indices, hues and Lab's signed channels may not."""
@@ -101,19 +104,21 @@ def to_srgb(image: Image.Image, profile: object) -> Image.Image:
     transform = None
     if isinstance(profile, bytes) and len(profile) <= MAX_PROFILE_BYTES:
         transform = srgb_transform(profile, image.mode)
-    return transform.apply(image) if transform else image.convert("RGB")
+    if transform is None:
+        return image.convert("RGB")
+    return transform.apply(image.convert(transform.input_mode))
 
 
 @lru_cache(maxsize=8)
 def srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """The transform from `mode` under `profile` to sRGB; None if the profile is sRGB, invalid or for another mode."""
+    """The transform from `profile` to sRGB; None if the profile is sRGB, invalid or for another mode than `mode`."""
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        if PROFILE_MODES.get(source.profile.xcolor_space) != mode:
+        of_profile = PROFILE_MODES.get(source.profile.xcolor_space)
+        if of_profile is None or (of_profile, mode) not in ((mode, mode), ("RGB", "L")):
             return None
-        if (source.profile.profile_description or "").startswith("sRGB"):
-            return None
-        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), of_profile, "RGB")
+        return None if of_profile == "RGB" and keeps_colours(transform) else transform
     except (
         ImageCms.PyCMSError,
         OSError,
@@ -121,3 +126,16 @@ def srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | No
         TypeError,
     ):  # damaged profiles are common, and their effect on colours is small
         return None
+
+
+def keeps_colours(transform: ImageCms.ImageCmsTransform) -> bool:
+    """Whether an RGB profile is sRGB, whatever its name: no colour of a coarse grid changes by more than rounding."""
+    grid = colour_grid()
+    return max(ImageChops.difference(grid, transform.apply(grid)).tobytes()) <= ROUNDING_LEVELS
+
+
+@lru_cache(maxsize=1)
+def colour_grid() -> Image.Image:
+    """Nine levels of each channel, every combination: 27 x 27 pixels."""
+    levels = [round(step * 255 / 8) for step in range(9)]
+    return Image.frombytes("RGB", (27, 27), bytes(chain.from_iterable(product(levels, repeat=3))))

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from gateway.imaging import ALL_FORMATS, SIDE_PX, Format, Pixels, check_formats, fingerprint, preprocess, read_picture
 from tests import pictures
 from tests.pictures import SMALL, encoded, exif, raw_png, scene
+from tests.pictures.profiles import PROFILES, stored
 
 GOLDENS = Path(__file__).parents[2] / "goldens"
 
@@ -282,9 +283,21 @@ def test_a_wide_gamut_photo_comes_out_in_its_stronger_colours() -> None:
     assert shown[120, 100].tolist() == pytest.approx([243, 74, 0], abs=2)
 
 
-def test_srgb_itself_is_left_alone() -> None:
-    renamed = pictures.rgb_profile(name="sRGB IEC61966-2.1")
-    assert flat((180, 100, 90), renamed) == [180, 100, 90]
+@pytest.mark.parametrize("name", ["sRGB", "sRGB by formula", "sRGB without a name"])
+def test_srgb_itself_is_left_alone(name: str) -> None:
+    assert flat((180, 100, 90), PROFILES[name][0]) == [180, 100, 90]
+
+
+@pytest.mark.parametrize("name", ["linear, named sRGB", "gamma 1.8, named sRGB", "Display P3, named sRGB"])
+def test_a_profile_is_judged_by_its_curves_and_primaries_and_not_by_its_name(name: str) -> None:
+    profile, primaries, encode = PROFILES[name]
+    asked = np.array([[[180, 100, 90]]], np.uint8)
+    red, green, blue = stored(asked, primaries, encode)[0, 0].tolist()
+    assert flat((red, green, blue), profile) == pytest.approx([180, 100, 90], abs=2)
+
+
+def test_a_profile_for_rgb_is_applied_to_grey_as_in_browsers() -> None:
+    assert flat((128,), PROFILES["linear, named sRGB"][0], "L") == pytest.approx([188, 188, 188], abs=2)
 
 
 def test_a_grey_profile_is_applied_to_grey() -> None:

@@ -107,32 +107,48 @@ def exif(orientation: int | bytes, *, order: str = "<", kind: int = 3, count: in
 
 PNG_COLOUR_TYPES = {1: 0, 3: 2, 2: 4, 4: 6}
 """Channels -> PNG's number for grey, RGB, grey with alpha, RGBA."""
+PNG_BEGIN = b"\x89PNG\r\n\x1a\n"
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column, first row and steps of each pass."""
 
 
-def raw_png(levels: Levels, *, bits: int | None = None, palette: bytes = b"", **chunks: bytes) -> bytes:
+def raw_png(
+    levels: Levels, *, bits: int | None = None, palette: bytes = b"", interlaced: bool = False, **chunks: bytes
+) -> bytes:
     """A PNG of any depth.
 
     Args:
         levels: (height, width) or (height, width, channels); uint8, or uint16 for 16 bits.
         bits: a depth below that of the array.
         palette: RGB, RGB, ...; `levels` are then indices.
+        interlaced: by Adam7.
         chunks: further chunks by their names, before the pixels: `tRNS=b"..."`.
     """
     height, width = levels.shape[:2]
     channels = levels.shape[2] if levels.ndim == 3 else 1
     depth = bits or levels.itemsize * 8
+    colour_type = 3 if palette else PNG_COLOUR_TYPES[channels]
+    parts = [(b"IHDR", struct.pack(">2L5B", width, height, depth, colour_type, 0, 0, interlaced))]
+    parts += [(b"PLTE", palette)] if palette else []
+    parts += [(name.encode(), body) for name, body in chunks.items()]
+    parts += [(b"IDAT", png_pixels(levels, depth, interlaced=interlaced)), (b"IEND", b"")]
+    return PNG_BEGIN + b"".join(png_chunk(name, body) for name, body in parts)
+
+
+def png_pixels(levels: Levels, depth: int, *, interlaced: bool = False) -> bytes:
+    """The body of an IDAT: rows without filters, compressed."""
+    passes = [levels[y::down, x::across] for x, y, across, down in ADAM7] if interlaced else [levels]
+    return zlib.compress(b"".join(png_rows(part, depth) for part in passes if part.size), 1)
+
+
+def png_rows(levels: Levels, depth: int) -> bytes:
+    height = levels.shape[0]
     if depth < 8:
         planes = (levels[..., None] >> np.arange(depth - 1, -1, -1, dtype=np.uint8)) & 1
         rows = np.packbits(planes.reshape(height, -1), axis=1)
     else:
         rows = levels.reshape(height, -1).astype(levels.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
-    pixels = b"".join(b"\0" + row.tobytes() for row in rows)
-    colour_type = 3 if palette else PNG_COLOUR_TYPES[channels]
-    parts = [(b"IHDR", struct.pack(">2L5B", width, height, depth, colour_type, 0, 0, 0))]
-    parts += [(b"PLTE", palette)] if palette else []
-    parts += [(name.encode(), body) for name, body in chunks.items()]
-    parts += [(b"IDAT", zlib.compress(pixels, 1)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(name, body) for name, body in parts)
+    return b"".join(b"\0" + row.tobytes() for row in rows)
 
 
 def png_chunk(name: bytes, body: bytes) -> bytes:
