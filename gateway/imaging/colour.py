@@ -11,11 +11,10 @@ from PIL import Image, ImageChops, ImageCms
 from PIL.Image import Resampling
 
 from gateway.imaging.input_size import SIDE_PX
+from gateway.imaging.png import MAX_PROFILE_BYTES
 
 REDUCING_GAP = 3.0
 """Sides above 3 x 2 x SIDE_PX are first reduced by a box filter: mean difference 0.16 of 255 levels, at most 1."""
-MAX_PROFILE_BYTES = 2 * 1024 * 1024
-"""The largest profiles in use are those for CMYK printing, 0.5 to 1.8 MB."""
 PROFILE_MODES = {"RGB ": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 """Colour space of an ICC profile -> the mode that it applies to. Grey may have an RGB profile, too, as in browsers."""
 ROUNDING_LEVELS = 2
@@ -49,6 +48,15 @@ def averageable(image: Image.Image) -> Image.Image:
     if image.mode in AVERAGING_MODES:
         return image
     return image.convert({"1": "L", "La": "LA", "RGBa": "RGBA"}.get(image.mode, "RGB"))
+
+
+def on_canvas(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    """Make all of a picture transparent but for its first frame, which lies in `box`."""
+    frame = averageable(image.crop(box)).convert("RGBA")
+    canvas = Image.new("RGBA", image.size)
+    canvas.paste(frame, box[:2])
+    canvas.info = image.info
+    return canvas
 
 
 def from_keyed(image: Image.Image) -> Image.Image:

@@ -1,26 +1,9 @@
-"""The accepted formats, how their files begin, and the one parser that each may reach.
-
-The first bytes decide, never a file name or a Content-Type. Parsers are called by class: `Image.open` would choose
-among some forty plug-ins of Pillow, would read MPO files of phones with a parser of their own although only the first
-picture is used, and would warn about large pictures that `header` refuses by a better measure.
-"""
+"""The accepted formats, and how their files begin. The first bytes decide, never a file name or a Content-Type."""
 
 import struct
 from collections.abc import Collection
 from importlib.util import find_spec
-from io import BytesIO
 from typing import Literal, get_args
-
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
-from PIL.ImageFile import ImageFile
 
 from gateway.errors import ImageEmptyError, UnsupportedImageTypeError
 
@@ -29,9 +12,6 @@ ALL_FORMATS: tuple[Format, ...] = get_args(Format)
 """For trusted files, as in training."""
 WEB_FORMATS: tuple[Format, ...] = ("JPEG", "PNG", "WEBP", "GIF")
 """What browsers and phones send. Each extra parser widens the attack surface."""
-
-# Text is decompressed before any pixel: 60 chunks of a 55 KB file became 54 MB, below Pillow's own limit of 64 MiB.
-PngImagePlugin.MAX_TEXT_MEMORY = 4 * 1024 * 1024
 
 # How files of other kinds begin, and what to call them. Longer beginnings come before shorter ones.
 OTHERS = {
@@ -51,47 +31,6 @@ OTHERS = {
     b"{\\rtf": "a text document",
 }
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-
-
-class JpegFile(JpegImagePlugin.JpegImageFile):
-    """Pillow's parser without the search for a resolution in EXIF, which is slow and warns about every odd block."""
-
-    def _read_dpi_from_exif(self) -> None:
-        pass
-
-
-class PngFile(PngImagePlugin.PngImageFile):
-    """Pillow's parser, with the transparent colour in the depth of the decoded pixels instead of the file's."""
-
-    def _open(self) -> None:
-        super()._open()
-        key, packing = self.info.get("transparency"), self.tile[0].args if self.tile else None
-        if packing in ("L;2", "L;4") and isinstance(key, int):
-            self.info["transparency"] = key * (85 if packing == "L;2" else 17)
-        elif packing == "RGB;16B" and isinstance(key, tuple):
-            self.info["transparency"] = tuple(channel >> 8 for channel in key)
-
-
-PARSERS: dict[Format, type[ImageFile]] = {
-    "JPEG": JpegFile,
-    "PNG": PngFile,
-    "WEBP": WebPImagePlugin.WebPImageFile,
-    "GIF": GifImagePlugin.GifImageFile,
-    "AVIF": AvifImagePlugin.AvifImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
-}
-
-
-def parse(data: bytes, kind: Format) -> ImageFile:
-    """Read the header with the format's own parser. It decodes no pixel, but allocates the canvas of a WebP."""
-    if kind == "HEIC":
-        check_formats([kind])
-        from pi_heif import HeifImageFile
-
-        parsed: ImageFile = HeifImageFile(BytesIO(data))
-        return parsed
-    return PARSERS[kind](BytesIO(data))
 
 
 def check_formats(formats: Collection[Format]) -> None:

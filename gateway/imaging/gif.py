@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 from gateway.errors import ImageTooComplexError
 
@@ -12,19 +13,27 @@ BYTES_PER_SUB_BLOCK = 128
 has six small ones per frame. Reading 10,000 takes 1 ms."""
 
 
-def walk(data: bytes) -> tuple[tuple[int, int], bool]:
-    """Width and height that the first frame needs, and whether the file is complete to its trailer."""
+def canvas(data: bytes) -> tuple[int, int]:
+    """Width and height of the screen, or of the first frame where that is larger.
+
+    Raises:
+        ImageTooComplexError: more sub-blocks than any encoder writes, in the whole file.
+    """
     width, height = struct.unpack_from("<HH", data.ljust(13, b"\0"), 6)
-    framed, block = False, 0
-    try:
+    framed = False
+    with suppress(IndexError, struct.error):  # beyond the end: what matters is whether the decoder has every pixel
         for at in blocks(data):
-            block = data[at]
-            if block == IMAGE and not framed:
+            if data[at] == IMAGE and not framed:
                 left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
                 width, height, framed = max(width, left + frame_width), max(height, top + frame_height), True
-    except (IndexError, struct.error):  # beyond the end
-        return (width, height), False
-    return (width, height), block == TRAILER
+    return width, height
+
+
+def is_complete(data: bytes) -> bool:
+    """Whether the file has its trailer."""
+    with suppress(IndexError):
+        return data[list(blocks(data))[-1]] == TRAILER
+    return False
 
 
 def blocks(data: bytes) -> Iterator[int]:

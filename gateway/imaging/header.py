@@ -12,9 +12,10 @@ from typing import NamedTuple
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
-from gateway.errors import ImageTooLargeError, ImageTruncatedError
-from gateway.imaging import gif, jpeg, png
+from gateway.errors import ImageTooLargeError
+from gateway.imaging import gif, jpeg
 from gateway.imaging.formats import Format, spelling, with_article
+from gateway.imaging.parsers import box_of
 
 BYTES_PER_PIXEL = {"WEBP": 16.4, "AVIF": 12.2, "HEIC": 12.2}
 """Peak memory of the formats where the decoder alone determines it. Measured: docs/decisions/0002-preprocessing.md."""
@@ -51,22 +52,13 @@ def check_header(data: bytes, kind: Format, max_decoded_bytes: int) -> int:
     Raises:
         ImageTooLargeError: a WebP or GIF whose parser would allocate too much at once.
         ImageTooComplexError: more parts than any encoder writes.
-        ImageTruncatedError: the end is missing where Pillow would not notice.
     """
     if kind == "WEBP":
         return check_budget(kind, webp_size(data), BYTES_PER_PIXEL[kind], max_decoded_bytes)
     if kind == "GIF":
-        size, complete = gif.walk(data)
-        needed_bytes = check_budget(kind, size, BYTES_PER_PIXEL_BY_MODE["P"], max_decoded_bytes)
-        if not complete:
-            raise ImageTruncatedError(truncated(kind))
-        return needed_bytes
+        return check_budget(kind, gif.canvas(data), BYTES_PER_PIXEL_BY_MODE["P"], max_decoded_bytes)
     if kind == "JPEG":
         jpeg.first_scan(data)
-    elif kind == "PNG":
-        png.check_chunks(data)
-        if PNG_END not in data:
-            raise ImageTruncatedError(truncated(kind))
     return 0
 
 
@@ -87,7 +79,9 @@ def check_size(data: bytes, image: ImageFile, kind: Format, size: tuple[int, int
     per_pixel = BYTES_PER_PIXEL.get(kind) or BYTES_PER_PIXEL_BY_MODE.get(image.mode, OTHER_MODES)
     if isinstance(image, JpegImageFile):
         return check_jpeg(data, image, per_pixel, size, max_decoded_bytes)
-    if "transparency" in image.info:
+    if box_of(image, kind):
+        per_pixel += 8  # the frame is cut out and laid on a canvas with alpha
+    elif "transparency" in image.info:
         per_pixel += 4 if image.mode == "P" else 8
     elif kind == "TIFF":
         per_pixel *= 2  # its parser rotates the picture itself, at full size
@@ -165,7 +159,7 @@ def ends_early(data: bytes, kind: Format) -> bool:
         return len(data) < int.from_bytes(data[2:6], "little")
     if kind in ("AVIF", "HEIC"):
         return boxes_end(data) > len(data)
-    return False
+    return (kind == "PNG" and PNG_END not in data) or (kind == "GIF" and not gif.is_complete(data))
 
 
 def boxes_end(data: bytes) -> int:

@@ -10,11 +10,12 @@ from gateway.errors import (
     ImageTruncatedError,
     LargerShareError,
 )
-from gateway.imaging.colour import fit
-from gateway.imaging.formats import WEB_FORMATS, Format, identify, parse, spelling
+from gateway.imaging.colour import fit, on_canvas
+from gateway.imaging.formats import WEB_FORMATS, Format, identify, spelling
 from gateway.imaging.header import check_header, check_size, damaged, ends_early, truncated
 from gateway.imaging.input_size import SIDE_PX, Pixels
 from gateway.imaging.orientation import orientation_of, upright
+from gateway.imaging.parsers import box_of, parse
 
 MAX_DECODED_BYTES = 256 * 1024 * 1024
 """Default limit on memory for decoding one picture: 100 megapixels of plain JPEG, 16 of WebP."""
@@ -120,8 +121,10 @@ def _decode(
     needed = check_size(data, image, kind, size, max_decoded_bytes)
     if (share_bytes is not None and needed.memory_bytes > share_bytes) or (share_s and needed.cpu_s > share_s):
         raise LargerShareError(needed.memory_bytes)
+    box = box_of(image, kind)
     image.load()
-    orientation = orientation_of(image.info.get("exif"))  # a PNG may have it behind the pixels
-    square = upright(fit(image, scaled[1] if scaled else None), orientation)
+    orientation = orientation_of(image.info.get("exif"))
+    shown = on_canvas(image, box) if box else image
+    square = upright(fit(shown, scaled[1] if scaled else None), orientation)
     width, height = reversed(size) if orientation >= 5 else size
     return Decoded(square.tobytes(), kind, width, height)

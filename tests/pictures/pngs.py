@@ -49,6 +49,13 @@ def with_bad_crc(data: bytes, name: bytes) -> bytes:
     return data[:end] + bytes([data[end] ^ 0xFF]) + data[end + 1 :]
 
 
+def png_of_fewer_rows(levels: Levels, size: tuple[int, int], *, interlaced: bool = False) -> bytes:
+    """A whole file of that size, whose coded pixels stop after as many bytes as the rows of `levels` take."""
+    header, _, end = chunks(raw_png(np.resize(levels, (size[1], size[0], *levels.shape[2:])), interlaced=interlaced))
+    coded = png_pixels(levels, levels.itemsize * 8)
+    return built([header, (b"IDAT", coded), end])
+
+
 # --- Depths and colour types -------------------------------------------------------------------------------------
 
 

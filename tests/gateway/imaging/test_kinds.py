@@ -11,8 +11,8 @@ from tests.pictures.kinds import Kind
 
 GROUPS = (
     *(jpegs.coded, jpegs.profiles, jpegs.turned),
-    *(pngs.depths, pngs.transparent, pngs.gamma, pngs.turned),
-    *(gifs.plain, gifs.transparent, gifs.animated),
+    *(pngs.depths, pngs.transparent, pngs.profiles, pngs.gamma, pngs.turned, pngs.animated, pngs.annotated, pngs.ended),
+    *(gifs.plain, gifs.transparent, gifs.animated, gifs.within_screen, gifs.ended),
     *(webps.stills, webps.turned, webps.animated),
 )
 MOST_LEVELS = {"JPEG": 3.5, "WebP": 3.5, "GIF": 0.5, "PNG": 1.5}

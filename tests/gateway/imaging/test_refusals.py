@@ -29,6 +29,8 @@ from gateway.errors import (
 from gateway.imaging import ALL_FORMATS, WEB_FORMATS, decode, preprocess, read_picture
 from tests import pictures
 from tests.pictures import cut, encoded, scene
+from tests.pictures.gifs import COLOURS, INDICES, Frame, codes, gif
+from tests.pictures.pngs import png_of_fewer_rows
 
 MIB = 1024 * 1024
 TINY = (40, 30)
@@ -48,6 +50,18 @@ SAMPLES: dict[str, bytes] = {
     "BMP": pictures.bmp(TINY),
     "TIFF": pictures.tiff(TINY),
 }
+
+
+TOP_ROWS = np.array(scene(TINY))[:20]
+MISSING_PIXELS: dict[str, bytes] = {
+    "PNG": png_of_fewer_rows(TOP_ROWS, TINY),
+    "interlaced PNG": png_of_fewer_rows(TOP_ROWS, TINY, interlaced=True),
+    "16-bit PNG": png_of_fewer_rows(TOP_ROWS.astype(np.uint16) * 257, TINY),
+    "PNG with alpha": png_of_fewer_rows(np.dstack([TOP_ROWS, TOP_ROWS[..., 0]]), TINY),
+    "GIF": gif(Frame(INDICES[:30, :40], codes=codes(INDICES[:20, :40].tobytes(), 6)), colours=COLOURS, screen=TINY),
+    "GIF without pixels": gif(Frame(INDICES[:30, :40], codes=codes(b"", 6)), colours=COLOURS, screen=TINY),
+}
+"""Whole files, whose coded pixels stop after twenty of thirty rows."""
 
 
 def refusal(data: bytes, formats: tuple[str, ...] = WEB_FORMATS) -> str:
@@ -102,11 +116,29 @@ def test_the_list_of_what_to_send_is_that_of_the_settings() -> None:
     assert refusal(pictures.gif(TINY), ("JPEG",)) == "This is a GIF picture: send JPEG."
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.95, 0.999])
-@pytest.mark.parametrize("sample", [name for name in SAMPLES if name != "TIFF"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("sample", [name for name in SAMPLES if name != "TIFF" and "animated" not in name])
 def test_the_beginning_of_a_file_is_never_taken_for_a_picture(sample: str, share: float) -> None:
     with pytest.raises(ImageTruncatedError, match=r"^This is only the beginning of an? \w+: send the whole file\.$"):
         preprocess(cut(SAMPLES[sample], share), formats=ALL_FORMATS)
+
+
+@pytest.mark.parametrize("sample", [name for name in SAMPLES if name != "TIFF"])
+def test_a_file_that_is_cut_off_shows_all_of_its_first_picture_or_nothing(sample: str) -> None:
+    data = SAMPLES[sample]
+    whole = preprocess(data, formats=ALL_FORMATS)
+    for end in [*range(32, len(data), 17), *range(max(32, len(data) - 60), len(data))]:
+        try:
+            pixels = preprocess(data[:end], formats=ALL_FORMATS)
+        except (ImageTruncatedError, ImageDecodeError):
+            continue
+        assert np.array_equal(pixels, whole), f"{len(data) - end} bytes are missing"
+
+
+@pytest.mark.parametrize("name", MISSING_PIXELS)
+def test_a_picture_whose_pixels_end_early_is_refused(name: str) -> None:
+    with pytest.raises(ImageDecodeError):
+        preprocess(MISSING_PIXELS[name])
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL.TiffImagePlugin")  # a format for files one trusts
@@ -194,13 +226,12 @@ def test_a_bomb_is_refused_before_it_costs_anything(name: str) -> None:
 
 
 @pytest.mark.parametrize("bomb", [text_bomb, profile_bomb])
-def test_unpacking_metadata_is_bounded(bomb: Callable[[], bytes]) -> None:
+def test_text_is_not_unpacked_and_a_profile_only_as_far_as_profiles_go(bomb: Callable[[], bytes]) -> None:
     data = bomb()
     if (reset := Path("/proc/self/clear_refs")).exists():
         reset.write_text("5", encoding="ascii")
         before = peak_bytes()
-    with pytest.raises(ImageDecodeError):
-        preprocess(data)
+    assert read_picture(data).width == 8
     if reset.exists():
         assert peak_bytes() - before < 10 * MIB
 

@@ -1,0 +1,88 @@
+"""The one parser that each format may reach.
+
+Parsers are called by class: `Image.open` would choose among some forty plug-ins of Pillow, would read MPO files of
+phones with a parser of their own although only the first picture is used, and would warn about large pictures that
+`header` refuses by a better measure.
+"""
+
+from io import BytesIO
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+from PIL.ImageFile import ImageFile
+
+from gateway.imaging import png
+from gateway.imaging.formats import Format, check_formats
+
+Box = tuple[int, int, int, int]
+"""Left, upper, right and lower edge, in pixels."""
+
+
+class JpegFile(JpegImagePlugin.JpegImageFile):
+    """Pillow's parser without the search for a resolution in EXIF, which is slow and warns about every odd block."""
+
+    def _read_dpi_from_exif(self) -> None:
+        pass
+
+
+class PngFile(PngImagePlugin.PngImageFile):
+    """Pillow's parser, on what `png.needed` leaves of the file.
+
+    The transparent colour is in the depth of the decoded pixels, instead of the file's.
+    """
+
+    def __init__(self, file: BytesIO) -> None:
+        self.needed = png.needed(file.getvalue())
+        super().__init__(BytesIO(self.needed.file))
+
+    def _open(self) -> None:
+        super()._open()
+        self.info["icc_profile"] = self.needed.profile
+        self.box = self.tile[0].extents or (0, 0, *self.size)
+        key, packing = self.info.get("transparency"), self.tile[0].args
+        if packing in ("L;2", "L;4") and isinstance(key, int):
+            self.info["transparency"] = key * (85 if packing == "L;2" else 17)
+        elif packing == "RGB;16B" and isinstance(key, tuple):
+            self.info["transparency"] = tuple(channel >> 8 for channel in key)
+
+    def load_end(self) -> None:
+        super().load_end()
+        seen = self.getbbox()  # where the last row is black, it may be missing
+        doubtful = self.info.get("interlace") or seen is None or seen[3] < self.box[3]
+        if doubtful and not png.is_whole(self.needed.file):
+            raise EOFError("rows of pixels are missing")
+
+
+PARSERS: dict[Format, type[ImageFile]] = {
+    "JPEG": JpegFile,
+    "PNG": PngFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "AVIF": AvifImagePlugin.AvifImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+}
+
+
+def parse(data: bytes, kind: Format) -> ImageFile:
+    """Read the header with the format's own parser. It decodes no pixel, but allocates the canvas of a WebP."""
+    if kind == "HEIC":
+        check_formats([kind])
+        from pi_heif import HeifImageFile
+
+        parsed: ImageFile = HeifImageFile(BytesIO(data))
+        return parsed
+    return PARSERS[kind](BytesIO(data))
+
+
+def box_of(image: ImageFile, kind: Format) -> Box | None:
+    """Where a first frame lies that does not cover its canvas; None where it does."""
+    box = image.tile[0].extents if kind in ("GIF", "PNG") else None
+    return None if box == (0, 0, *image.size) else box
