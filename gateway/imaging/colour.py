@@ -39,7 +39,7 @@ def fit(image: Image.Image, box: Box | None) -> Image.Image:
 
 def averageable(image: Image.Image) -> Image.Image:
     """Convert to a mode whose values may be averaged, with transparency as an alpha channel."""
-    if image.mode.startswith(("I", "F")):
+    if image.mode.startswith("I"):
         return from_deep(image)
     if image.mode in ("P", "PA"):
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
@@ -65,14 +65,9 @@ def from_keyed(image: Image.Image) -> Image.Image:
 
 
 def from_deep(image: Image.Image) -> Image.Image:
-    """Reduce grey of 16 bits or more to 8 bits. Pillow's own conversion clips at 255: nearly everything turns white.
-
-    Integers count as 16 bits. For floats, white is 1 if no value is above 1, else 255: no convention exists.
-    """
-    if image.mode == "F":
-        return from_floats(image)
+    """Reduce grey of 16 bits to 8 bits. Pillow's own conversion clips at 255: nearly everything turns white."""
     values = image.convert("I")
-    grey = values.point(high_bytes(), "L")
+    grey = values.point(high_bytes()[:: -1 if image.info.get("inverted") else 1], "L")
     if "transparency" in image.info:
         opaque = [255] * 0x10000
         opaque[image.info["transparency"]] = 0
@@ -84,15 +79,6 @@ def from_deep(image: Image.Image) -> Image.Image:
 def high_bytes() -> list[int]:
     """The 8-bit value for each 16-bit value."""
     return [value >> 8 for value in range(0x10000)]
-
-
-def from_floats(image: Image.Image) -> Image.Image:
-    """Reduce float grey, which only TIFF has, to 8 bits."""
-    import numpy as np  # a third of a decode process's memory, for a format that is hardly ever sent
-
-    values = np.asarray(image)
-    levels = np.nan_to_num(values) * (255 if np.nanmax(values) <= 1 else 1)
-    return Image.fromarray(np.clip(levels, 0, 255).astype(np.uint8))
 
 
 def over_white(image: Image.Image) -> Image.Image:

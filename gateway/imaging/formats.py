@@ -114,6 +114,11 @@ def other_kind(data: bytes) -> str:
     return "not a picture that we can read"
 
 
+def not_read(what: str, instead: str) -> UnsupportedImageTypeError:
+    """The error for a file of an accepted format, but of a kind that is not read."""
+    return UnsupportedImageTypeError(f"This is {what}, which is not read here: save it as {instead} and send that.")
+
+
 def in_words(formats: Collection[Format]) -> str:
     """For example `JPEG, PNG, WebP or GIF`."""
     *most, last = (spelling(name) for name in formats)

@@ -18,7 +18,7 @@ from PIL import (
 )
 from PIL.ImageFile import ImageFile
 
-from gateway.imaging import png
+from gateway.imaging import png, tiff
 from gateway.imaging.formats import Format, check_formats
 
 Box = tuple[int, int, int, int]
@@ -60,13 +60,35 @@ class PngFile(PngImagePlugin.PngImageFile):
             raise EOFError("rows of pixels are missing")
 
 
+class TiffFile(TiffImagePlugin.TiffImageFile):
+    """Pillow's parser with libtiff's decoder, for those kinds that both read right."""
+
+    def _open(self) -> None:
+        assert self.fp is not None
+        if self.fp.read(4) == b"MM\0+":  # Pillow takes it for a small one
+            raise tiff.unread("a big-endian BigTIFF")
+        self.fp.seek(0)
+        super()._open()
+
+    def _setup(self) -> None:
+        tiff.check_tags(self.tag_v2)
+        try:
+            super()._setup()
+        except SyntaxError as cause:
+            raise tiff.unread("a TIFF in another layout of samples") from cause
+        self.info["inverted"] = self.mode.startswith("I;16") and tiff.is_inverted(self.tag_v2)
+
+
+# Its own decoder of uncompressed files takes the planes of 16-bit colours for 8 bits; libtiff's does not.
+TiffImagePlugin.READ_LIBTIFF = True
+
 PARSERS: dict[Format, type[ImageFile]] = {
     "JPEG": JpegFile,
     "PNG": PngFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
     "GIF": GifImagePlugin.GifImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
-    "TIFF": TiffImagePlugin.TiffImageFile,
+    "TIFF": TiffFile,
     "BMP": BmpImagePlugin.BmpImageFile,
 }
 

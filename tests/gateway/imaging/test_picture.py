@@ -169,12 +169,10 @@ def test_black_and_white_is_averaged_and_not_sampled() -> None:
     assert np.abs(preprocess(raw_png(chequers, bits=1)).astype(int) - 127).max() <= 3
 
 
-@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I", "F"])
+@pytest.mark.parametrize("mode", ["I;16", "I;16B"])
 def test_deep_tiffs_are_scaled_and_not_clipped(mode: str) -> None:
-    grey = np.asarray(scene().convert("L"))
-    levels = grey / np.float32(255) if mode == "F" else grey.astype(np.int64) * 257
-    dtype = {"I;16": "<u2", "I;16B": ">u2", "I": "<i4", "F": "<f4"}[mode]
-    data = encoded(Image.frombytes(mode, SMALL, levels.astype(dtype).tobytes()), "TIFF")
+    levels = np.asarray(scene().convert("L")).astype("<u2" if mode == "I;16" else ">u2") * 257
+    data = encoded(Image.frombytes(mode, SMALL, levels.astype("<u2" if mode == "I;16" else ">u2").tobytes()), "TIFF")
     assert difference(preprocess(data, formats=ALL_FORMATS), GREY_TWIN) <= 1
 
 
