@@ -6,14 +6,13 @@ parts than encoders write (`jpeg`, `png`, `gif`); frames are not counted, becaus
 `check_header` reads the bytes before any parser does; `check_size` uses what the parser has found.
 """
 
-import struct
 from typing import NamedTuple
 
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from gateway.errors import ImageTooLargeError
-from gateway.imaging import gif, jpeg
+from gateway.imaging import gif, jpeg, webp
 from gateway.imaging.formats import Format, spelling, with_article
 from gateway.imaging.parsers import box_of
 
@@ -54,7 +53,7 @@ def check_header(data: bytes, kind: Format, max_decoded_bytes: int) -> int:
         ImageTooComplexError: more parts than any encoder writes.
     """
     if kind == "WEBP":
-        return check_budget(kind, webp_size(data), BYTES_PER_PIXEL[kind], max_decoded_bytes)
+        return check_budget(kind, webp.canvas(data), BYTES_PER_PIXEL[kind], max_decoded_bytes)
     if kind == "GIF":
         return check_budget(kind, gif.canvas(data), BYTES_PER_PIXEL_BY_MODE["P"], max_decoded_bytes)
     if kind == "JPEG":
@@ -95,11 +94,11 @@ def check_jpeg(
     """Scaled decoding yields few pixels, but a JPEG in several scans keeps all coefficients in memory."""
     pixels = size[0] * size[1]
     per_pixel *= image.width * image.height / pixels
-    pixels_at, several = jpeg.first_scan(data)
-    if several:
+    first = jpeg.first_scan(data)
+    if first.several:
         per_pixel += coefficient_bytes_per_pixel(image)
     needed_bytes = check_budget("JPEG", size, max(per_pixel, JPEG_MIN_BYTES_PER_PIXEL), max_decoded_bytes)
-    scans = jpeg.check_scans(data, pixels_at, pixels) if several else 0
+    scans = jpeg.check_scans(data, first.at, pixels) if first.several else 0
     return Needs(needed_bytes, pixels * (NS_PER_PIXEL["JPEG"] + scans * NS_PER_PIXEL_AND_SCAN) / 1e9)
 
 
@@ -137,24 +136,12 @@ def damaged(kind: Format) -> str:
     return f"This {spelling(kind)} is damaged: open it in an image program, save it again and send that."
 
 
-def webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height of the canvas, which the decoder allocates when it is created; 0 where they are missing."""
-    kind, body = data[12:16], data[20:30].ljust(10, b"\0")
-    if kind == b"VP8X":
-        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
-    if kind == b"VP8L":
-        bits = int.from_bytes(body[1:5], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    width, height = struct.unpack_from("<HH", body, 6)
-    return width & 0x3FFF, height & 0x3FFF
-
-
 def ends_early(data: bytes, kind: Format) -> bool:
     """Whether the end of the file is missing, as far as its format shows it. Called when decoding has failed."""
     if kind == "JPEG":
-        return data.find(b"\xff\xd9", jpeg.first_scan(data)[0]) < 0
+        return data.find(b"\xff\xd9", jpeg.first_scan(data).at) < 0
     if kind == "WEBP":
-        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+        return webp.ends_early(data)
     if kind == "BMP":
         return len(data) < int.from_bytes(data[2:6], "little")
     if kind in ("AVIF", "HEIC"):

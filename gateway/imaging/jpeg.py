@@ -5,6 +5,7 @@ picture: a file of 240 KB with tiny scans took 23 s. Source: ITU-T T.81, annex B
 """
 
 import re
+from typing import NamedTuple
 
 from gateway.errors import ImageTooComplexError
 
@@ -13,7 +14,7 @@ MAX_SEGMENTS = 1_000
 MAX_PADDING_BYTES = 4_096
 """Padding between segments; encoders write none, or a few bytes for alignment."""
 MAX_RESOURCES = 2_000
-"""Photoshop resources, which Pillow reads one by one; Photoshop itself writes about thirty."""
+"""Photoshop itself writes about thirty."""
 MAX_SCANS = 64
 """Encoders use 1 to 18."""
 SCANS_AT_ANY_SIZE = 20
@@ -28,18 +29,41 @@ ALONE = {0x01, *range(0xD0, 0xDA)}
 """Markers without a segment."""
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+ARITHMETIC = {0xC9, 0xCA}
+BETWEEN_SCANS = {0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}
+"""Tables, restart intervals, metadata."""
+COEFFICIENTS = 64
+NOISE = b"".join(bytes((*range(0xFD, 1, -3), 0xFF, 0xD0 + number)) for number in range(8)) * 2
+"""Bytes that continue a scan with anything but zeros, restarts among them."""
 
 
-def first_scan(data: bytes) -> tuple[int, bool]:
-    """Find the first scan, and whether more scans follow; if not, libjpeg never decodes what lies behind it.
+class Frame(NamedTuple):
+    """What the frame header says; all 0 where there is none."""
 
-    Returns:
-        Offset of the first scan, or the end of the data if there is none; whether more scans must follow.
+    marker: int = 0
+    precision: int = 0
+    """Bits per sample."""
+    components: int = 0
+    """Colours."""
+
+
+class FirstScan(NamedTuple):
+    """Where the coded pixels begin."""
+
+    at: int
+    """Offset of the scan's marker; the end of the data if there is no scan."""
+    frame: Frame = Frame()
+    several: bool = False
+    """Whether more scans must follow; if not, libjpeg never decodes what lies behind this one."""
+
+
+def first_scan(data: bytes) -> FirstScan:
+    """Read the markers up to the first scan.
 
     Raises:
         ImageTooComplexError: more padding, segments or Photoshop resources than any encoder writes.
     """
-    at, padding, frame = 2, 0, b""
+    at, padding, frame = 2, 0, Frame()
     for _ in range(MAX_SEGMENTS):
         end = at + MAX_PADDING_BYTES + 2  # bounded: a search through a megabyte of padding takes 13 ms
         found = MARKER.search(data, at, end)
@@ -47,14 +71,15 @@ def first_scan(data: bytes) -> tuple[int, bool]:
         if padding > MAX_PADDING_BYTES:
             raise too_complex("padding")
         if found is None:
-            return len(data), False
+            return FirstScan(len(data), frame)
         marker, body = data[found.start() + 1], found.end()
         if marker == START_OF_SCAN:
             if data.count(b"8BIM", 0, body) > MAX_RESOURCES:
                 raise too_complex("Photoshop resources")
-            return found.start(), frame[:1] == b"P" or frame[1:2] != data[body + 2 : body + 3]
-        if marker in FRAMES:
-            frame = (b"P" if marker in PROGRESSIVE else b"S") + data[body + 7 : body + 8]
+            of_all = data[body + 2 : body + 3] == bytes((frame.components,))
+            return FirstScan(found.start(), frame, frame.marker in PROGRESSIVE or not of_all)
+        if marker in FRAMES and len(data) > body + 7:
+            frame = Frame(marker, data[body + 2], data[body + 7])
         at = body if marker in ALONE else body + max(2, int.from_bytes(data[body : body + 2]))
     raise too_complex("segments")
 
@@ -84,6 +109,46 @@ def count_scans(data: bytes, at: int) -> int:
             raise too_complex("scans")
         at = body if data[body - 1] in ALONE else body + max(2, int.from_bytes(data[body : body + 2]))
     raise too_complex("segments")
+
+
+def endings(data: bytes) -> list[bytes]:
+    """The file with two other endings behind its coded pixels: their pictures are equal only if no pixel is missing.
+
+    libjpeg fills missing pixels up, and Pillow does not report its warning. So one file ends at once, and the other
+    goes on with noise. Empty where a scan is missing, and for arithmetic coding, whose data may end early.
+    """
+    at, frame, several = first_scan(data)
+    end, coefficients = last_scan(data, at, several=several)
+    if frame.marker in ARITHMETIC or not coefficients or len(coefficients) < COEFFICIENTS * frame.components:
+        return []
+    coded = data[:end].rstrip(b"\xff")
+    return [coded + b"\xff\xd9", coded + NOISE + b"\xff\xd9"]
+
+
+def last_scan(data: bytes, at: int, *, several: bool) -> tuple[int, set[tuple[int, int]]]:
+    """Where the last scan ends, and the coefficients of each component that the scans complete."""
+    end, complete = at, set()
+    for _ in range(MAX_SEGMENTS):
+        marker, body = data[at + 1 : at + 2], at + 2
+        behind = body + int.from_bytes(data[body : body + 2])
+        if marker == b"\xda":
+            complete |= completed(data[body:behind])
+            found = MARKER_AFTER_SCAN.search(data, behind)
+            at = end = found.start() if found else len(data)
+        elif marker and marker[0] in BETWEEN_SCANS and several:
+            at = behind
+        else:
+            break
+    return end, complete
+
+
+def completed(scan: bytes) -> set[tuple[int, int]]:
+    """Components and coefficients whose last bit a scan holds, from its header."""
+    count = scan[2] if len(scan) > 2 else 0
+    if len(scan) != 6 + 2 * count or scan[-1] & 15:
+        return set()
+    first, last = scan[-3], scan[-2]
+    return {(scan[3 + 2 * at], number) for at in range(count) for number in range(first, min(last, 63) + 1)}
 
 
 def too_complex(what: str) -> ImageTooComplexError:

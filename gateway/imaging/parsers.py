@@ -5,7 +5,7 @@ phones with a parser of their own although only the first picture is used, and w
 `header` refuses by a better measure.
 """
 
-from io import BytesIO
+from io import SEEK_CUR, BytesIO
 
 from PIL import (
     AvifImagePlugin,
@@ -18,7 +18,7 @@ from PIL import (
 )
 from PIL.ImageFile import ImageFile
 
-from gateway.imaging import png, tiff
+from gateway.imaging import png, tiff, webp
 from gateway.imaging.formats import Format, check_formats
 
 Box = tuple[int, int, int, int]
@@ -28,8 +28,33 @@ Box = tuple[int, int, int, int]
 class JpegFile(JpegImagePlugin.JpegImageFile):
     """Pillow's parser without the search for a resolution in EXIF, which is slow and warns about every odd block."""
 
+    def __init__(self, file: BytesIO) -> None:
+        super().__init__(file)
+        self.decodermaxblock = len(file.getvalue())  # libjpeg decodes arithmetic coding from one piece only
+
     def _read_dpi_from_exif(self) -> None:
         pass
+
+
+def keep_metadata(self: JpegImagePlugin.JpegImageFile, marker: int) -> None:
+    """Keep the first EXIF block and the parts of the colour profile; skip every other segment of metadata unread."""
+    assert self.fp is not None
+    length = max(0, int.from_bytes(self.fp.read(2)) - 2)
+    if marker not in (APP1, APP2):
+        self.fp.seek(length, SEEK_CUR)
+        return
+    body = self.fp.read(length)
+    if marker == APP1 and body.startswith(b"Exif\0\0"):
+        self.info.setdefault("exif", body)
+    elif marker == APP2 and body.startswith(b"ICC_PROFILE\0") and len(body) > PROFILE_HEADER_BYTES:
+        self.icclist.append(body)
+
+
+APP1, APP2, COMMENT = 0xFFE1, 0xFFE2, 0xFFFE
+PROFILE_HEADER_BYTES = 14
+"""Before each part of a colour profile: a name, the part's number, the number of parts."""
+# For all of this process: Pillow's own functions for these segments fail where one is shorter than usual.
+JpegImagePlugin.MARKER |= dict.fromkeys((*range(0xFFE0, 0xFFF0), COMMENT), ("", "", keep_metadata))
 
 
 class PngFile(PngImagePlugin.PngImageFile):
@@ -82,10 +107,18 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
 # Its own decoder of uncompressed files takes the planes of 16-bit colours for 8 bits; libtiff's does not.
 TiffImagePlugin.READ_LIBTIFF = True
 
+
+class WebpFile(WebPImagePlugin.WebPImageFile):
+    """Pillow's parser, on what is whole of the file."""
+
+    def __init__(self, file: BytesIO) -> None:
+        super().__init__(BytesIO(webp.whole(file.getvalue())))
+
+
 PARSERS: dict[Format, type[ImageFile]] = {
     "JPEG": JpegFile,
     "PNG": PngFile,
-    "WEBP": WebPImagePlugin.WebPImageFile,
+    "WEBP": WebpFile,
     "GIF": GifImagePlugin.GifImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
     "TIFF": TiffFile,

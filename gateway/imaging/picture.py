@@ -1,6 +1,7 @@
 """From the bytes of a file to the model's input: the steps in their order."""
 
 from collections.abc import Collection
+from contextlib import suppress
 from typing import NamedTuple
 
 from gateway.errors import (
@@ -10,6 +11,7 @@ from gateway.errors import (
     ImageTruncatedError,
     LargerShareError,
 )
+from gateway.imaging import jpeg
 from gateway.imaging.colour import fit, on_canvas
 from gateway.imaging.formats import WEB_FORMATS, Format, identify, spelling
 from gateway.imaging.header import check_header, check_size, damaged, ends_early, truncated
@@ -106,9 +108,19 @@ def decode(
             f"This {spelling(kind)} needs more memory than there is: send a smaller version."
         ) from cause
     except Exception as cause:  # Pillow's parsers raise a dozen types of errors on damaged files, and document none
+        if kind == "JPEG" and (whole := _with_another_ending(data, max_decoded_bytes)):
+            return whole
         if ends_early(data, kind):
             raise ImageTruncatedError(truncated(kind)) from cause
         raise ImageDecodeError(damaged(kind)) from cause
+
+
+def _with_another_ending(data: bytes, max_decoded_bytes: int) -> Decoded | None:
+    """The picture of a JPEG whose ending is missing or damaged, if no pixel is missing."""
+    with suppress(Exception):  # as above
+        one, other = (_decode(file, "JPEG", max_decoded_bytes, None, None) for file in jpeg.endings(data))
+        return one if one.rgb == other.rgb else None
+    return None
 
 
 def _decode(

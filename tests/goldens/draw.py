@@ -5,6 +5,7 @@ They lie in the repository because another version of an encoder writes other by
 The HEIC needs an encoder that is no dependency of ours: `pip install pillow-heif`.
 """
 
+import subprocess
 from collections.abc import Callable
 from importlib import import_module
 from io import BytesIO
@@ -69,6 +70,19 @@ def unmarked(data: bytes) -> bytes:
     return data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4]) :]
 
 
+def grained(image: Image.Image) -> Image.Image:
+    """With grain that costs an encoder bits."""
+    grain = np.random.default_rng(7).integers(-12, 13, (*reversed(image.size), 3))
+    return Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
+
+
+def arithmetic_jpeg(*options: str) -> bytes:
+    """By libjpeg-turbo's own program, which Debian has in `libjpeg-turbo-progs`."""
+    plain = encoded(grained(scene((224, 224))), "PPM")
+    command = ["cjpeg", "-arithmetic", "-sample", "1x1", *options]
+    return subprocess.run(command, input=plain, stdout=subprocess.PIPE, check=True).stdout
+
+
 def heic() -> bytes:
     import_module("pillow_heif").register_heif_opener()
     return encoded(scene(SIZE), "HEIF", quality=60)
@@ -87,6 +101,8 @@ FILES: dict[Path, Callable[[], bytes]] = {
     GOLDENS / "wide-gamut.jpg": lambda: encoded(scene(SIZE), "JPEG", quality=90, icc_profile=rgb_profile()),
     GOLDENS / "lossy.webp": lambda: encoded(scene(SIZE), "WEBP", quality=70),
     GOLDENS / "alpha.webp": lambda: encoded(Image.open(BytesIO(alpha_png(SIZE))), "WEBP", quality=70),
+    GOLDENS / "arithmetic.jpg": lambda: arithmetic_jpeg("-quality", "99"),
+    GOLDENS / "arithmetic-progressive.jpg": lambda: arithmetic_jpeg("-quality", "95", "-progressive"),
     GOLDENS / "specimen.heic": heic,
 } | {
     GOLDENS / f"orientation-{turn}.jpg": lambda turn=turn: encoded(scene(SIZE), "JPEG", quality=70, exif=exif(turn))

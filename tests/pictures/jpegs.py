@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from gateway.imaging import Pixels
-from tests.goldens.draw import unmarked
+from tests.goldens.draw import GOLDENS, grained, unmarked
 from tests.pictures import cmyk_profile, encoded, exif, mpo
 from tests.pictures.kinds import SQUARE, Kind, pixels, square
 from tests.pictures.profiles import PROFILES, curve, from_linear, grey, stored, to_linear
@@ -170,9 +170,20 @@ def ended() -> Iterator[Kind]:
             "padding before the end": b"\xff" * 30 + b"\xd9",
             "a second beginning": b"\xff\xd8\xff\xe0\0\x10JFIF",
         }.items():
-            yield Kind(f"JPEG: {coding}, {name}", data[:-2] + ending, twin)
+            unfinished = ending in (b"", b"\xff") or (
+                coding == "progressive" and ending[:2] in (b"\xff\x14", b"\xff\xd8")
+            )
+            differs = "unfinished" if unfinished else ""
+            yield Kind(f"JPEG: {coding}, {name}", data[:-2] + ending, twin, differs)
+
+
+def arithmetic() -> Iterator[Kind]:
+    """Coded by `cjpeg -arithmetic`, since Pillow writes none: one above 64 KB, and a progressive one."""
+    twin = pixels(grained(square()))
+    for name in ("arithmetic.jpg", "arithmetic-progressive.jpg"):
+        yield Kind(f"JPEG: {name.partition('.')[0]}", (GOLDENS / name).read_bytes(), twin)
 
 
 def every() -> Iterator[Kind]:
-    for group in (coded, profiles, turned, annotated, ended):
+    for group in (coded, profiles, turned, annotated, ended, arithmetic):
         yield from group()

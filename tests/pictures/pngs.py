@@ -183,7 +183,7 @@ def turned() -> Iterator[Kind]:
         yield Kind(f"PNG: orientation {value}", raw_png(levels, eXIf=block), RGB)
         if value in (3, 6):
             behind = marked(raw_png(levels), (b"eXIf", block), before=b"IEND")
-            yield Kind(f"PNG: orientation {value} behind the pixels", behind, RGB)
+            yield Kind(f"PNG: orientation {value} behind the pixels", behind, RGB, "late orientation")
 
 
 def control(number: int, size: tuple[int, int], at: tuple[int, int] = (0, 0), *, blend: int = 0) -> tuple[bytes, bytes]:
@@ -233,9 +233,9 @@ def animated() -> Iterator[Kind]:
         RGB,
     )
     yield Kind("PNG: animation of no frames", built([header, (b"acTL", bytes(8)), data, end]), RGB)
-    yield Kind("PNG: animation whose frames are missing", built([header, begin, data, end]), RGB)
+    yield Kind("PNG: animation whose frames are missing", built([header, begin, data, end]), RGB, "broken animation")
     outside = [header, begin, data, control(0, SQUARE, (1, 0)), frames(1, red), end]
-    yield Kind("PNG: animation whose first frame lies outside", built(outside), RGB)
+    yield Kind("PNG: animation whose first frame lies outside", built(outside), RGB, "broken animation")
     palette = square().quantize(32)
     indices, colours = np.array(palette), bytes(palette.getpalette() or [])
     header, table, alphas, data, end = chunks(raw_png(indices, palette=colours, tRNS=b"\0\x80"))

@@ -69,7 +69,7 @@ def stills() -> Iterator[Kind]:
 def turned() -> Iterator[Kind]:
     for value in range(10):
         data = encoded(stored_for(value, square()), "WEBP", lossless=True, exif=exif(value))
-        yield Kind(f"WebP: orientation {value}", data, RGB, "webp-orientation" if 2 <= value <= 8 else "")
+        yield Kind(f"WebP: orientation {value}", data, RGB, "WebP orientation" if 2 <= value <= 8 else "")
 
 
 def animated() -> Iterator[Kind]:
@@ -92,6 +92,15 @@ def animated() -> Iterator[Kind]:
         yield Kind(f"WebP: {coding} animation of one frame", one, RGB)
 
 
+def ended() -> Iterator[Kind]:
+    red = Image.new("RGB", SQUARE, "red")
+    for coding, options in CODINGS.items():
+        moving = extended(2, chunk(b"ANIM", bytes(6)), frame(square(), **options), frame(red, **options))
+        yield Kind(f"WebP: {coding} animation, cut within its second frame", moving[:-20], RGB, "unfinished")
+        noted = extended(8, bitstream(square(), **options), chunk(b"EXIF", exif(1) + bytes(200)))
+        yield Kind(f"WebP: {coding}, cut within its metadata", noted[:-100], RGB, "unfinished")
+
+
 def every() -> Iterator[Kind]:
-    for group in (stills, turned, animated):
+    for group in (stills, turned, animated, ended):
         yield from group()

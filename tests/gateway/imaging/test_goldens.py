@@ -55,6 +55,8 @@ GOLDENS: dict[str, str] = {
     "turned.jpg": "130 133 154 c90e3d677b9f",
     "adobe-cmyk.jpg": "129 134 153 f4371ab96166",
     "adobe-ycck.jpg": "130 134 155 2a3c810323ad",
+    "arithmetic-progressive.jpg": "135 131 147 918e15bc0e45",
+    "arithmetic.jpg": "135 131 147 dd9119dcacad",
     "grey.jpg": "135 135 135 be4a4f8c4e1a",
     "orientation-1.jpg": "129 134 153 2da701ada7b4",
     "orientation-2.jpg": "129 134 153 b38297d419be",

@@ -10,10 +10,10 @@ from tests.pictures import gifs, jpegs, pngs, webps
 from tests.pictures.kinds import Kind
 
 GROUPS = (
-    *(jpegs.coded, jpegs.profiles, jpegs.turned),
+    *(jpegs.coded, jpegs.profiles, jpegs.turned, jpegs.annotated, jpegs.ended, jpegs.arithmetic),
     *(pngs.depths, pngs.transparent, pngs.profiles, pngs.gamma, pngs.turned, pngs.animated, pngs.annotated, pngs.ended),
     *(gifs.plain, gifs.transparent, gifs.animated, gifs.within_screen, gifs.ended),
-    *(webps.stills, webps.turned, webps.animated),
+    *(webps.stills, webps.turned, webps.animated, webps.ended),
 )
 MOST_LEVELS = {"JPEG": 3.5, "WebP": 3.5, "GIF": 0.5, "PNG": 1.5}
 """Largest mean difference to the twin, of 255: coding with losses, and the rounding of colour transforms."""
