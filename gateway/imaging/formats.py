@@ -24,7 +24,11 @@ OTHERS = {
     b"\xff\x4f\xff\x51": "a JPEG 2000 picture",
     b"\0\0\0\x0cJXL ": "a JPEG XL picture",
     b"\xff\x0a": "a JPEG XL picture",
-    b"FUJIFILMCCD-RAW": "a camera's raw file",
+    **dict.fromkeys(
+        (b"FUJIFILMCCD-RAW", b"IIU\0", b"IIRO", b"IIRS", b"MMOR", b"FOVb", b"\0MRM", b"II\x1a\0\0\0HEAPCCDR"),
+        "a camera's raw file",
+    ),
+    b"II\xbc\x01": "a JPEG XR picture",
     b"PK\3\4": "a ZIP archive",
     b"\x1f\x8b": "a gzip archive",
     b"\x1a\x45\xdf\xa3": "a video",
@@ -73,13 +77,15 @@ def format_of(data: bytes) -> Format | None:
         return "WEBP"
     if data.startswith((b"GIF87a", b"GIF89a")):
         return "GIF"
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")) and data[8:10] != CANON_RAW:
         return "TIFF"
     if data.startswith(b"BM") and len(data) >= 18 and data[14:18] in BMP_HEADERS:
         return "BMP"
     return format_of_brands(brands(data))
 
 
+CANON_RAW = b"CR"
+"""Behind the header of a TIFF: a CR2 file."""
 BMP_HEADERS = {struct.pack("<L", size) for size in (12, 40, 52, 56, 64, 108, 124)}
 """Length of a BMP's header: many text files begin with `BM`, too."""
 
@@ -109,6 +115,8 @@ def other_kind(data: bytes) -> str:
         return "a web page"
     if text.startswith((b"<?xml", b"<svg", b"<!--")) and b"<svg" in text:
         return "an SVG drawing"
+    if data[8:10] == CANON_RAW or data[4:12] == b"ftypcrx ":
+        return "a camera's raw file"
     if data[4:8] == b"ftyp":
         return "a video"
     return "not a picture that we can read"

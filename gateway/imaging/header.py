@@ -12,7 +12,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from gateway.errors import ImageTooLargeError
-from gateway.imaging import gif, jpeg, webp
+from gateway.imaging import gif, jpeg, png, webp
 from gateway.imaging.formats import Format, spelling, with_article
 from gateway.imaging.parsers import box_of
 
@@ -51,13 +51,16 @@ def check_header(data: bytes, kind: Format, max_decoded_bytes: int) -> int:
     Raises:
         ImageTooLargeError: a WebP or GIF whose parser would allocate too much at once.
         ImageTooComplexError: more parts than any encoder writes.
+        UnsupportedImageTypeError: a kind of JPEG or PNG that is not read.
     """
     if kind == "WEBP":
         return check_budget(kind, webp.canvas(data), BYTES_PER_PIXEL[kind], max_decoded_bytes)
     if kind == "GIF":
         return check_budget(kind, gif.canvas(data), BYTES_PER_PIXEL_BY_MODE["P"], max_decoded_bytes)
     if kind == "JPEG":
-        jpeg.first_scan(data)
+        jpeg.check_kind(jpeg.first_scan(data).frame)
+    elif kind == "PNG":
+        png.check_kind(data)
     return 0
 
 

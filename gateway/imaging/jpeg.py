@@ -8,6 +8,7 @@ import re
 from typing import NamedTuple
 
 from gateway.errors import ImageTooComplexError
+from gateway.imaging.formats import not_read
 
 MAX_SEGMENTS = 1_000
 """An ICC profile may take 255 segments, and 16 MB of metadata from a phone another 255."""
@@ -27,7 +28,7 @@ MARKER_AFTER_SCAN = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 ALONE = {0x01, *range(0xD0, 0xDA)}
 """Markers without a segment."""
-FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 ARITHMETIC = {0xC9, 0xCA}
 BETWEEN_SCANS = {0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}
@@ -35,6 +36,14 @@ BETWEEN_SCANS = {0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE}
 COEFFICIENTS = 64
 NOISE = b"".join(bytes((*range(0xFD, 1, -3), 0xFF, 0xD0 + number)) for number in range(8)) * 2
 """Bytes that continue a scan with anything but zeros, restarts among them."""
+
+
+NOT_READ = {
+    **dict.fromkeys((0xC3, 0xCB), "a lossless JPEG"),
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "a hierarchical JPEG"),
+    0xF7: "a JPEG-LS picture",
+}
+"""Frame markers of the kinds that are not read; ITU-T T.87 has the last."""
 
 
 class Frame(NamedTuple):
@@ -82,6 +91,22 @@ def first_scan(data: bytes) -> FirstScan:
             frame = Frame(marker, data[body + 2], data[body + 7])
         at = body if marker in ALONE else body + max(2, int.from_bytes(data[body : body + 2]))
     raise too_complex("segments")
+
+
+def check_kind(frame: Frame) -> None:
+    """Refuse by its frame header what Pillow would call damaged, or decode only where it is small.
+
+    Raises:
+        UnsupportedImageTypeError: a lossless or hierarchical JPEG, JPEG-LS, or other samples than 8 bits of 1, 3 or 4
+            colours.
+    """
+    what = NOT_READ.get(frame.marker)
+    if what is None and frame.marker and frame.precision != 8:
+        what = f"a JPEG with {frame.precision} bits per sample"
+    if what is None and frame.marker and frame.components not in (1, 3, 4):
+        what = f"a JPEG with {frame.components} colours per pixel"
+    if what is not None:
+        raise not_read(what, "a plain JPEG")
 
 
 def check_scans(data: bytes, at: int, pixels: int) -> int:

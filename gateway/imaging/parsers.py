@@ -19,7 +19,7 @@ from PIL import (
 from PIL.ImageFile import ImageFile
 
 from gateway.imaging import png, tiff, webp
-from gateway.imaging.formats import Format, check_formats
+from gateway.imaging.formats import Format, check_formats, not_read
 
 Box = tuple[int, int, int, int]
 """Left, upper, right and lower edge, in pixels."""
@@ -104,6 +104,18 @@ class TiffFile(TiffImagePlugin.TiffImageFile):
         self.info["inverted"] = self.mode.startswith("I;16") and tiff.is_inverted(self.tag_v2)
 
 
+class BmpFile(BmpImagePlugin.BmpImageFile):
+    """Pillow's parser, which knows what it does not read."""
+
+    def _open(self) -> None:
+        try:
+            super()._open()
+        except OSError as cause:
+            if str(cause).startswith("Unsupported BMP"):
+                raise not_read("a BMP in an unusual form", "a PNG") from cause
+            raise
+
+
 # Its own decoder of uncompressed files takes the planes of 16-bit colours for 8 bits; libtiff's does not.
 TiffImagePlugin.READ_LIBTIFF = True
 
@@ -122,7 +134,7 @@ PARSERS: dict[Format, type[ImageFile]] = {
     "GIF": GifImagePlugin.GifImageFile,
     "AVIF": AvifImagePlugin.AvifImageFile,
     "TIFF": TiffFile,
-    "BMP": BmpImagePlugin.BmpImageFile,
+    "BMP": BmpFile,
 }
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from gateway.errors import ImageTooComplexError
+from gateway.imaging.formats import not_read
 
 MAX_CHUNKS = 20_000
 """libpng writes pixels in chunks of 8 KB, an animation two chunks per frame. Finding 20,000 takes 20 ms."""
@@ -44,6 +45,16 @@ class Needed(NamedTuple):
     """A PNG of the same picture, without any other chunk. Its one frame may be smaller than its canvas."""
     profile: bytes | None
     """The ICC profile."""
+
+
+def check_kind(data: bytes) -> None:
+    """Refuse the form of PNG that Apple's tools write into apps: its pixels are compressed without zlib's header.
+
+    Raises:
+        UnsupportedImageTypeError: it is of that form.
+    """
+    if data[12:16] == b"CgBI":
+        raise not_read("a PNG that was optimised for an iPhone app", "a plain PNG")
 
 
 def needed(data: bytes) -> Needed:

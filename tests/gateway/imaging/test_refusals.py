@@ -7,8 +7,11 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -97,6 +100,12 @@ def test_an_empty_file_is_refused_as_empty() -> None:
         (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 picture"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
         (b"\0\0\0\x20ftypisom", "a video"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "a camera's raw file"),
+        (b"II*\0\x10\0\0\0CR\2\0", "a camera's raw file"),
+        (b"FUJIFILMCCD-RAW 0201", "a camera's raw file"),
+        (b"IIRO\x08\0\0\0", "a camera's raw file"),
+        (b"IIU\0\x18\0\0\0", "a camera's raw file"),
+        (b"II\xbc\x01\x20\0\0\0", "a JPEG XR picture"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC picture"),
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "a HEIC picture"),
         (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "an AVIF picture"),
@@ -109,6 +118,62 @@ def test_another_type_is_named_with_what_to_send_instead(data: bytes, what: str)
     assert refusal(data) == f"This is {what}: send JPEG, PNG, WebP or GIF."
     with pytest.raises(UnsupportedImageTypeError):
         preprocess(data)
+
+
+def jpeg_of(marker: int, *, precision: int = 8, components: int = 3) -> bytes:
+    """A JPEG whose frame header says something else."""
+    data = bytearray(SAMPLES["JPEG"])
+    at = data.index(b"\xff\xc0")
+    data[at + 1], data[at + 4], data[at + 9] = marker, precision, components
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (jpeg_of(0xC1, precision=12), "a JPEG with 12 bits per sample"),
+        (jpeg_of(0xC2, precision=12), "a JPEG with 12 bits per sample"),
+        (jpeg_of(0xC3), "a lossless JPEG"),
+        (jpeg_of(0xC3, precision=16, components=1), "a lossless JPEG"),
+        (jpeg_of(0xCB), "a lossless JPEG"),
+        (jpeg_of(0xC5), "a hierarchical JPEG"),
+        (jpeg_of(0xF7), "a JPEG-LS picture"),
+        (jpeg_of(0xF7, precision=12, components=1), "a JPEG-LS picture"),
+        (jpeg_of(0xC0, components=2), "a JPEG with 2 colours per pixel"),
+    ],
+)
+def test_a_kind_of_jpeg_that_is_not_read_is_named(data: bytes, what: str) -> None:
+    assert refusal(data) == f"This is {what}, which is not read here: save it as a plain JPEG and send that."
+    with pytest.raises(UnsupportedImageTypeError):
+        preprocess(data)
+
+
+def test_a_png_out_of_an_app_is_named() -> None:
+    data = SAMPLES["PNG"][:8] + pictures.png_chunk(b"CgBI", b"P\0 \2") + SAMPLES["PNG"][8:]
+    assert refusal(data).startswith("This is a PNG that was optimised for an iPhone app, which is not read here")
+
+
+@pytest.mark.parametrize(("at", "value"), [(30, 4), (30, 5), (30, 11), (28, 64), (28, 2)])
+def test_a_form_of_bmp_that_is_not_read_is_named(at: int, value: int) -> None:
+    """Its compression is JPEG, PNG or that of inks; 64 or 2 bits per pixel."""
+    data = bytearray(SAMPLES["BMP"])
+    data[at] = value
+    assert refusal(bytes(data), ("BMP",)).startswith("This is a BMP in an unusual form, which is not read here")
+
+
+@pytest.mark.parametrize(
+    "coded",
+    [
+        pytest.param(partial(imagecodecs.ljpeg_encode, bitspersample=8), id="lossless"),
+        pytest.param(imagecodecs.jpegls_encode, id="JPEG-LS"),
+        pytest.param(imagecodecs.jpegxl_encode, id="JPEG XL"),
+        pytest.param(imagecodecs.jpegxr_encode, id="JPEG XR"),
+        pytest.param(imagecodecs.jpeg2k_encode, id="JPEG 2000"),
+    ],
+)
+def test_what_other_encoders_write_is_never_called_damaged(coded: Callable[[Any], bytes]) -> None:
+    with pytest.raises(UnsupportedImageTypeError, match="JPEG"):
+        preprocess(coded(np.array(scene(TINY).convert("L"))))
 
 
 def test_the_list_of_what_to_send_is_that_of_the_settings() -> None:
