@@ -15,6 +15,7 @@ from gateway.failures import FAILURES, ReplicaFailedError
 from gateway.observe import metrics
 from gateway.settings import Settings
 from tests.attacks import promises
+from tests.pictures import differences
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -138,6 +139,7 @@ DOCUMENTS = {
     "docs/metrics.md": ("metrics", metrics_table),
     "docs/replicas.md": ("failures", failures_table),
     "docs/threat-model.md": ("costs", promises.table),
+    "docs/preprocessing.md": ("kinds", differences.table),
 }
 
 

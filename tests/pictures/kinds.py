@@ -23,7 +23,7 @@ class Kind(NamedTuple):
     twin: Pixels
     """What it shows: uint8, (224, 224, 3)."""
     differs: str = ""
-    """Why browsers show something else, in one word; empty where they do not."""
+    """Why browsers show something else: a key of `REASONS` in `tests/pictures/differences.py`; empty otherwise."""
 
 
 def pixels(image: Image.Image) -> Pixels:
