@@ -3,30 +3,50 @@
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import NamedTuple
 
 from gateway.errors import ImageTooComplexError
 
 IMAGE, EXTENSION, TRAILER = b",!;"
+CONTROL = b"!\xf9"
+"""The extension before a frame that names its transparent colour."""
 MAX_SUB_BLOCKS = 20_000
 BYTES_PER_SUB_BLOCK = 128
 """A file may have one more sub-block for each of these bytes. Encoders write sub-blocks of 255 bytes, but an animation
 has six small ones per frame. Reading 10,000 takes 1 ms."""
 
 
-def canvas(data: bytes) -> tuple[int, int]:
-    """Width and height of the screen, or of the first frame where that is larger.
+class FirstFrame(NamedTuple):
+    """What the blocks up to the first frame announce."""
+
+    canvas: tuple[int, int]
+    """Width and height of the screen, or of the frame where that is larger."""
+    transparent: bool
+    """It has a transparent colour, or leaves a part of the canvas uncovered."""
+
+
+def first_frame(data: bytes) -> FirstFrame:
+    """Size and transparency of the first frame.
 
     Raises:
         ImageTooComplexError: more sub-blocks than any encoder writes, in the whole file.
     """
-    width, height = struct.unpack_from("<HH", data.ljust(13, b"\0"), 6)
-    framed = False
+    screen = struct.unpack_from("<HH", data.ljust(13, b"\0"), 6)
+    keyed, found = False, FirstFrame(screen, transparent=False)
     with suppress(IndexError, struct.error):  # beyond the end: what matters is whether the decoder has every pixel
+        framed = False
         for at in blocks(data):
-            if data[at] == IMAGE and not framed:
-                left, top, frame_width, frame_height = struct.unpack_from("<4H", data, at + 1)
-                width, height, framed = max(width, left + frame_width), max(height, top + frame_height), True
-    return width, height
+            if data[at : at + 2] == CONTROL and not framed:
+                keyed = bool(data[at + 3] & 1)
+            elif data[at] == IMAGE and not framed:
+                framed, found = True, of_frame(screen, *struct.unpack_from("<4H", data, at + 1), keyed=keyed)
+    return found
+
+
+def of_frame(screen: tuple[int, int], left: int, top: int, width: int, height: int, *, keyed: bool) -> FirstFrame:
+    """The canvas of a frame at that place."""
+    canvas = max(screen[0], left + width), max(screen[1], top + height)
+    return FirstFrame(canvas, transparent=keyed or canvas != (width, height))
 
 
 def is_complete(data: bytes) -> bool:

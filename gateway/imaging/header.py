@@ -23,6 +23,8 @@ BYTES_PER_PIXEL_BY_MODE = {"P": 5.3} | dict.fromkeys(("1", "L", "RGB", "RGBX", "
 same time, and a file of 10 KB may be a PNG of 88 megapixels."""
 OTHER_MODES = 8.3
 """Alpha is premultiplied in a copy; 16-bit values are converted through 32 bits."""
+WITH_ALPHA = 8
+"""More bytes per pixel where an alpha channel is made."""
 JPEG_MIN_BYTES_PER_PIXEL = 2.4
 """Scaled decoding takes time and little memory. At this value up to 112 megapixels are accepted, which take 0.2 s."""
 NS_PER_PIXEL = {"JPEG": 4, "GIF": 10}
@@ -46,7 +48,7 @@ def check_header(data: bytes, kind: Format, max_decoded_bytes: int) -> int:
     """Refuse by the bytes alone what no parser may read.
 
     Returns:
-        Memory in bytes that the parser itself allocates; 0 for most formats.
+        Memory in bytes, at least what `check_size` will find, of formats whose parser allocates some; else 0.
 
     Raises:
         ImageTooLargeError: a WebP or GIF whose parser would allocate too much at once.
@@ -56,7 +58,7 @@ def check_header(data: bytes, kind: Format, max_decoded_bytes: int) -> int:
     if kind == "WEBP":
         return check_budget(kind, webp.canvas(data), BYTES_PER_PIXEL[kind], max_decoded_bytes)
     if kind == "GIF":
-        return check_budget(kind, gif.canvas(data), BYTES_PER_PIXEL_BY_MODE["P"], max_decoded_bytes)
+        return check_gif(gif.first_frame(data), max_decoded_bytes)
     if kind == "JPEG":
         jpeg.check_kind(jpeg.first_scan(data).frame)
     elif kind == "PNG":
@@ -82,13 +84,22 @@ def check_size(data: bytes, image: ImageFile, kind: Format, size: tuple[int, int
     if isinstance(image, JpegImageFile):
         return check_jpeg(data, image, per_pixel, size, max_decoded_bytes)
     if box_of(image, kind):
-        per_pixel += 8  # the frame is cut out and laid on a canvas with alpha
+        per_pixel += WITH_ALPHA  # the frame is cut out and laid on a canvas
     elif "transparency" in image.info:
-        per_pixel += 4 if image.mode == "P" else 8
+        per_pixel += 4 if image.mode == "P" else WITH_ALPHA
     elif kind == "TIFF":
         per_pixel *= 2  # its parser rotates the picture itself, at full size
     needed_bytes = check_budget(kind, size, per_pixel, max_decoded_bytes)
     return Needs(needed_bytes, size[0] * size[1] * NS_PER_PIXEL.get(kind, OTHER_NS_PER_PIXEL) / 1e9)
+
+
+def check_gif(first: gif.FirstFrame, max_decoded_bytes: int) -> int:
+    """The estimate for a GIF: without transparency for the limit, with all that it may cost for the share."""
+    per_pixel = BYTES_PER_PIXEL_BY_MODE["P"]
+    needed_bytes = check_budget("GIF", first.canvas, per_pixel, max_decoded_bytes)
+    if not first.transparent:
+        return needed_bytes
+    return min(max_decoded_bytes, int(needed_bytes * (per_pixel + WITH_ALPHA) / per_pixel))
 
 
 def check_jpeg(

@@ -69,8 +69,8 @@ def needed(data: bytes) -> Needed:
     pixels = next((at for at, chunk in enumerate(chunks) if chunk.name == b"IDAT"), len(chunks))
     head = {chunk.name: chunk for chunk in reversed(chunks[:pixels])}  # of several, the first counts
     exif = next((chunk for chunk in chunks if chunk.name == b"eXIf" and is_intact(data, chunk)), None)
-    parts = [data[chunk.start : chunk.end] for name in (b"IHDR", b"PLTE") if (chunk := head.get(name))]
-    parts += [data[chunk.start : chunk.end] for chunk in (head.get(b"tRNS"), exif) if chunk and is_intact(data, chunk)]
+    parts = [as_stored(data, chunk) for name in (b"IHDR", b"PLTE") if (chunk := head.get(name))]
+    parts += [as_stored(data, chunk) for chunk in (head.get(b"tRNS"), exif) if chunk and is_intact(data, chunk)]
     parts += frame_behind(data, chunks, pixels) or [run(data, chunks[pixels:])]
     return Needed(BEGIN + b"".join([*parts, built(b"IEND", b"")]), profile_of(data, head.get(b"iCCP")))
 
@@ -176,6 +176,11 @@ def is_intact(data: bytes, chunk: Chunk) -> bool:
     )
 
 
+def as_stored(data: bytes, chunk: Chunk) -> bytes:
+    """The whole chunk, as far as it is there."""
+    return data[chunk.start : chunk.end]
+
+
 def body_of(data: bytes, chunk: Chunk) -> bytes:
     """The data of a chunk, as far as it is there."""
     return data[chunk.start + 8 : chunk.end - 4]
@@ -183,4 +188,5 @@ def body_of(data: bytes, chunk: Chunk) -> bytes:
 
 def built(name: bytes, body: bytes) -> bytes:
     """A chunk with its length and checksum."""
-    return struct.pack(">L", len(body)) + name + body + struct.pack(">L", zlib.crc32(name + body))
+    checksum = zlib.crc32(body, zlib.crc32(name))
+    return b"".join((len(body).to_bytes(4), name, body, checksum.to_bytes(4)))

@@ -189,6 +189,10 @@ def within_screen() -> Iterator[Kind]:
         shown(np.dstack([ramp] * 3), BOX),
     )
     yield Kind("GIF: frame larger than its screen", gif(Frame(INDICES), colours=COLOURS, screen=(100, 100)), TWIN)
+    corner = np.full_like(TWIN, 255)
+    corner[100:, 100:] = TWIN[100:, 100:]
+    beyond = gif(Frame(INDICES[100:, 100:], at=(100, 100)), colours=COLOURS, screen=(200, 200))
+    yield Kind("GIF: frame that reaches beyond its screen", beyond, corner)
     yield Kind("GIF: screen without a size", gif(Frame(INDICES), colours=COLOURS, screen=(0, 0)), TWIN)
 
 

@@ -386,6 +386,21 @@ def test_a_picture_that_needs_more_than_its_share_says_how_much() -> None:
     assert decode(pictures.png((1000, 1000)), share_bytes=more.value.needed_bytes).width == 1000
 
 
+@pytest.mark.parametrize("screen", [(3000, 3000), (3001, 3000)])
+@pytest.mark.parametrize("options", [{}, {"transparency": 3}])
+@pytest.mark.parametrize("mode", ["L", "P"])
+def test_the_share_that_a_large_gif_asks_for_is_enough(
+    screen: tuple[int, int], options: dict[str, int], mode: str
+) -> None:
+    """A second request for more would be a failure: nothing has changed since the first."""
+    image = Image.new("L", (3000, 3000)) if mode == "L" else Image.new("RGB", (3000, 3000), "red").quantize(8)
+    file = bytearray(encoded(image, "GIF", **options))
+    file[6:10] = struct.pack("<HH", *screen)
+    with pytest.raises(LargerShareError) as more:
+        decode(bytes(file), share_bytes=32 * MIB)
+    assert decode(bytes(file), share_bytes=more.value.needed_bytes).width == screen[0]
+
+
 # --- Anything at all -----------------------------------------------------------------------------------------
 
 
