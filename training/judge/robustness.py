@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
+from gateway.imaging.colour import averageable, over_white, to_srgb
+
 LONGEST_PX = 1024
 """Larger pictures are scaled down first: the network's input has 224 pixels."""
 ORIENTATION, TURNED = 0x0112, 6
@@ -19,7 +21,7 @@ def changed(data: bytes, change: Change) -> bytes:
     """The file of the changed picture. `data` must be decodable."""
     with Image.open(io.BytesIO(data)) as image:
         image.draft("RGB", (LONGEST_PX, LONGEST_PX))
-        upright = ImageOps.exif_transpose(image).convert("RGB")
+        upright = to_srgb(over_white(averageable(ImageOps.exif_transpose(image))), image.info.get("icc_profile"))
     upright.thumbnail((LONGEST_PX, LONGEST_PX))
     return change(upright)
 
