@@ -37,6 +37,13 @@ Split = Annotated[
 ]
 Gates = Annotated[Path | None, typer.Option(help="TOML file of thresholds; training/judge/default.toml by default.")]
 
+Strangers = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Folder of pictures that show something else, to see how many pass.", show_default=False
+    ),
+]
+
 LINES_SHOWN = 10
 
 
@@ -53,6 +60,7 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="Folder for the report; by default that of the run.", show_default=False)
     ] = None,
+    strangers: Strangers = None,
     robustness: Annotated[
         int, typer.Option(min=0, help="Pictures to change slightly and classify again; 0 skips this.")
     ] = 200,
@@ -85,7 +93,9 @@ def evaluate(
         )
     check_place(folder)
     chosen = examples.of(source_of_pictures, split, also or ())
-    subject = Subject(str(source_of_pictures), split, of_run(Path(model)) if run else None, tuple(also or ()))
+    subject = Subject(
+        str(source_of_pictures), split, of_run(Path(model)) if run else None, tuple(also or ()), strangers
+    )
     with opened(model, Foreign(labels, input_range.value)) as source, progress_bars() as bar:
         result = evaluate_model(source, chosen, subject, robustness_pictures=robustness, bar=bar)
     page = write_evaluation(result, folder)

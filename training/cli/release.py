@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from training.cli.data import Also
-from training.cli.judge import Gates, InputRange, Labels, Range, show_verdict
+from training.cli.judge import Gates, InputRange, Labels, Range, Strangers, show_verdict
 from training.cli.learn import DataSet, Run, train_into, with_training_options
 from training.console import notify, progress_bars, show, table
-from training.learn.options import moment
+from training.learn.options import moment, options
 from training.release import promotion
 
 app = typer.Typer()
@@ -27,6 +27,7 @@ Force = Annotated[
 ]
 
 MODELS, NAME, WITHIN_S = Path("models"), "my_model", 120.0
+ROBUSTNESS, FEW = 200, 20
 
 
 @app.command()
@@ -139,8 +140,14 @@ def pipeline(
     gateway: Gateway = None,
     within: Within = WITHIN_S,
     robustness: Annotated[
-        int, typer.Option(min=0, help="Pictures to change slightly and classify again; 0 skips this.")
-    ] = 200,
+        int | None,
+        typer.Option(
+            min=0,
+            help=f"Pictures to change slightly and classify again; 0 skips this. {ROBUSTNESS}, {FEW} with --quick.",
+            show_default=False,
+        ),
+    ] = None,
+    strangers: Strangers = None,
     serving_labels: Annotated[
         Path | None, typer.Option(help="Label file of the serving model, if it does not describe itself.")
     ] = None,
@@ -174,7 +181,7 @@ def pipeline(
 
         check_gateway(gateway)
     folder = run or Path("runs") / moment()
-    if (folder / runs.RECORD).is_file() and runs.load(folder).finished:
+    if (folder / runs.RECORD).is_file() and runs.is_made(runs.load(folder), options(data=data_set, **chosen)):
         notify(f"{folder} is already trained")
     else:
         train_into(folder, data_set, chosen)
@@ -185,7 +192,8 @@ def pipeline(
             asked,
             force=force,
             foreign=Foreign(serving_labels, serving_input_range.value),
-            robustness_pictures=robustness,
+            strangers=strangers,
+            robustness_pictures=robustness if robustness is not None else FEW if chosen["quick"] else ROBUSTNESS,
             notify=notify,
             bar=bar,
         )

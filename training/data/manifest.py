@@ -242,6 +242,11 @@ def _fail(error: OSError) -> None:
     raise error
 
 
+def pictures_below(folder: Path) -> list[str]:
+    """Files in it, and in folders in it, that are pictures by their names: relative to it, in order."""
+    return [path.relative_to(folder).as_posix() for path in _files(folder) if path.suffix.lower() in SUFFIXES]
+
+
 def _loose(folders: list[Path]) -> Iterator[Path]:
     """Pictures directly in these folders; other files there (a README, labels) are no mistake."""
     for folder in folders:
@@ -302,8 +307,7 @@ def _from_csv(table: Path, folders: Folders, progress: Progress) -> Manifest:
         progress(at, len(rows))
         entries.append(Entry(file, label, split, _digest(folders, file)))
     listed = {os.path.normpath(entry.file) for entry in entries}
-    beside = (path.relative_to(root).as_posix() for path in _files(root) if path.suffix.lower() in SUFFIXES)
-    unlisted = tuple(file for file in beside if os.path.normpath(file) not in listed)
+    unlisted = tuple(file for file in pictures_below(root) if os.path.normpath(file) not in listed)
     groups = {row.file: row.group for row in rows if row.group}
     return Manifest(root, "csv", tuple(entries), unlabelled=unlisted, also=folders.also, groups=groups)
 

@@ -9,10 +9,10 @@ Every class has pictures in train. The seed decides all draws.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,8 @@ from training.data.manifest import Entry, Manifest, Part, Picture, read
 from training.data.pictures import Cache
 from training.errors import DataSetError
 
-PARTS: tuple[Part, ...] = ("train", "val", "test")
+Bin = TypeVar("Bin", bound=Hashable)
+"""A part of the data set, or a fold of a part."""
 Group = Sequence[int]
 """Positions of entries that stay together."""
 HIGHEST_WEIGHT = 10.0
@@ -40,6 +41,8 @@ class Prepared(NamedTuple):
     """In the order of the outputs."""
     pictures: tuple[Picture, ...]
     cache: Cache
+    groups: Sequence[Group] = ()
+    """Positions of pictures that stay together: copies of each other, one haul, one animal."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -49,6 +52,16 @@ class Prepared(NamedTuple):
     def part(self, part: Part) -> list[Picture]:
         """The pictures of one split."""
         return [picture for picture in self.pictures if picture.split == part]
+
+    def folds(self, part: Part, count: int, seed: int) -> NDArray[np.int64]:
+        """A number below `count` for each picture of a split: equal shares of each class, groups together."""
+        chosen = [at for at, picture in enumerate(self.pictures) if picture.split == part]
+        labels = [picture.label for picture in self.pictures]
+        shares = dict.fromkeys(range(count), 1 / count)
+        folds = np.zeros(len(labels), np.int64)
+        for group, fold in _drawn(_together(chosen, self.groups), labels, shares, Random(seed)):  # noqa: S311
+            folds[group] = fold
+        return folds[chosen]
 
 
 def prepare(
@@ -87,7 +100,7 @@ def prepare(
         Picture(entry.file, entry.label, part, entry.digest)
         for entry, part in zip(manifest.entries, parts, strict=True)
     )
-    return Prepared(manifest, ordered, pictures, pixels)
+    return Prepared(manifest, ordered, pictures, pixels, together)
 
 
 def class_weights(truth: Sequence[int], classes: int) -> NDArray[np.float32]:
@@ -182,7 +195,8 @@ def split(
         DataSetError: a class would have no picture in train.
     """
     stated = {entry.split for entry in entries}
-    shares = {"val": 0.0 if "val" in stated else val_share, "test": 0.0 if "test" in stated else test_share}
+    val, test = (0.0 if "val" in stated else val_share), (0.0 if "test" in stated else test_share)
+    shares: dict[Part, float] = {"train": 1 - (val + test), "val": val, "test": test}
     parts: list[Part] = [entry.split or "train" for entry in entries]
     free = [at for at, entry in enumerate(entries) if entry.split in ("", "train")]
     labels = [entry.label for entry in entries]
@@ -202,18 +216,15 @@ def _together(free: Sequence[int], groups: Iterable[Group]) -> list[list[int]]:
 
 
 def _drawn(
-    groups: list[list[int]], labels: Sequence[str], shares: Mapping[str, float], chance: Random
-) -> Iterable[tuple[list[int], Part]]:
+    groups: list[list[int]], labels: Sequence[str], shares: Mapping[Bin, float], chance: Random
+) -> Iterable[tuple[list[int], Bin]]:
     """Large groups first, equal ones in random order; each goes to the part where its classes lack most."""
     totals = Counter(labels[at] for group in groups for at in group)
-    lacking = {
-        label: {"train": count * (1 - sum(shares.values())), **{part: count * share for part, share in shares.items()}}
-        for label, count in totals.items()
-    }
+    lacking = {label: {part: count * share for part, share in shares.items()} for label, count in totals.items()}
+    parts = [part for part, share in shares.items() if share]
     chance.shuffle(groups)
     for group in sorted(groups, key=len, reverse=True):
         counts = Counter(labels[at] for at in group)
-        parts = [part for part in PARTS if part == "train" or shares[part]]
         best = max(parts, key=lambda part: sum(n * lacking[k][part] / totals[k] for k, n in counts.items()))
         for label, count in counts.items():
             lacking[label][best] -= count

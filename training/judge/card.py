@@ -35,6 +35,7 @@ def _lines(evaluation: Evaluation) -> Iterator[str]:
         yield f"| median latency of one picture, {evaluation.latency.machine} | {evaluation.latency.median_ms:.1f} ms |"
         if evaluation.latency.cpu_ms is not None:
             yield f"| CPU per picture | {evaluation.latency.cpu_ms:.1f} ms |"
+    yield from _sureness(evaluation)
     yield from _weak_classes(evaluation)
     yield from _robustness(evaluation)
     yield from _limits(evaluation)
@@ -63,6 +64,24 @@ def _origin(evaluation: Evaluation) -> Iterator[str]:
             "validation pictures"
         )
     yield f"- Calibrated with temperature {evaluation.model.temperature:.3f}"
+
+
+def _sureness(evaluation: Evaluation) -> Iterator[str]:
+    found, pictures = evaluation.sureness, evaluation.data.pictures
+    if not found:
+        return
+    yield from ("", "## Sure answers", "")
+    if found.sure_at is None:
+        yield "It has no threshold from which an answer counts as sure."
+    else:
+        yield f"At the threshold {found.sure_at:.4g} it is sure of {found.sure:,} of {pictures:,} pictures; of these"
+        yield f"statements {found.right:,} are right and {found.sure - found.right:,} are wrong."
+    if found.strangers:
+        others = found.strangers
+        yield f"Of {others.pictures:,} pictures of other things in `{others.source}` it is sure of {others.sure:,}."
+        figures = {"the largest probability": others.by_confidence, "familiarity": others.by_familiarity}
+        known = [f"{value:.3f} by {name}" for name, value in figures.items() if value is not None]
+        yield f"Known pictures and these are told apart (AUROC) with {' and '.join(known)}."
 
 
 def _weak_classes(evaluation: Evaluation) -> Iterator[str]:

@@ -34,7 +34,7 @@ def compare_models(old: Source, new: Source, pictures: Sequence[Example], *, bar
     rows: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
     for _, batch in examples.read(pictures, bar("Classifying with both models")):
         for source, answers in zip((old, new), rows, strict=True):
-            answers.append(source.ask(batch).astype(np.float32))
+            answers.append(source.ask(batch).rows.astype(np.float32))
     before, after = (
         Answers(source.facts.name, source.facts.version, source.facts.labels, np.concatenate(answers))
         for source, answers in zip((old, new), rows, strict=True)

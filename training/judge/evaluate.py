@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import metrics
-from training.console import NewBar, no_bar
+from training.console import NewBar, Progress, no_bar
 from training.data.pictures import digest_of_bytes
 from training.errors import JudgementError
 from training.judge import examples, robustness
@@ -27,11 +28,13 @@ from training.judge.evaluation import (
     Model,
     OfClass,
     Robustness,
+    Sureness,
     Training,
 )
 from training.judge.examples import Example, Picture
 from training.judge.page import as_page
-from training.judge.sources import Source, opened
+from training.judge.sources import Outputs, Source, joined, opened
+from training.judge.sure import strangers, sureness
 from training.learn import runs
 from training.metrics import Classes, Rows
 from training.reports.files import thumbnail, write_files
@@ -51,6 +54,8 @@ class Subject(NamedTuple):
     training: Training | None = None
     also: Sequence[Path] = ()
     """Folders outside of the data set's that its files may lie in."""
+    strangers: Path | None = None
+    """Folder of pictures that show something else."""
 
 
 class Result(NamedTuple):
@@ -82,7 +87,8 @@ def evaluate_model(
         JudgementError: a picture or the model cannot be read, or the model does not know a label.
     """
     truth = _truth(source, pictures)
-    rows = np.concatenate([source.ask(batch) for _, batch in examples.read(pictures, bar("Classifying the pictures"))])
+    answers = _asked(source, pictures, bar("Classifying the pictures"))
+    sure, rows = _sureness(source, answers, truth, subject, bar), answers.rows
     wrong = _most_confident_mistakes(rows, truth)
     few = _spread(len(pictures), robustness_pictures)
     evaluation = Evaluation(
@@ -101,7 +107,8 @@ def evaluate_model(
             pictures=len(pictures),
             digest=_digest(pictures),
         ),
-        **_figures(source, rows, truth),
+        **_figures(source, rows, truth, sure),
+        sureness=sure,
         robustness_pictures=len(few),
         robustness_top1=metrics.top_k_share(rows[few], truth[few], 1) if len(few) else None,
         robustness=_robustness(source, [pictures[at] for at in few], truth[few], rows[few], bar),
@@ -113,16 +120,27 @@ def evaluate_model(
     return Result(evaluation, thumbnails)
 
 
-def evaluate_run(folder: Path, *, robustness_pictures: int = ROBUSTNESS_PICTURES, bar: NewBar = no_bar) -> Result:
+def evaluate_run(
+    folder: Path,
+    *,
+    source: Source | None = None,
+    strangers: Path | None = None,
+    robustness_pictures: int = ROBUSTNESS_PICTURES,
+    bar: NewBar = no_bar,
+) -> Result:
     """Evaluate the model of a run on its test pictures.
+
+    Args:
+        source: the run's model, where it is open already.
+        strangers: folder of pictures that show something else than its classes.
 
     Raises:
         JudgementError, RunError: the run is not finished, or a picture or the model cannot be read.
     """
     pictures = examples.of(folder)
-    with opened(folder) as source:
-        subject = Subject(str(folder), training=of_run(folder))
-        return evaluate_model(source, pictures, subject, robustness_pictures=robustness_pictures, bar=bar)
+    subject = Subject(str(folder), training=of_run(folder), strangers=strangers)
+    with nullcontext(source) if source else opened(folder) as model:
+        return evaluate_model(model, pictures, subject, robustness_pictures=robustness_pictures, bar=bar)
 
 
 def of_run(folder: Path) -> Training:
@@ -169,7 +187,19 @@ def _truth(source: Source, pictures: Sequence[Example]) -> Classes:
     return np.array([index[example.label] for example in pictures], np.int64)
 
 
-def _figures(source: Source, rows: Rows, truth: Classes) -> dict[str, object]:
+def _asked(source: Source, pictures: Sequence[Example], progress: Progress) -> Outputs:
+    return joined(source.ask(batch) for _, batch in examples.read(pictures, progress))
+
+
+def _sureness(source: Source, answers: Outputs, truth: Classes, subject: Subject, bar: NewBar) -> Sureness:
+    found = sureness(source.facts, answers, truth)
+    if subject.strangers is None:
+        return found
+    others = _asked(source, examples.strangers(subject.strangers), bar("Classifying the strangers"))
+    return found.model_copy(update={"strangers": strangers(source.facts, str(subject.strangers), others, answers)})
+
+
+def _figures(source: Source, rows: Rows, truth: Classes, sure: Sureness) -> dict[str, object]:
     raw = metrics.at_temperature(rows, 1 / source.facts.temperature)
     counts = metrics.confusion(rows.argmax(axis=1), truth, len(source.facts.labels))
     of_class = metrics.by_class(counts)
@@ -183,6 +213,9 @@ def _figures(source: Source, rows: Rows, truth: Classes) -> dict[str, object]:
             "ece_uncalibrated": metrics.calibration_error(raw, truth),
             "nll": metrics.negative_log_likelihood(rows, truth),
             "pictures": float(len(truth)),
+            "sure": sure.sure / len(truth),
+            "sure_wrong": 1 - sure.right / sure.sure if sure.sure else 0.0,
+            **({"strangers_sure": sure.strangers.sure / sure.strangers.pictures} if sure.strangers else {}),
         },
         "top1_interval": metrics.wilson(round(top1 * len(truth)), len(truth)),
         "classes": _classes(source.facts.labels, counts, of_class),
@@ -246,8 +279,8 @@ def _robustness(
         def changed(batch: Sequence[Picture], change: robustness.Change = change) -> list[Picture]:
             return [examples.decoded(robustness.changed(one.data, change), "a changed picture") for one in batch]
 
-        asked = [source.ask(changed(batch)) for _, batch in examples.read(pictures, bar(f"Classifying again: {name}"))]
-        answers = np.concatenate(asked).argmax(axis=1)
+        batches = examples.read(pictures, bar(f"Classifying again: {name}"))
+        answers = joined(source.ask(changed(batch)) for _, batch in batches).rows.argmax(axis=1)
         found.append(
             Robustness(
                 change=name,

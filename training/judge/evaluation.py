@@ -88,6 +88,46 @@ class Robustness(BaseModel):
     """Share of pictures with the same answer as without the change."""
 
 
+class Coverage(BaseModel):
+    """Statements at one threshold."""
+
+    threshold: float
+    sure: int
+    """Pictures with a statement."""
+    right: int
+    """Those of them whose statement is right."""
+
+
+class Strangers(BaseModel):
+    """Pictures of other things than the model's classes."""
+
+    source: str
+    """Their folder."""
+    pictures: int
+    familiar: float
+    """Share that is as familiar as a known picture."""
+    sure: int
+    """Pictures that get a statement, which is wrong."""
+    by_confidence: float
+    by_familiarity: float | None
+    """Probability that a known picture is above a stranger in the largest probability, or in familiarity."""
+
+
+class Sureness(BaseModel):
+    """The statements about the pictures: the most specific label or group with enough confidence, if familiar."""
+
+    sure_at: float | None
+    familiar_at: float | None
+    """The model's thresholds; None: it has none. Without `sure_at` it makes no statements."""
+    familiar: float
+    """Share of the pictures that are familiar enough."""
+    sure: int
+    right: int
+    curve: list[Coverage]
+    """From high thresholds to low ones."""
+    strangers: Strangers | None = None
+
+
 class Latency(BaseModel):
     """Time to answer for one picture, asked one after another; decoding counts only for a gateway, which decodes."""
 
@@ -115,7 +155,8 @@ class Evaluation(BaseModel):
     model: Model
     data: Data
     metrics: dict[str, float]
-    """top1, top5, macro_precision, macro_recall, macro_f1, ece, ece_uncalibrated, nll, pictures."""
+    """top1, top5, macro_precision, macro_recall, macro_f1, ece, ece_uncalibrated, nll, pictures; sure, the share with a
+    statement, sure_wrong, the share of wrong ones among these (0 without any), and with strangers strangers_sure."""
     top1_interval: tuple[float, float]
     """95 %, Wilson."""
     classes: list[OfClass]
@@ -124,6 +165,8 @@ class Evaluation(BaseModel):
     """Wrong answers by pairs, the most frequent first."""
     reliability: list[Bin]
     reliability_uncalibrated: list[Bin]
+    sureness: Sureness | None = None
+    """None: evaluated before there were statements."""
     robustness_pictures: int = 0
     robustness_top1: float | None = None
     """On these pictures without a change."""

@@ -59,6 +59,18 @@ def of(data_set: Path, split: str = "", also: Sequence[Path] = ()) -> list[Examp
     return chosen
 
 
+def strangers(folder: Path) -> list[Example]:
+    """All pictures of a folder and the folders in it, without a label.
+
+    Raises:
+        JudgementError: there are none.
+    """
+    found = manifest.pictures_below(folder) if folder.is_dir() else []
+    if not found:
+        raise JudgementError(f"{folder} holds no pictures: give a folder with pictures of other things.")
+    return [Example(file, "", Folders(folder)) for file in found]
+
+
 def _of_data_set(data_set: Path, also: Sequence[Path]) -> list[tuple[str, Example]]:
     found = manifest.read(data_set, also=also)
     return [

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from training.judge import plots
-from training.judge.evaluation import Evaluation
+from training.judge.evaluation import Evaluation, Sureness
 from training.reports import html
 
 PAIRS_SHOWN = 20
@@ -43,6 +43,8 @@ def _sections(evaluation: Evaluation, thumbnails: Mapping[str, bytes]) -> Iterat
         "Bars: accuracy of the answers by confidence. On the dashed line, confidence equals accuracy.",
         html.plot(plots.reliability(evaluation), "Reliability diagrams before and after calibration"),
     )
+    if evaluation.sureness:
+        yield _sureness(evaluation, evaluation.sureness)
     yield _classes(evaluation)
     yield _confusion(evaluation)
     if evaluation.robustness:
@@ -72,6 +74,30 @@ def _mistakes(evaluation: Evaluation, thumbnails: Mapping[str, bytes]) -> str:
         for m in evaluation.mistakes
     )
     return html.section("mistakes", "Worst mistakes", why, f'<div class="strip">{strip}</div>')
+
+
+def _sureness(evaluation: Evaluation, found: Sureness) -> str:
+    pictures = evaluation.data.pictures
+    figures: dict[str, str | int] = {
+        "sure": found.sure,
+        "of those right": found.right,
+        "wrong": found.sure - found.right,
+    }
+    if found.strangers:
+        figures["strangers"] = found.strangers.pictures
+        figures["sure of strangers"] = found.strangers.sure
+    rows = [
+        (f"{at.threshold:.4g}", f"{at.sure / pictures:.1%}", f"{at.right / at.sure:.1%}" if at.sure else "-")
+        for at in found.curve
+    ]
+    own = "It has no threshold of its own" if found.sure_at is None else f"Its own threshold is {found.sure_at:.4g}"
+    why = (
+        f"A statement is the most specific label or group whose confidence reaches a threshold. {own}. "
+        f"{found.familiar:.1%} of the pictures are familiar enough for a statement."
+    )
+    table = html.table(("threshold", "pictures with a statement", "right statements"), rows)
+    curve = html.plot(plots.coverage(found.curve, pictures), "Accuracy of statements against their share")
+    return html.section("sureness", "Sure answers", why, html.figures(figures) + curve + table)
 
 
 def _classes(evaluation: Evaluation) -> str:

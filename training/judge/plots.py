@@ -9,7 +9,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.judge.evaluation import Evaluation
+from training.judge.evaluation import Coverage, Evaluation
 from training.metrics import Bin
 
 BLUE, RED, GREY = "#3f7cac", "#b3261e", "#5a6670"
@@ -49,6 +49,17 @@ def confusion(evaluation: Evaluation) -> bytes:
         if len(labels) <= NAMED_CLASSES:
             axes.set_xticks(range(len(labels)), [_plain(label) for label in labels], rotation=90)
             axes.set_yticks(range(len(labels)), [_plain(label) for label in labels])
+        return _svg(figure)
+
+
+def coverage(curve: Sequence[Coverage], pictures: int) -> bytes:
+    """Share of right statements against the share of pictures with one, threshold by threshold."""
+    made = [at for at in curve if at.sure]
+    with rc_context(SETTINGS):
+        figure = Figure(figsize=(7.6, 3), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([at.sure / pictures for at in made], [at.right / at.sure for at in made], ".-", color=BLUE)
+        axes.set(xlabel="pictures with a statement", ylabel="right statements", xlim=(0, 1), ylim=(0, 1.02))
         return _svg(figure)
 
 

@@ -28,6 +28,9 @@ class Absolute(_Strict):
     min_macro_f1: Share | None = None
     min_class_recall: Share | None = None
     max_ece: Share | None = None
+    min_sure: Share | None = None
+    max_sure_wrong: Share | None = None
+    max_strangers_sure: Share | None = None
     max_overfitting: Share | None = None
     max_robustness_loss: Share | None = None
     max_latency_ms: float | None = Field(None, gt=0)

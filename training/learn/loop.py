@@ -1,8 +1,9 @@
 """Train a network on a folder of labelled photos: `train`. Everything it makes is in the folder of the run.
 
-A run has phases of epochs (`options.Phase`). The best epoch of each phase is kept, by the loss on the validation
-pictures; then the temperature is fitted on them, and the model is written. A run that was killed resumes from its last
-checkpoint.
+On a pre-trained network, a head is fitted on the features of the training pictures first (`head`). Then a run has
+phases of epochs (`options.Phase`), a quick one none. The best epoch of each phase is kept, by the loss on the
+validation pictures; then the temperature and the thresholds of answers are fitted on them (`calibration`), and the
+model is written. A run that was killed resumes from its last checkpoint; a finished quick run goes on with the phases.
 """
 
 import time
@@ -18,16 +19,17 @@ from training import metrics
 from training.console import NewBar, Notify, no_bar, silent
 from training.data.manifest import Part
 from training.data.prepare import Prepared, prepare
+from training.learn import calibration, checkpoints, runs
 from training.learn import model as network
 from training.learn import phase as phases
-from training.learn import runs
+from training.learn.calibration import HeldBack
+from training.learn.checkpoints import Checkpoint
 from training.learn.dataset import LabelledSet, part_of
+from training.learn.features import Eye, eye_of, features_of
+from training.learn.head import fit_head
 from training.learn.options import Options, Phase, out_of_patience
 from training.learn.phase import PhaseTraining, TrainingPosition
-from training.learn.runs import Checkpoint, Epoch, RunRecord, Weights
-
-SAMPLE = 1000
-"""Training pictures on which the accuracy of the final model is measured."""
+from training.learn.runs import Epoch, RunRecord, Weights
 
 
 def train(options: Options, folder: Path, *, notify: Notify = silent, bar: NewBar = no_bar) -> Path:
@@ -40,7 +42,7 @@ def train(options: Options, folder: Path, *, notify: Notify = silent, bar: NewBa
     """
     runs.check(folder, options)
     strategy = phases.strategy(options.distribute)
-    kept = runs.load_checkpoint(folder) if (folder / runs.RECORD).exists() else None
+    kept = checkpoints.load(folder) if (folder / runs.RECORD).exists() else None
     prepared = _prepare(options, bar)
     notify(_summary(prepared))
     if not kept:
@@ -82,6 +84,8 @@ class _Training:
     bar: NewBar
     record: RunRecord | None = None
     """None in a worker that does not write."""
+    eye: Eye | None = None
+    """Of the network whose features are used."""
     history: list[Epoch] = field(default_factory=list)
     seconds: tuple[float, float] = (0.0, 0.0)
     """Wall and CPU time of the starts before this one."""
@@ -92,6 +96,8 @@ class _Training:
         pictures = part_of(self.prepared, "train", balanced=self.options.class_weights == "balanced")
         validation = part_of(self.prepared, "val")
         at, position = self._resumed(kept) if kept else (0, TrainingPosition())
+        if not kept and self.options.fits_head:
+            self._fit_head()
         for number, phase in enumerate(self.options.phases[at:], start=at):
             training = PhaseTraining(self.model, phase, self.options, self.strategy, pictures)
             if kept:
@@ -102,28 +108,70 @@ class _Training:
             self._keep(training.final_checkpoint(self._state(number + 1, position)))
 
     def finish(self) -> None:
-        """Fit the temperature, measure, write the model; then record that the run is finished."""
+        """Fit temperature and thresholds, measure, write the model; then record that the run is finished."""
         assert self.record, "a helping process does not finish a run"
         self.notify("Calibrating and measuring at the served size")
-        served = self._served_model()
-        infer, validation, sample = network.inference(served), part_of(self.prepared, "val"), self._sample()
-        on_validation = phases.logits(infer, validation, network.SIDE_PX)
-        on_training = phases.logits(infer, sample, network.SIDE_PX)
+        served = self.model if self.options.quick else self._served_model()
+        if not (self.options.quick and self.eye):
+            self.eye = eye_of(served, network.SIDE_PX)
+        head, pictures, validation = network.head_of(served), self._sample(), part_of(self.prepared, "val")
+        on_training, on_validation = self._features(pictures, "train"), self._features(validation, "val")
+        taught = calibration.kept(on_training, pictures.truth)
+        held_back = calibration.seen(on_validation, validation.truth, head, taught)
+        if self.options.quick:
+            held_back = calibration.together([held_back, self._cross_fitted(on_training)])
+        fitted = calibration.calibrate(held_back, self.prepared.label_map)
+        runs.save_taught(self.folder, taught)
         self._write_model(served)
         wall, cpu = self._spent()
         self._record(
-            temperature=round(metrics.fit_temperature(on_validation, validation.truth), 4),
-            validation_accuracy=_accuracy(on_validation, validation),
-            training_accuracy=_accuracy(on_training, sample),
+            **fitted._asdict(),
+            validation_accuracy=_accuracy(held_back.logits, held_back.truth),
+            training_accuracy=self._training_accuracy(head.logits(on_training), pictures.truth),
             seconds=round(wall, 1),
             cpu_seconds=round(cpu, 1),
             finished=True,
         )
-        runs.delete_checkpoint(self.folder)
-        self.notify(
-            f"{self.folder} is finished: accuracy {self.record.validation_accuracy:.3f} on validation pictures, "
-            f"{self.record.training_accuracy:.3f} on training pictures"
-        )
+        checkpoints.delete(self.folder)
+        self.notify(f"{self.folder} is finished. {calibration.in_words(fitted, held_back, self.prepared.label_map)}")
+
+    # --- Fits on features ---------------------------------------------------------------------------------------
+
+    def _fit_head(self) -> None:
+        """Begin with the best head for the features of the network as it is."""
+        self.eye = eye_of(self.model, network.SIDE_PX if self.options.quick else self.options.look_px)
+        pictures = self._balanced()
+        features = self._features(pictures, "train", keep=True)
+        head = fit_head(features, pictures.truth, pictures.weights, len(self.prepared.labels))
+        self.model.get_layer("logits").set_weights(list(head))
+        self.notify(f"Head fitted on the features of {len(pictures):,} pictures")
+
+    def _cross_fitted(self, features: NDArray[np.float32]) -> HeldBack:
+        """The training pictures of a quick run, each as a head sees it that was not taught it."""
+        folds = self.prepared.folds("train", calibration.FOLDS, self.options.seed)
+        return calibration.cross_fitted(features, self._balanced(), folds, len(self.prepared.labels))
+
+    def _balanced(self) -> LabelledSet:
+        return part_of(self.prepared, "train", balanced=self.options.class_weights == "balanced")
+
+    def _sample(self) -> LabelledSet:
+        """The training pictures, all of a quick run; else at most as many as are kept, evenly of all classes."""
+        pictures = part_of(self.prepared, "train")
+        return pictures if self.options.quick else pictures.chosen(calibration.evenly(pictures.truth))
+
+    def _features(self, pictures: LabelledSet, part: Part, *, keep: bool = False) -> NDArray[np.float32]:
+        """Those of the pre-trained network are kept for another start; in a quick run, all are of it."""
+        assert self.eye
+        file = self.folder / runs.CHECKPOINTS / f"{part}.f32" if keep or self.options.quick else None
+        progress = self.bar(f"{_USES[part].capitalize()} pictures through the network")
+        return features_of(pictures, self.eye, file=file, progress=progress)
+
+    def _training_accuracy(self, logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
+        """Of all training pictures, by a sample that has other shares of the classes."""
+        classes = logits.shape[1]
+        all_of, sampled = (np.bincount(k, minlength=classes) for k in (part_of(self.prepared, "train").truth, truth))
+        weights = (all_of / np.maximum(sampled, 1))[truth]
+        return round(float(np.average(logits.argmax(axis=1) == truth, weights=weights)), 4)
 
     def _resumed(self, kept: Checkpoint) -> tuple[int, TrainingPosition]:
         self.history = [Epoch.model_validate(epoch) for epoch in kept.state["history"]]
@@ -171,7 +219,7 @@ class _Training:
 
     def _keep(self, checkpoint: Checkpoint) -> None:
         if self.record:
-            runs.save_checkpoint(self.folder, checkpoint)
+            checkpoints.save(self.folder, checkpoint)
 
     def _record(self, **changes: Any) -> None:
         assert self.record
@@ -181,11 +229,6 @@ class _Training:
     def _spent(self) -> tuple[float, float]:
         wall, cpu = self.seconds
         return wall + time.monotonic() - self.since[0], cpu + time.process_time() - self.since[1]
-
-    def _sample(self) -> LabelledSet:
-        pictures = part_of(self.prepared, "train")
-        chance = np.random.default_rng(self.options.seed)
-        return pictures.chosen(np.sort(chance.permutation(len(pictures))[:SAMPLE]))
 
     def _served_model(self) -> Any:
         served = network.build(
@@ -233,22 +276,26 @@ def _begin(options: Options, folder: Path, prepared: Prepared, model: Any) -> Ru
 
 
 def _model(options: Options, classes: int, *, resumed: bool) -> Any:
-    """The initial network; a checkpoint has its own weights."""
+    """The initial network, for pictures of any size; in a quick run the one that will be served.
+
+    A checkpoint has its own weights.
+    """
     weights = None if resumed or options.weights == "none" else options.weights
     return network.build(
         classes,
         backbone=options.backbone,
         alpha=options.width,
         weights=weights,
-        side_px=None,
+        side_px=network.SIDE_PX if options.quick else None,
+        look_px=options.look_px if options.quick else None,
         dropout=options.dropout,
         seed=options.seed,
         precision=options.precision,
     )
 
 
-def _accuracy(logits: NDArray[np.float32], pictures: LabelledSet) -> float:
-    return round(metrics.top_k_share(metrics.softmax(logits), pictures.truth, 1), 4)
+def _accuracy(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> float:
+    return round(metrics.top_k_share(metrics.softmax(logits), truth, 1), 4)
 
 
 def _epoch(phase: Phase, number: int, figures: tuple[float, ...]) -> Epoch:

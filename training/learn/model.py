@@ -25,6 +25,19 @@ BATCH_NORM_MOMENTUM = 0.9
 """Keras' default 0.999 needs thousands of steps until the running statistics fit; our runs have hundreds."""
 
 
+class Head(NamedTuple):
+    """The last layer: logits are features @ kernel + bias."""
+
+    kernel: NDArray[np.float32]
+    """Shape (features, classes)."""
+    bias: NDArray[np.float32]
+    """Shape (classes,)."""
+
+    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Float32, shape (N, classes), of features (N, features)."""
+        return features @ self.kernel + self.bias
+
+
 # --- Backbones --------------------------------------------------------------------------------------------------
 
 
@@ -201,7 +214,37 @@ def unit(pixels: Any) -> Any:
 
 def inference(model: Any) -> Any:
     """The model in inference mode, traced once: uint8 pixels [N,side,side,3] to float32 logits [N,classes]."""
-    return tf.function(lambda pixels: model(unit(pixels), training=False), reduce_retracing=True)
+    pixels = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8)
+    return tf.function(lambda pixels: model(unit(pixels), training=False), input_signature=[pixels])
+
+
+def without_head(model: Any) -> Any:
+    """The same network up to its pooled features: float32 [N,side,side,3] in 0..1 to float32 [N,features]."""
+    return keras.Model(model.input, model.get_layer("pooled").output, name="features")
+
+
+def head_of(model: Any) -> Head:
+    """Of a model that `build` made."""
+    return Head(*model.get_layer("logits").get_weights())
+
+
+NEAREST = 5
+"""Taught pictures that the familiarity of a picture is measured by."""
+
+
+def familiarity(pooled: Any, taught: Any) -> Any:
+    """How much pictures resemble what was taught: float [N], 0..1; tensors or arrays.
+
+    The mean of a picture's `NEAREST` largest cosines with taught pictures. The features are after a ReLU, so no cosine
+    is below 0.
+
+    Args:
+        pooled: features of the pictures, float [N,features], 0 or more.
+        taught: features of taught pictures, each of length 1: float [M,features].
+    """
+    cosines = keras.ops.matmul(keras.ops.normalize(pooled, axis=-1), keras.ops.transpose(taught))
+    nearest, _ = keras.ops.top_k(cosines, min(NEAREST, len(taught)))
+    return keras.ops.minimum(keras.ops.mean(nearest, axis=-1), 1.0)
 
 
 def calibrated(model: Any, temperature: float, shares: NDArray[np.float32] | None = None) -> Any:

@@ -124,6 +124,10 @@ class Options(BaseModel):
         description="Network below the head; auto is efficientnet_lite0 where its ImageNet weights are installed and "
         "wanted, else mobilenet_v2.",
     )
+    quick: bool = Field(
+        False,
+        description="Only fit a head on the features of the pre-trained network: seconds; `train` without it goes on.",
+    )
     sizes: Sizes = Field(
         (), description="Picture side in each phase, in pixels: 32, 56, 112 or 224. The model keeps the last one."
     )
@@ -163,6 +167,8 @@ class Options(BaseModel):
     def _phases_fit(self) -> Self:
         if self.backbone != "mobilenet_v2" and self.width != 1.0:
             raise ValueError(f"--width is an option of mobilenet_v2; {self.backbone} has one width: leave it out")
+        if self.quick and (self.weights == "none" or self.distribute == "workers"):
+            raise ValueError("--quick fits a head on a pre-trained network, on one machine: give weights for it")
         if len({len(self.sizes), len(self.epochs), len(self.rates)} - {0}) > 1:
             raise ValueError("sizes, epochs and rates must have one value per phase: give as many of each")
         if any(side not in SIZES_PX for side in self.sizes):
@@ -172,13 +178,22 @@ class Options(BaseModel):
         return self
 
     @property
+    def fits_head(self) -> bool:
+        """Whether the head is fitted on features before the phases: workers would each fit a slightly different one."""
+        return self.weights != "none" and self.distribute != "workers"
+
+    @property
     def look_px(self) -> int:
         """The picture size inside the served network: that of the last phase."""
-        return self.phases[-1].side_px
+        return self._phases[-1].side_px
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """In order. With weights for the body: the head first, then the whole network."""
+        """In order. With weights for the body: the head first, then the whole network. None in a quick run."""
+        return () if self.quick else self._phases
+
+    @property
+    def _phases(self) -> tuple[Phase, ...]:
         pretrained = self.weights != "none"
         usual = PRETRAINED_PHASES if pretrained else SCRATCH_PHASES
         given = {"sizes": self.sizes, "epochs": self.epochs, "rates": self.rates}

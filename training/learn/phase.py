@@ -18,9 +18,9 @@ from training.console import Progress
 from training.errors import RunError, TrainingError
 from training.learn import dataset
 from training.learn import model as network
+from training.learn.checkpoints import Checkpoint
 from training.learn.dataset import LabelledSet
 from training.learn.options import Distribution, Options, Phase
-from training.learn.runs import Checkpoint
 
 NORM_BATCHES = 12
 """Batches over which batch norm's statistics are measured after a phase."""

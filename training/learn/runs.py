@@ -2,6 +2,7 @@
 
     run.json        what the run was made from and its results: RunRecord
     pictures.csv    file, label, split and sha256 of every picture that it used
+    taught.npy      features of training pictures, by which it knows what is familiar
     model.keras     float32 [N,224,224,3] in 0..1 to logits [N,classes]; the temperature is in run.json
     checkpoints/    state to resume from; deleted when the run is finished
     tensorboard/    scalars of each epoch
@@ -13,19 +14,17 @@ TensorFlow; the rest does without.
 import csv
 import fcntl
 import io
-import json
 import os
 import platform
 import shutil
 import subprocess
-import zipfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +37,12 @@ from training.data.pictures import Cache, Folders, digest_of_bytes
 from training.errors import RunError
 from training.learn.options import Options, RecordedOptions
 
-RECORD, PICTURES, MODEL = "run.json", "pictures.csv", "model.keras"
+RECORD, PICTURES, MODEL, TAUGHT = "run.json", "pictures.csv", "model.keras", "taught.npy"
 CHECKPOINTS, TENSORBOARD, LOCK = "checkpoints", "tensorboard", ".lock"
 MAY_CHANGE = {"cache", "workers", "checkpoint_steps"}
 """Options that may change when a run is resumed: the model does not depend on them."""
 REPORTS = {"evaluation.json", "evaluation.html", "model_card.md", "gate.json"}
-LEFTOVERS = {PICTURES, MODEL, CHECKPOINTS, TENSORBOARD, *REPORTS}
+LEFTOVERS = {PICTURES, MODEL, TAUGHT, CHECKPOINTS, TENSORBOARD, *REPORTS}
 """What a run without its record leaves behind, as when DVC repeats a stage; a new run starts by removing it."""
 ALLOWED = {LOCK, ".gitignore"}
 """Other files that may lie in the folder; DVC writes a .gitignore."""
@@ -122,7 +121,12 @@ class RunRecord(BaseModel):
     """Of Python and of the libraries that matter."""
     history: tuple[Epoch, ...] = ()
     temperature: float = 1.0
-    """Fitted on the validation pictures at the served size."""
+    """Fitted on the validation pictures at the served size; in a quick run also on training pictures, each seen by a
+    head that was not taught it. So are the next three."""
+    sure_at: float | None = None
+    """Confidence from which a statement counts as sure; None: it could not be proven, or the run is older."""
+    familiar_at: float | None = None
+    """Familiarity below which the model knows nothing of a picture's kind; None: the run is older."""
     training_accuracy: float | None = None
     """Of the final model, in inference mode and without augmentation, on all training pictures or a fixed sample."""
     validation_accuracy: float | None = None
@@ -183,6 +187,22 @@ def model(folder: Path) -> Any:
         return keras.saving.load_model(folder / MODEL, compile=False)
     except (OSError, ValueError) as cause:
         raise RunError(f"{folder / MODEL} cannot be read: train again into another folder.") from cause
+
+
+def taught(folder: Path) -> NDArray[np.float32] | None:
+    """Features of training pictures, each of length 1: shape (M, features). None: the run is older.
+
+    Raises:
+        RunError: they cannot be read.
+    """
+    try:
+        with (folder / TAUGHT).open("rb") as file:
+            found: NDArray[np.float32] = np.load(file, allow_pickle=False)
+            return found
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError) as cause:
+        raise RunError(f"{folder / TAUGHT} cannot be read: train again into another folder.") from cause
 
 
 def batches(folder: Path, split: Part, *, size: int = 32) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
@@ -252,7 +272,7 @@ def begin(
         RunError: the run in the folder was begun with other data or another preprocessing.
     """
     if (folder / RECORD).exists():
-        record = load(folder)
+        record = load(folder).model_copy(update={"options": options, "finished": False})
         if record.data.digest != data.digest:
             raise RunError(f"The data changed since {folder} was begun: train into another folder with --run.")
         if record.fingerprint != fingerprint():
@@ -282,7 +302,14 @@ def begin(
 
 def save(folder: Path, record: RunRecord) -> None:
     """Replace the record, atomically."""
-    _replace(folder / RECORD, (record.model_dump_json(indent=1) + "\n").encode())
+    replace(folder / RECORD, (record.model_dump_json(indent=1) + "\n").encode())
+
+
+def save_taught(folder: Path, features: NDArray[np.float32]) -> None:
+    """Replace the features of taught pictures, atomically."""
+    out = io.BytesIO()
+    np.save(out, features, allow_pickle=False)
+    replace(folder / TAUGHT, out.getvalue())
 
 
 def save_pictures(folder: Path, chosen: Sequence[Picture]) -> str:
@@ -292,7 +319,7 @@ def save_pictures(folder: Path, chosen: Sequence[Picture]) -> str:
     writer.writerow(Picture._fields)
     writer.writerows(chosen)
     text = os.fsencode(out.getvalue())
-    _replace(folder / PICTURES, text)
+    replace(folder / PICTURES, text)
     return digest_of_bytes(text)
 
 
@@ -305,10 +332,16 @@ def commit() -> str:
         return "unknown"
 
 
+def is_made(record: RunRecord, options: Options) -> bool:
+    """Whether nothing is left to do: a quick run that is finished goes on without --quick."""
+    return record.finished and (options.quick or not record.options.quick)
+
+
 def _check_same(folder: Path, record: RunRecord, options: Options) -> None:
-    if record.finished:
+    if is_made(record, options):
         raise RunError(f"{folder} is finished: choose a new folder with --run.")
-    before, now = (chosen.model_dump(exclude=MAY_CHANGE) for chosen in (record.options, options))
+    may_change = MAY_CHANGE | ({"quick"} if record.finished else set())
+    before, now = (chosen.model_dump(exclude=may_change) for chosen in (record.options, options))
     changed = [name for name in now if now[name] != before[name]]
     if changed:
         names = ", ".join(f"--{name}".replace("_", "-") for name in changed)
@@ -330,7 +363,7 @@ def _versions() -> dict[str, str]:
     return found | {name: version(name) for name in ("keras", "numpy", "pillow")}
 
 
-def _replace(file: Path, data: bytes) -> None:
+def replace(file: Path, data: bytes) -> None:
     """Write beside the file, flush to the disk, rename: a reader sees the old file or the new one."""
     beside = file.with_name(f"{file.name}.partial")
     with beside.open("wb") as out:
@@ -343,54 +376,3 @@ def _replace(file: Path, data: bytes) -> None:
 def _git(*words: str) -> str:
     root = Path(__file__).parents[2]
     return subprocess.run(["git", "-C", root, *words], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S607
-
-
-# --- Checkpoints ------------------------------------------------------------------------------------------------
-
-CHECKPOINT = f"{CHECKPOINTS}/last.npz"
-KINDS = ("model", "optimizer", "best")
-
-
-class Checkpoint(NamedTuple):
-    """What is needed to resume: every variable of the network and of its optimizer, and the position."""
-
-    state: dict[str, Any]
-    """As JSON holds it."""
-    model: Sequence[Any]
-    optimizer: Sequence[Any]
-    best: Sequence[Any]
-    """Weights of the phase's best epoch; empty before its first epoch is over. All three are NumPy arrays."""
-
-
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Replace the checkpoint, atomically; about 0.2 s for the full network."""
-    arrays = {f"{kind}/{at:04}": array for kind in KINDS for at, array in enumerate(getattr(checkpoint, kind))}
-    out = io.BytesIO()
-    np.savez(out, state=np.array(json.dumps(checkpoint.state)), allow_pickle=False, **arrays)
-    (folder / CHECKPOINTS).mkdir(exist_ok=True)
-    _replace(folder / CHECKPOINT, out.getvalue())
-
-
-def load_checkpoint(folder: Path) -> Checkpoint | None:
-    """The checkpoint of a run; None before the first.
-
-    Raises:
-        RunError: it is damaged.
-    """
-    file = folder / CHECKPOINT
-    if not file.exists():
-        return None
-    try:
-        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as stored:
-            parts = {kind: [stored[name] for name in sorted(stored) if name.startswith(f"{kind}/")] for kind in KINDS}
-            return Checkpoint(json.loads(str(stored["state"])), **parts)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as cause:
-        raise RunError(
-            f"The checkpoint {file} is damaged: delete {file.parent} to restart this run, or train into another folder."
-        ) from cause
-
-
-def delete_checkpoint(folder: Path) -> None:
-    """Once the run is finished."""
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    (folder / CHECKPOINTS).rmdir()

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,11 +16,14 @@ from training.errors import ExportError, JudgementError
 from training.judge import examples
 from training.judge.evaluation import Evaluation, load_evaluation
 from training.judge.gate import Verdict, load_verdict
-from training.judge.sources import Foreign
+from training.judge.sources import Foreign, Source, opened
 from training.learn import runs
 from training.release import promotion
 from training.release import samples as offered
 from training.release.provenance import GateState
+
+if TYPE_CHECKING:  # imports TensorFlow
+    from training.judge.sources.keras_file import KerasFile
 
 VERIFIED = 8
 """Pictures on which the version must answer as Keras does."""
@@ -30,11 +34,8 @@ REASONS = 3
 class Candidate(NamedTuple):
     """A model to export."""
 
-    network: Any
-    """float32 [N,224,224,3] in 0..1 to logits."""
-    digest: str
+    model: "KerasFile"
     label_map: LabelMap
-    temperature: float
     record: runs.RunRecord | None
     judged: Path
     """Folder of its evaluation.json and gate.json."""
@@ -49,6 +50,7 @@ def export_model(
     pictures: Path | None = None,
     also: Sequence[Path] = (),
     samples: Path | None = None,
+    model: Source | None = None,
     force: bool = False,
     notify: Notify = silent,
 ) -> Path:
@@ -62,6 +64,7 @@ def export_model(
         pictures: labelled pictures to verify on; the run's own where None, noise for a file.
         also: folders outside of that data set's that its files may lie in.
         samples: folder of pictures for pages to offer.
+        model: that of `named`, where it is open already.
         force: export although the gate was not passed; the version records this.
 
     Raises:
@@ -70,7 +73,7 @@ def export_model(
         JudgementError, RunError: the model cannot be read.
     """
     promotion.check_place(base)
-    candidate = _candidate(named, foreign, judged)
+    candidate = _candidate(named, foreign, judged, model)
     verdict = _verdict(candidate)
     state = _state(candidate, verdict)
     if state != "passed" and not force:
@@ -82,7 +85,7 @@ def export_model(
 
     origin = {
         "made_from": candidate.record.name if candidate.record else named.name,
-        "model_digest": candidate.digest,
+        "model_digest": candidate.model.facts.digest,
         "gate": state,
         "forced": state != "passed",
         "seed": candidate.record.seed if candidate.record else None,
@@ -91,7 +94,8 @@ def export_model(
     described = describe(named, candidate)
     if samples:
         described = described.model_copy(update={"samples": tuple(offered.of_folder(samples))})
-    return write_version(candidate.network, described, store, pictures=shown, version=number, origin=origin)
+    network, taught = candidate.model.network, candidate.model.taught
+    return write_version(network, described, store, pictures=shown, version=number, origin=origin, taught=taught)
 
 
 def describe(named: Path, candidate: Candidate) -> Description:
@@ -111,30 +115,27 @@ def describe(named: Path, candidate: Candidate) -> Description:
         summary=_summary(candidate, found),
         **candidate.label_map.model_dump(),
         preprocessing=Preprocessing(fingerprint=fingerprint()),
-        temperature=candidate.temperature,
+        temperature=candidate.model.facts.temperature,
+        sure_at=_sure_at(candidate),
+        familiar_at=candidate.model.facts.familiar_at,
         metrics={name: round(found.metrics[name], 4) for name in KEPT} if found else {},
         training_data=facts,
         code_version=record.code_commit if record else "",
     )
 
 
-def _candidate(named: Path, foreign: Foreign, judged: Path | None) -> Candidate:
-    from training.judge.sources import opened
-
+def _candidate(named: Path, foreign: Foreign, judged: Path | None, model: Source | None) -> Candidate:
     run = (named / runs.RECORD).is_file()
     record = runs.load(named) if run else None
     if record and record.fingerprint != fingerprint():
         raise ExportError(f"{named} was trained with another preprocessing: train again with this code.")
     if not run and named.is_dir():
         raise JudgementError(f"{named} is not a run: give the folder of a run, a .keras or an .h5 file.")
-    with opened(named, foreign) as source:
+    with nullcontext(model) if model else opened(named, foreign) as source:
         from training.judge.sources.keras_file import KerasFile
 
         assert isinstance(source, KerasFile)
-        facts = source.facts
-        folder = judged or (named if run else named.parent)
-        label_map = _label_map(named, record, foreign)
-        return Candidate(source.network, facts.digest, label_map, facts.temperature, record, folder)
+        return Candidate(source, _label_map(named, record, foreign), record, judged or (named if run else named.parent))
 
 
 def _label_map(named: Path, record: runs.RunRecord | None, foreign: Foreign) -> LabelMap:
@@ -150,10 +151,17 @@ def _label_map(named: Path, record: runs.RunRecord | None, foreign: Foreign) -> 
     return given or record.label_map or LabelMap(labels=record.labels)
 
 
+def _sure_at(candidate: Candidate) -> float | None:
+    """The model's own threshold; None where other groups were given, since statements about these were not tested."""
+    facts = candidate.model.facts
+    own = facts.label_map.groups if facts.label_map else ()
+    return facts.sure_at if candidate.label_map.groups == own else None
+
+
 def _verdict(candidate: Candidate) -> Verdict | None:
     """The verdict on this file, by its digest."""
     verdict = load_verdict(candidate.judged)
-    return verdict if verdict and verdict.model_digest == candidate.digest else None
+    return verdict if verdict and verdict.model_digest == candidate.model.facts.digest else None
 
 
 def _evaluation(candidate: Candidate) -> Evaluation | None:
@@ -161,7 +169,7 @@ def _evaluation(candidate: Candidate) -> Evaluation | None:
         found = load_evaluation(candidate.judged)
     except JudgementError:
         return None
-    return found if found.model.digest == candidate.digest else None
+    return found if found.model.digest == candidate.model.facts.digest else None
 
 
 def _state(candidate: Candidate, verdict: Verdict | None) -> GateState:

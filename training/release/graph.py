@@ -51,6 +51,7 @@ def write_version(
     version: int | None = None,
     origin: Mapping[str, Any] | None = None,
     shares: NDArray[np.float32] | None = None,
+    taught: NDArray[np.float32] | None = None,
 ) -> Path:
     """Write one version; returns its folder.
 
@@ -64,6 +65,8 @@ def write_version(
         origin: further fields of `provenance.Provenance`.
         shares: float32 [classes,labels]: carries the probabilities of the model's classes over to the labels, as
             `learn.model.calibrated` says. Their sum is then the familiarity, since what is lost has no label.
+        taught: float32 [M,features], each of length 1: by these the familiarity is measured, as
+            `learn.model.familiarity` says. Without `taught` and `shares` the version has none.
 
     Raises:
         ExportError: labels and outputs differ in number, or the version does not answer as Keras does.
@@ -72,10 +75,13 @@ def write_version(
     if len(description.labels) != outputs:
         raise ExportError(f"The model has {outputs} outputs for {len(description.labels)} labels: fix the label file.")
     with versions.adding(base, version) as new:
-        _write(new.partial, _served(_without_norms(model), description, shares), description)
+        _write(new.partial, _served(_without_norms(model), description, shares, taught), description)
         provenance.write(new.partial, _provenance(description, origin or {}))
         _verify(
-            new.partial, _served(model, description, shares), description, _noise() if pictures is None else pictures
+            new.partial,
+            _served(model, description, shares, taught),
+            description,
+            _noise() if pictures is None else pictures,
         )
     return new.path
 
@@ -103,12 +109,16 @@ def _write(directory: Path, served: Any, description: Description) -> None:
 # --- The graph --------------------------------------------------------------------------------------------------
 
 
-def _served(model: Any, description: Description, shares: NDArray[np.float32] | None) -> Any:
+def _served(
+    model: Any, description: Description, shares: NDArray[np.float32] | None, taught: NDArray[np.float32] | None
+) -> Any:
     """The model with its served outputs by name: probabilities, and familiarity where it has one."""
     calibrated = network.calibrated(model, description.temperature, shares)
     outputs = {PROBABILITIES: calibrated.output}
     if shares is not None:
         outputs[FAMILIARITY] = keras.ops.minimum(keras.ops.sum(calibrated.output, axis=-1), 1)
+    elif taught is not None:
+        outputs[FAMILIARITY] = network.familiarity(calibrated.get_layer("pooled").output, taught)
     return keras.Model(calibrated.input, outputs, name="served")
 
 

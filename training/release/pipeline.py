@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from training.console import NewBar, Notify, no_bar, silent
 from training.judge.evaluate import ROBUSTNESS_PICTURES, evaluate_run, write_evaluation
+from training.judge.evaluation import Evaluation
 from training.judge.gate import Verdict, pass_gate
-from training.judge.sources import Foreign
+from training.judge.sources import Foreign, opened
 from training.judge.thresholds import Thresholds
 from training.release import promotion
 from training.release.export import export_model
@@ -30,6 +31,7 @@ def release_run(
     *,
     force: bool = False,
     foreign: Foreign = Foreign(),  # noqa: B008 - immutable
+    strangers: Path | None = None,
     robustness_pictures: int = ROBUSTNESS_PICTURES,
     notify: Notify = silent,
     bar: NewBar = no_bar,
@@ -41,6 +43,7 @@ def release_run(
         base: `models/NAME`; the run is compared with the model that serves from there.
         thresholds: of the gate.
         foreign: of a serving model that does not describe itself.
+        strangers: folder of pictures that show something else than the run's classes.
         force: release it even if the gate is not passed; the version records this.
 
     Raises:
@@ -48,11 +51,22 @@ def release_run(
     """
     check_place(run)
     promotion.check_place(base)
-    notify("Evaluating the run on its test pictures")
-    write_evaluation(evaluate_run(run, robustness_pictures=robustness_pictures, bar=bar), run)
-    notify(f"Comparing it with the model that serves from {base}, and judging it")
-    verdict = pass_gate(run, thresholds, str(base), foreign=foreign, bar=bar)
-    if not verdict.passed and not force:
-        return Outcome(verdict, None, None)
-    version = export_model(run, base, force=force, notify=notify)
+    with opened(run) as model:
+        notify("Evaluating the run on its test pictures")
+        judged = evaluate_run(run, source=model, strangers=strangers, robustness_pictures=robustness_pictures, bar=bar)
+        write_evaluation(judged, run)
+        notify(_in_words(judged.evaluation))
+        notify(f"Comparing it with the model that serves from {base}, and judging it")
+        verdict = pass_gate(run, thresholds, str(base), model=model, foreign=foreign, bar=bar)
+        if not verdict.passed and not force:
+            return Outcome(verdict, None, None)
+        version = export_model(run, base, model=model, force=force, notify=notify)
     return Outcome(verdict, version, promotion.promote(base, int(version.name)))
+
+
+def _in_words(found: Evaluation) -> str:
+    pictures, sure = found.data.pictures, found.sureness
+    sentence = f"{pictures:,} test pictures: right about {found.metrics['top1']:.0%}"
+    if not sure or not sure.sure:
+        return f"{sentence}, sure of none"
+    return f"{sentence}; sure of {sure.sure / pictures:.0%}, of those right about {sure.right / sure.sure:.0%}"

@@ -14,8 +14,7 @@ from training.judge import examples
 from training.judge.compare import compare_models, write_comparison
 from training.judge.comparison import Answers, difference_interval, mcnemar, measured
 from training.judge.examples import Picture
-from training.judge.sources.source import Facts
-from training.metrics import Rows
+from training.judge.sources.source import Facts, Outputs
 
 FILES = ("1.jpg", "2.jpg", "3.jpg", "4.jpg")
 TRUTH = ("crab", "pen", "crab", "pen")
@@ -112,9 +111,9 @@ class Brightness:
         self.facts = Facts("brightness", labels)
         self.turn = turn
 
-    def ask(self, pictures: Sequence[Picture]) -> Rows:
+    def ask(self, pictures: Sequence[Picture]) -> Outputs:
         best = [(int(picture.pixels.mean()) + self.turn) % len(self.facts.labels) for picture in pictures]
-        return np.eye(len(self.facts.labels))[best]
+        return Outputs(np.eye(len(self.facts.labels))[best])
 
     def close(self) -> None:
         pass

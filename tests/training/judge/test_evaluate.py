@@ -20,8 +20,7 @@ from training.judge import card, examples, page, robustness
 from training.judge.evaluate import Result, Subject, evaluate_model, write_evaluation
 from training.judge.evaluation import Evaluation, Training, load_evaluation
 from training.judge.examples import Picture
-from training.judge.sources.source import Facts
-from training.metrics import Rows
+from training.judge.sources.source import Facts, Outputs
 
 LABELS = ("Anemone", "Jelly", "Sea_star")
 TRAINING = Training(
@@ -49,12 +48,12 @@ class Scripted:
             self.known[hashlib.sha256(example.folders.read(example.file)).digest()] = answer
         self.asked = 0
 
-    def ask(self, pictures: Sequence[Picture]) -> Rows:
+    def ask(self, pictures: Sequence[Picture]) -> Outputs:
         self.asked += len(pictures)
         rows = np.full((len(pictures), 3), 0.1)
         for row, picture in zip(rows, pictures, strict=True):
             row[self.known.get(hashlib.sha256(picture.data).digest(), 1)] = 0.8
-        return rows
+        return Outputs(rows)
 
     def close(self) -> None:
         pass
@@ -196,8 +195,8 @@ def test_three_files_are_written_and_the_page_needs_nothing_else(result: Result,
     tags = Tags(page.read_text())
     assert tags.open == []
     assert all(source.startswith(("data:image/jpeg", "data:image/svg+xml")) for source in tags.sources)
-    assert sum(source.startswith("data:image/svg") for source in tags.sources) == 3
-    assert len(tags.sources) == 6
+    assert sum(source.startswith("data:image/svg") for source in tags.sources) == 4
+    assert len(tags.sources) == 7
 
 
 def test_the_same_evaluation_gives_the_same_page(result: Result, tmp_path: Path) -> None:

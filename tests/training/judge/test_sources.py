@@ -66,7 +66,7 @@ def test_every_road_to_one_model_gives_the_same_answers(
     for name, road in roads.items():
         with opened(road, Foreign(label_map, temperature=1.7)) as source:
             assert source.facts.labels == LABELS
-            rows[name] = source.ask(uploads)
+            rows[name] = source.ask(uploads).rows
     for name, answers in rows.items():
         assert np.abs(answers - rows["file"]).max() < 1e-5, name
     assert np.ptp(rows["file"], axis=0).max() > 1e-3
@@ -141,7 +141,7 @@ def test_a_foreign_saved_model_gets_its_input_range(
 ) -> None:
     grey = Picture(b"", np.full((224, 224, 3), 127, np.uint8))
     with opened(foreign(tmp_path / "1"), Foreign(two_labels, input_range)) as source:
-        assert source.ask([grey]) == pytest.approx(np.array([[bright, 1 - bright]]), abs=0.01)
+        assert source.ask([grey]).rows == pytest.approx(np.array([[bright, 1 - bright]]), abs=0.01)
         assert source.facts.version == "1"
 
 
@@ -259,7 +259,7 @@ def test_its_probabilities_are_kept_and_its_range_is_what_one_says(
     pixels = np.stack([picture.pixels for picture in uploads]).astype(np.float32)
     with opened(old_files / "old.h5", Foreign(old_files / "labels.txt", input_range)) as source:
         wanted = np.asarray(load(old_files / "old.h5")(low + pixels / 255 * (high - low)))
-        assert np.abs(source.ask(uploads) - wanted).max() < 1e-5
+        assert np.abs(source.ask(uploads).rows - wanted).max() < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tests.training import data_sets
 from training.cli import app
 from training.data import manifest
 from training.errors import RunError, TrainingError
-from training.learn import runs
+from training.learn import checkpoints, runs
 from training.learn import weights as sources
 from training.learn.options import options
 from training.learn.runs import RunRecord
@@ -151,7 +151,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_and_ends_like_an_unbroke
 
 def in_mid_epoch(folder: Path) -> bool:
     """Is there a checkpoint of a step that ends no epoch?"""
-    kept = runs.load_checkpoint(folder)
+    kept = checkpoints.load(folder)
     return kept is not None and kept.state["place"][1] > 0
 
 
@@ -198,7 +198,7 @@ def test_a_run_is_not_gone_on_with_otherwise_than_it_began(photos: Path, cache: 
 
 def test_a_damaged_checkpoint_is_refused_and_left_as_it_is(photos: Path, cache: Path, unfinished: Path) -> None:
     (unfinished / runs.CHECKPOINTS).mkdir()
-    (unfinished / runs.CHECKPOINT).write_bytes(b"damaged")
+    (unfinished / checkpoints.FILE).write_bytes(b"damaged")
     before = data_sets.digest(unfinished)
     assert "is damaged: delete" in refused(*words(photos, unfinished, cache))
     assert data_sets.digest(unfinished) == before

@@ -10,9 +10,10 @@ from tests.training import data_sets
 from training.data import manifest
 from training.data.manifest import Part, Picture
 from training.errors import DataSetError, RunError
-from training.learn import runs
+from training.learn import checkpoints, runs
+from training.learn.checkpoints import Checkpoint
 from training.learn.options import options
-from training.learn.runs import Checkpoint, Data, RunRecord, Splits, Weights
+from training.learn.runs import Data, RunRecord, Splits, Weights
 
 
 @pytest.fixture
@@ -121,24 +122,24 @@ KEPT = Checkpoint(
 
 
 def test_a_checkpoint_reads_back_as_it_was_kept(tmp_path: Path) -> None:
-    runs.save_checkpoint(tmp_path, KEPT)
-    read = runs.load_checkpoint(tmp_path)
+    checkpoints.save(tmp_path, KEPT)
+    read = checkpoints.load(tmp_path)
     assert read is not None
     assert read.state == KEPT.state
-    for kind in runs.KINDS:
+    for kind in checkpoints.KINDS:
         wanted, found = getattr(KEPT, kind), getattr(read, kind)
         assert [array.dtype for array in found] == [array.dtype for array in wanted]
         assert all(np.array_equal(a, b) for a, b in zip(found, wanted, strict=True))
 
 
 def test_there_is_none_before_the_first(tmp_path: Path) -> None:
-    assert runs.load_checkpoint(tmp_path) is None
+    assert checkpoints.load(tmp_path) is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "garbled", "empty", "other"])
 def test_a_damaged_one_is_said_in_a_sentence_and_left_alone(tmp_path: Path, damage: str) -> None:
-    runs.save_checkpoint(tmp_path, KEPT)
-    file = tmp_path / runs.CHECKPOINT
+    checkpoints.save(tmp_path, KEPT)
+    file = tmp_path / checkpoints.FILE
     data = file.read_bytes()
     middle = data.index(b"\x93NUMPY") + 130  # within the first array's values
     damaged = {
@@ -149,5 +150,5 @@ def test_a_damaged_one_is_said_in_a_sentence_and_left_alone(tmp_path: Path, dama
     }
     file.write_bytes(damaged[damage])
     with pytest.raises(RunError, match=r"last\.npz is damaged: delete"):
-        runs.load_checkpoint(tmp_path)
+        checkpoints.load(tmp_path)
     assert file.read_bytes() == damaged[damage]

@@ -99,7 +99,7 @@ def test_the_version_says_the_same_of_itself_and_answers_as_the_run_does(run: Pa
     with opened(run) as keras, opened(tmp_path / "shells.versions") as version:
         assert version.facts.version == str(number)
         assert version.facts.labels == keras.facts.labels
-        assert np.abs(keras.ask(pictures) - version.ask(pictures)).max() < 1e-5
+        assert np.abs(keras.ask(pictures).rows - version.ask(pictures).rows).max() < 1e-5
 
 
 def test_an_overfitted_run_fails_its_gate_and_is_not_exported_unless_forced(

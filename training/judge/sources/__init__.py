@@ -2,10 +2,10 @@
 
 from training.judge import sources
 with sources.opened("runs/shells") as model:
-    rows = model.ask(pictures)
+    rows, familiarity = model.ask(pictures)
 """
 
 from training.judge.sources.opening import Foreign, opened
-from training.judge.sources.source import Source
+from training.judge.sources.source import Outputs, Source, joined
 
-__all__ = ["Foreign", "Source", "opened"]
+__all__ = ["Foreign", "Outputs", "Source", "joined", "opened"]

@@ -7,13 +7,15 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
+from gateway.labels import LabelMap
 from gateway.tfserving.contract import INPUT_RANGES
 from training.errors import JudgementError
 from training.judge.examples import Picture
-from training.judge.sources.source import Facts, checked
+from training.judge.sources.source import Facts, Outputs, checked
 from training.learn import model as network
-from training.metrics import Rows
+from training.learn import runs
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
 TINY = 1e-30
@@ -23,42 +25,69 @@ TINY = 1e-30
 class KerasFile:
     """A model in this process, called as in training."""
 
-    def __init__(self, network_: Any, facts: Facts) -> None:
-        import tensorflow as tf
-
+    def __init__(self, network_: Any, facts: Facts, taught: NDArray[np.float32] | None = None) -> None:
         self.network = network_
         """float32 [N,224,224,3] in 0..1 to logits."""
         self.facts = facts
+        self.taught = taught
+        """Features of taught pictures, each of length 1: shape (M, features); None where the model has none."""
         served = network.calibrated(network_, facts.temperature)
-        self._ask = tf.function(lambda pixels: served(network.unit(pixels), training=False), reduce_retracing=True)
+        outputs = {"probabilities": served.output}
+        if taught is not None:
+            outputs["features"] = network_.get_layer("pooled").output
+        self._ask = network.inference(keras.Model(served.input, outputs))
 
-    def ask(self, pictures: Sequence[Picture]) -> Rows:
-        pixels = np.stack([picture.pixels for picture in pictures])
-        return checked(np.asarray(self._ask(pixels)), self.facts, len(pictures))
+    def ask(self, pictures: Sequence[Picture]) -> Outputs:
+        outputs = self._ask(np.stack([picture.pixels for picture in pictures]))
+        familiarity = None if self.taught is None else network.familiarity(outputs["features"], self.taught)
+        return checked(outputs["probabilities"], self.facts, len(pictures), familiarity)
 
     def close(self) -> None:
         self._ask = None
 
 
-def opened(
-    file: Path, labels: tuple[str, ...], *, temperature: float = 1.0, input_range: str = "0..1", name: str = ""
-) -> KerasFile:
+def opened(file: Path, labels: LabelMap, *, temperature: float = 1.0, input_range: str = "0..1") -> KerasFile:
     """A model file.
 
     Args:
         labels: in the order of its output.
         temperature: to divide its logits by.
         input_range: what a colour channel spans in the model's input, as in `GATEWAY_INPUT_RANGE`.
-        name: by which it can be opened again; the file's where empty.
 
     Raises:
         JudgementError: it cannot be loaded, or does not classify 224 x 224 pictures into that many classes.
     """
     loaded = load(file)
-    own = as_network(loaded, str(file), input_range)
-    if own.output_shape[-1] != len(labels):
-        raise JudgementError(f"{file} has {own.output_shape[-1]} outputs for {len(labels)} labels: fix the label file.")
-    return KerasFile(own, Facts(name or str(file), labels, temperature, digest=digest_of(file)))
+    own = _of_classes(as_network(loaded, str(file), input_range), len(labels.labels), file)
+    return KerasFile(own, Facts(str(file), labels.labels, temperature, digest=digest_of(file), label_map=labels))
+
+
+def _of_classes(model: Any, labels: int, file: Path) -> Any:
+    if model.output_shape[-1] != labels:
+        raise JudgementError(f"{file} has {model.output_shape[-1]} outputs for {labels} labels: fix the label file.")
+    return model
+
+
+def of_run(folder: Path) -> KerasFile:
+    """The model of a finished run.
+
+    Raises:
+        JudgementError, RunError: it is not finished, or cannot be loaded.
+    """
+    record, file = runs.load(folder), folder / runs.MODEL
+    if not record.finished:
+        raise JudgementError(f"{folder} is not finished: repeat the same `train` command to resume it.")
+    model = _of_classes(as_network(load(file), str(file)), len(record.labels), file)
+    facts = Facts(
+        str(folder),
+        record.labels,
+        record.temperature,
+        digest=digest_of(file),
+        label_map=record.label_map,
+        sure_at=record.sure_at,
+        familiar_at=record.familiar_at,
+    )
+    return KerasFile(model, facts, runs.taught(folder))
 
 
 def load(file: Path) -> Any:

@@ -59,17 +59,14 @@ def _opened(named: str, foreign: Foreign) -> Source:
         )
     from training.judge.sources import keras_file
 
-    return keras_file.opened(path, label_map.labels, temperature=foreign.temperature, input_range=foreign.input_range)
+    return keras_file.opened(path, label_map, temperature=foreign.temperature, input_range=foreign.input_range)
 
 
 def _folder(path: Path, label_map: LabelMap | None, foreign: Foreign) -> Source:
     if (path / runs.RECORD).is_file():
         from training.judge.sources import keras_file
 
-        record = runs.load(path)
-        if not record.finished:
-            raise JudgementError(f"{path} is not finished: repeat the same `train` command to resume it.")
-        return keras_file.opened(path / runs.MODEL, record.labels, temperature=record.temperature, name=str(path))
+        return keras_file.of_run(path)
     newest = max(versions.present(path), default=None)
     directory = path if newest is None else path / str(newest)
     if not (directory / "saved_model.pb").is_file():

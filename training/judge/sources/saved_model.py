@@ -15,8 +15,7 @@ from gateway.labels import Description, LabelMap
 from gateway.tfserving.contract import DESCRIBE, FLOATS, ServedModel, Signature, Tensor, Terms, accept
 from training.errors import JudgementError
 from training.judge.examples import Picture
-from training.judge.sources.source import Facts, checked
-from training.metrics import Rows
+from training.judge.sources.source import Facts, Outputs, checked, facts_of
 
 
 class SavedModel:
@@ -27,10 +26,11 @@ class SavedModel:
         self._served = served
         self.facts = facts
 
-    def ask(self, pictures: Sequence[Picture]) -> Rows:
+    def ask(self, pictures: Sequence[Picture]) -> Outputs:
         function = self._loaded.signatures[self._served.signature]
         outputs = function(**{self._served.input: tf.constant(self._input(pictures))})
-        return checked(outputs[self._served.output], self.facts, len(pictures))
+        familiarity = outputs[self._served.familiarity] if self._served.familiarity else None
+        return checked(outputs[self._served.output], self.facts, len(pictures), familiarity)
 
     def close(self) -> None:
         self._loaded = None
@@ -64,7 +64,7 @@ def opened(
         raise JudgementError(f"{directory} does not describe its labels: give a file of them with --labels.")
     name, version = name or str(directory), directory.name if directory.name.isdigit() else ""
     served = _accepted(loaded, label_map, input_range, name, version)
-    return SavedModel(loaded, served, Facts(name, served.description.labels, served.description.temperature, version))
+    return SavedModel(loaded, served, facts_of(served, name))
 
 
 def _accepted(loaded: Any, label_map: LabelMap | None, input_range: str, name: str, version: str) -> ServedModel:

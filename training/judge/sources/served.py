@@ -18,12 +18,11 @@ from gateway.errors import ContractError
 from gateway.failures import ReplicaError
 from gateway.imaging import fingerprint
 from gateway.labels import LabelMap
-from gateway.tfserving.contract import DESCRIBE, ServedModel, Terms, accept
+from gateway.tfserving.contract import DESCRIBE, Prediction, ServedModel, Terms, accept
 from gateway.tfserving.rest import RestClient
 from training.errors import JudgementError
 from training.judge.examples import Picture
-from training.judge.sources.source import Facts, checked
-from training.metrics import Rows
+from training.judge.sources.source import Facts, Outputs, checked, facts_of
 
 AT_ONCE = 4
 """Concurrent requests."""
@@ -45,20 +44,21 @@ class Replica:
         self._address, self._model = parts.netloc, parts.path.removeprefix("/v1/models/").strip("/")
         self._terms = Terms(self._model, fingerprint(), label_map, input_range)
         self._served = self._run(self._accepted, url)
-        described = self._served.description
-        self.facts = Facts(url, described.labels, described.temperature, self._served.version, in_process=False)
+        self.facts = facts_of(self._served, url, in_process=False)
 
-    def ask(self, pictures: Sequence[Picture]) -> Rows:
-        async def all_of_them(client: RestClient) -> Sequence[Any]:
+    def ask(self, pictures: Sequence[Picture]) -> Outputs:
+        async def all_of_them(client: RestClient) -> Sequence[Prediction]:
             turns = asyncio.Semaphore(AT_ONCE)
 
-            async def one(picture: Picture) -> Any:
+            async def one(picture: Picture) -> Prediction:
                 async with turns:
                     return await client.predict(self._address, self._served, picture.pixels)
 
             return await asyncio.gather(*map(one, pictures))
 
-        return checked(np.stack(self._run(all_of_them, self.facts.name)), self.facts, len(pictures))
+        predictions = self._run(all_of_them, self.facts.name)
+        familiarity = np.array([one.familiarity for one in predictions]) if self._served.familiarity else None
+        return checked([one.probabilities for one in predictions], self.facts, len(pictures), familiarity)
 
     def close(self) -> None:
         """Nothing to close: each call of `ask` has its own connections."""
@@ -95,9 +95,11 @@ class Gateway:
         except JudgementError:
             self._client.close()
             raise
-        self.facts = Facts(url, tuple(answer["labels"]), version=answer["model"]["version"], in_process=False)
+        # A gateway does not tell whether the labels are exhaustive.
+        labels, version = tuple(answer["labels"]), answer["model"]["version"]
+        self.facts = Facts(url, labels, version=version, in_process=False, exhaustive=False)
 
-    def ask(self, pictures: Sequence[Picture]) -> Rows:
+    def ask(self, pictures: Sequence[Picture]) -> Outputs:
         with ThreadPoolExecutor(AT_ONCE) as threads:
             return checked(list(threads.map(self._one, pictures)), self.facts, len(pictures))
 
