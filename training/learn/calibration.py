@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.answers import Statements
 from gateway.labels import LabelMap
-from gateway.statement import Statements
 from training import metrics
 from training.learn.dataset import LabelledSet
 from training.learn.head import fit_head

@@ -6,8 +6,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gateway.answers import Statements
 from gateway.labels import LabelMap
-from gateway.statement import Statements
 from gateway.tfserving.contract import ServedModel
 from training.errors import JudgementError
 from training.judge.examples import Picture
