@@ -167,7 +167,7 @@ ROWS: dict[str, list[Request]] = {
     "POST :regress": passed_on("regress", OF_EXAMPLES),
     "GET /v1/models/NAME": asked(""),
     "GET /v1/models/NAME/metadata": asked("/metadata"),
-    "GET /v1/labels": page("/v1/labels"),
+    "GET /v1/labels": page("/v1/labels") + page("/v1/samples") + page("/v1/samples/1"),
     "GET /v1/models": page("/v1/models"),
     "GET /healthz": page("/healthz"),
     "GET /readyz": page("/readyz"),

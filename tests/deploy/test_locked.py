@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 IMAGES = {
     "gateway": ("gateway", "heic", "otel"),
     "stand-in": ("serving",),
-    "training": ("gateway", "training"),
+    "training": ("gateway", "training", "pretrained"),
     "notebooks": ("gateway", "training", "pretrained", "notebooks"),
 }
 
