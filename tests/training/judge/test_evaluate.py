@@ -227,6 +227,28 @@ def test_no_evaluation_is_told_in_a_sentence(tmp_path: Path) -> None:
         load_evaluation(tmp_path)
 
 
+def test_strangers_are_asked_and_counted(photos: Path, tmp_path: Path) -> None:
+    data_sets.put(tmp_path, "deep/er/other.png", drawn.png())
+    data_sets.put(tmp_path, "notes.txt", b"no picture")
+    source = Scripted(photos)
+    source.facts = source.facts._replace(sure_at=0.7)
+    subject = Subject(str(photos), strangers=tmp_path)
+    found = evaluate_model(source, examples.of(photos), subject, robustness_pictures=0).evaluation
+    assert (found.metrics["sure"], found.metrics["sure_wrong"], found.metrics["strangers_sure"]) == (1.0, 0.0, 1.0)
+    assert found.sureness is not None
+    assert found.sureness.strangers is not None
+    assert found.sureness.strangers.pictures == 1
+    assert "Of 1 pictures of other things" in card.as_card(found)
+    assert "sure of strangers" in page.as_page(found, {})
+
+
+def test_a_folder_without_pictures_holds_no_strangers(tmp_path: Path) -> None:
+    with pytest.raises(JudgementError, match="holds no pictures"):
+        examples.strangers(tmp_path)
+    with pytest.raises(JudgementError, match="holds no pictures"):
+        examples.strangers(tmp_path / "missing")
+
+
 def test_a_place_that_cannot_be_written_is_told_before_the_work(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     words = ["evaluate", "model.keras", str(photos), "--report", str(tmp_path / "file")]

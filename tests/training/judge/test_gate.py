@@ -197,3 +197,15 @@ def test_the_verb_has_no_verdict_on_what_was_not_evaluated(tmp_path: Path) -> No
     answer = CliRunner().invoke(app, ["gate", str(tmp_path)])
     assert isinstance(answer.exception, JudgementError)
     assert answer.exception.exit_code == 2
+
+
+@pytest.mark.parametrize(("pictures", "passed"), [(34, True), (1000, False)])
+def test_a_figure_that_scatters_may_miss_its_threshold_by_chance(pictures: int, passed: bool) -> None:
+    found = evaluated(ece=0.15)
+    found = found.model_copy(update={"data": found.data.model_copy(update={"pictures": pictures})})
+    verdict = judge(found, asking(absolute={"max_ece": 0.1, "min_top1": 0.5}))
+    assert verdict.passed is passed
+    why = "as chance explains" if passed else "by more than chance"
+    assert f"The calibration error (ECE) is 0.15, more than 0.1, {why} on {pictures:,} pictures" in [
+        check.sentence for check in verdict.checks
+    ]

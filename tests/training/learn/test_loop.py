@@ -119,6 +119,7 @@ def test_only_what_lasts_is_left(run: Path) -> None:
         "model.keras",
         "pictures.csv",
         "run.json",
+        "taught.npy",
         "tensorboard",
     ]
     assert list((run / "tensorboard").glob("events.*"))

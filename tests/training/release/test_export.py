@@ -102,6 +102,37 @@ def test_the_version_says_the_same_of_itself_and_answers_as_the_run_does(run: Pa
         assert np.abs(keras.ask(pictures).rows - version.ask(pictures).rows).max() < 1e-5
 
 
+def test_a_version_is_as_familiar_with_pictures_as_its_run_and_has_its_thresholds(
+    photos: Path, network: Any, tmp_path: Path
+) -> None:
+    from training.judge.sources import opened
+
+    folder = tmp_path / "runs/familiar"
+    run_folders.write(folder, photos, network, familiar_at=0.25, sure_at=0.75)
+    width = network.get_layer("pooled").output.shape[-1]
+    directions = np.random.default_rng(1).uniform(0, 1, (7, width))
+    runs.save_taught(folder, (directions / np.linalg.norm(directions, axis=1, keepdims=True)).astype(np.float32))
+    assert shell("export", folder, "--models", tmp_path, "--name", "shells", "--force").exit_code == 0
+    pictures = [examples.picture(example) for example in examples.of(folder)]
+    with opened(folder) as keras, opened(tmp_path / "shells.versions") as version:
+        ours, served = (source.ask(pictures).familiarity for source in (keras, version))
+        assert (version.facts.familiar_at, version.facts.sure_at) == (0.25, 0.75)
+    assert ours is not None
+    assert served == pytest.approx(ours, abs=1e-5)
+    assert 0 < ours.min() <= ours.max() <= 1
+
+
+def test_groups_that_the_threshold_was_not_fitted_with_void_it(photos: Path, network: Any, tmp_path: Path) -> None:
+    folder = run_folders.write(tmp_path / "runs/grouped", photos, network, sure_at=0.75)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("label,group\nAnemone,Cnidaria\nJelly,Cnidaria\nSea_star,\n")
+    words = ("export", folder, "--models", tmp_path, "--name", "shells", "--force", "--labels", labels)
+    assert shell(*words).exit_code == 0
+    (known,) = promotion.history(tmp_path / "shells")
+    assert known.provenance is not None
+    assert known.provenance.description.sure_at is None
+
+
 def test_an_overfitted_run_fails_its_gate_and_is_not_exported_unless_forced(
     photos: Path, network: Any, tmp_path: Path
 ) -> None:
