@@ -115,7 +115,7 @@ def in_words(fitted: Calibration, held_back: HeldBack, label_map: LabelMap) -> s
     right = metrics.top_k_share(rows, held_back.truth, 1)
     sentence = f"Of {len(rows):,} pictures that were held back it is right about {right:.0%}"
     if fitted.sure_at is None:
-        return f"{sentence}; sure of none, because they are too few to prove a threshold"
+        return f"{sentence}; sure of none, because no threshold could be proven"
     made = Statements(label_map).made(rows, held_back.truth, [fitted.sure_at])
     familiar = held_back.familiarity >= fitted.familiar_at
     sure = made.sure[0] & familiar

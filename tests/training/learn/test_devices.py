@@ -48,7 +48,7 @@ def test_two_workers_make_one_run(tmp_path: Path) -> None:
     record = runs.load(tmp_path / "run")
     assert record.finished
     assert len(record.history) == 1
-    assert "is finished: accuracy" in said[0]
+    assert "is finished. Of 3 pictures that were held back" in said[0]
     assert "is finished" not in said[1]
 
 
