@@ -96,7 +96,7 @@ def test_an_upload_can_be_tried_out_on_the_docs_page(browser: Page, line: Line, 
     complaints: list[str] = []  # such as a violation of the page's Content-Security-Policy
     browser.on("console", lambda message: complaints.append(message.text))
     browser.goto(f"http://127.0.0.1:{line.port}/docs")
-    operation = browser.locator(".opblock", has_text="Classify one picture")
+    operation = browser.locator(".opblock-post", has_text="Classify one picture")
     operation.locator(".opblock-summary").click()
     operation.locator("input[type=file]").set_input_files(photos[0])
     operation.locator("button.execute").click()
