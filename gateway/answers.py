@@ -11,6 +11,7 @@ One rule for answers and for the fit of their threshold (`training.learn.surenes
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -195,11 +196,11 @@ def _ranges(paths: Sequence[str]) -> Iterator[tuple[str, tuple[int, int]]]:
     """Each group of sorted paths with its first place and the one after its last, but for one that holds them all."""
     steps = [path.split("/") if path else [] for path in paths]
     for depth in range(1, max(map(len, steps), default=0) + 1):
-        prefixes = ["/".join(path[:depth]) if len(path) >= depth else "" for path in steps]
-        for group in dict.fromkeys(filter(None, prefixes)):
-            count = prefixes.count(group)
-            if count < len(paths):
-                yield group, (prefixes.index(group), prefixes.index(group) + count)
+        end = 0
+        for group, labels in groupby("/".join(path[:depth]) if len(path) >= depth else "" for path in steps):
+            start, end = end, end + len(list(labels))
+            if group and end - start < len(paths):
+                yield group, (start, end)
 
 
 def _depth(group: str) -> int:

@@ -25,6 +25,8 @@ MAX_NAMES_BYTES = 1024 * 1024
 """Of everything beside the labels, in UTF-8 and with three bytes more for each text, as in JSON: enough for a thousand
 labels with names in 25 languages. A replica that sent more could fill the gateway's memory."""
 
+MAX_GROUP_STEPS = 32
+"""Of a group's path: each of its beginnings is a group, too. The tree of life has some 30 ranks."""
 MAX_SAMPLE_CHARACTERS = 88_000
 """Of base64: 64 KiB of JPEG, which is 320 x 320 pixels in good quality."""
 
@@ -67,7 +69,7 @@ class LabelMap(BaseModel):
         if not all(map(is_tag, self.names)) or len(self.languages) < len(self.names):
             raise ValueError("names must have language tags such as de or pt-BR, each once")
         links = (*self.links, *(group.link for group in self.named_groups))
-        mistakes = [*map(mistake_in_group, self.groups), *map(mistake_in_link, links), *self._mistakes_in_names()]
+        mistakes = chain(map(mistake_in_group, self.groups), map(mistake_in_link, links), self._mistakes_in_names())
         if mistake := next(filter(None, mistakes), ""):
             raise ValueError(mistake)
         of_labels = chain.from_iterable(texts for _, texts in self._columns())
@@ -135,6 +137,8 @@ def plain_name(label: str) -> str:
 
 def mistake_in_group(path: str) -> str:
     """Why this is no path of a group, as a sentence; empty where it is one, or none at all."""
+    if path.count("/") >= MAX_GROUP_STEPS:
+        return f"the group {path[:40]!r} ... has more than {MAX_GROUP_STEPS} steps: leave some out"
     if path and not all(step and step == step.strip() for step in path.split("/")):
         return f"the group {path!r} has an empty step or blanks around one: write it as Arthropoda/Malacostraca"
     return ""

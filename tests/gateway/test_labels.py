@@ -60,6 +60,8 @@ def test_a_description_reads_back_as_it_was_written_after_its_names_were_used() 
         ({"names": {"de": ["", ""], "DE": ["", ""]}}, "each once"),
         ({"names": {f"a{n:07}": ["", ""] for n in range(MAX_LANGUAGES + 1)}}, "at most 64 items"),
         ({"groups": ["A//B", ""]}, "the group 'A//B' has an empty step"),
+        ({"groups": ["/".join("a" * 33), ""]}, "has more than 32 steps: leave some out"),
+        ({"groups": ["a/" * 200_000 + "a", ""]}, "has more than 32 steps"),
         ({"links": ["", "javascript:alert(1)"]}, "is no web address"),
         ({"display_names": ["x" * MAX_NAMES_BYTES, ""]}, "names, groups and links have 1,048,582 bytes"),
     ],
