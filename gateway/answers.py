@@ -45,7 +45,7 @@ def most_probable(
         language: a tag of `label_map.names`; for any other the display names.
     """
     labels, groups = label_map.labels, label_map.groups
-    names = label_map.shown.get(language or "", label_map.display_names)
+    names = _names(label_map, language)
     best = np.argsort(-probabilities, kind="stable")[:k]
     return [
         Ranked(
@@ -99,12 +99,16 @@ def say(
     return Said(_named(statement, label_map, language) if statement else None, best)
 
 
+def _names(label_map: LabelMap, language: str | None) -> Sequence[str]:
+    """For people, in label order."""
+    return label_map.shown.get(language or "", label_map.display_names)
+
+
 def _named(statement: "Statement", label_map: LabelMap, language: str | None) -> Sure:
     kind, index, group, confidence = statement.kind, statement.index, statement.group, statement.confidence
     if index is None:
         return Sure(label_map.group_name(group, language), kind, None, group, confidence)
-    name = label_map.shown.get(language or "", label_map.display_names)[index]
-    return Sure(name, kind, label_map.labels[index], group or None, confidence)
+    return Sure(_names(label_map, language)[index], kind, label_map.labels[index], group or None, confidence)
 
 
 @dataclass(frozen=True, slots=True)

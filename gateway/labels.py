@@ -27,6 +27,7 @@ labels with names in 25 languages. A replica that sent more could fill the gatew
 
 MAX_GROUP_STEPS = 32
 """Of a group's path: each of its beginnings is a group, too. The tree of life has some 30 ranks."""
+MAX_SAMPLES = 8
 MAX_SAMPLE_CHARACTERS = 88_000
 """Of base64: 64 KiB of JPEG, which is 320 x 320 pixels in good quality."""
 
@@ -186,7 +187,7 @@ class Description(LabelMap):
     familiar_at: float | None = Field(
         None, ge=0, le=1, description="familiarity below which the model knows nothing of its kind"
     )
-    samples: tuple[Sample, ...] = Field((), max_length=8, description="pictures to try it with")
+    samples: tuple[Sample, ...] = Field((), max_length=MAX_SAMPLES, description="pictures to try it with")
     metrics: dict[str, float] = Field(
         default_factory=dict, description="on pictures that were not used in training, 0..1"
     )

@@ -39,13 +39,8 @@ def strangers(count: int) -> Iterator[tuple[str, bytes]]:
 
 
 def _noise(chance: np.random.Generator) -> Image.Image:
-    grey = number_of_channels(chance)
-    return Image.fromarray(chance.integers(0, 256, (224, 300, grey), np.uint8).repeat(3 // grey, axis=2))
-
-
-def number_of_channels(chance: np.random.Generator) -> int:
-    """1: grey; 3: coloured."""
-    return int(chance.choice([1, 3]))
+    channels = int(chance.choice([1, 3]))
+    return Image.fromarray(chance.integers(0, 256, (224, 300, channels), np.uint8).repeat(3 // channels, axis=2))
 
 
 def _blotches(chance: np.random.Generator) -> Image.Image:

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from gateway.labels import MAX_SAMPLE_CHARACTERS, Sample, plain_name
+from gateway.labels import MAX_SAMPLE_CHARACTERS, MAX_SAMPLES, Sample, plain_name
 from training.data.manifest import SUFFIXES
 from training.errors import ExportError
 
 SIDE_PX = 320
 """Longest side."""
-MOST = 8
 
 
 def of_folder(folder: Path) -> list[Sample]:
@@ -22,8 +21,8 @@ def of_folder(folder: Path) -> list[Sample]:
         ExportError: the folder holds none or more than eight, or one cannot be read.
     """
     files = sorted(file for file in folder.glob("*") if file.suffix.lower() in SUFFIXES)
-    if not 1 <= len(files) <= MOST:
-        raise ExportError(f"{folder} holds {len(files)} pictures: give a folder of 1 to {MOST} as samples.")
+    if not 1 <= len(files) <= MAX_SAMPLES:
+        raise ExportError(f"{folder} holds {len(files)} pictures: give a folder of 1 to {MAX_SAMPLES} as samples.")
     return [_read(file) for file in files]
 
 

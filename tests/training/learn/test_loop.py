@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from gateway.labels import LabelMap
 from tests.training import data_sets
+from tests.training.commands import shell
 from training.cli import app
 from training.data import manifest
 from training.errors import RunError, TrainingError
@@ -46,13 +47,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def words(photos: Path, run: Path, cache: Path, *more: str) -> list[str]:
     return ["train", str(photos), "--run", str(run), "--cache", str(cache), *SMALL.split(), *more]
-
-
-def shell(*typed: str) -> str:
-    """What a command that succeeds says."""
-    result = CliRunner().invoke(app, typed, catch_exceptions=False)
-    assert result.exit_code == 0
-    return result.stderr
 
 
 @pytest.fixture(scope="module")

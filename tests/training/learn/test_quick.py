@@ -4,10 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from tests.training import data_sets, toys
-from training.cli import app
+from tests.training.commands import shell
 from training.errors import DataSetError, RunError
 from training.learn import features, runs
 from training.learn import model as network
@@ -37,12 +36,6 @@ def words(photos: Path, run: Path, body: Path, *more: str) -> list[str]:
     cache = run.parent / "cache"
     small = ["--backbone", "mobilenet_v2", "--width", "0.1", "--cache", str(cache)]
     return ["train", str(photos), "--run", str(run), "--weights", str(body), *small, *more]
-
-
-def shell(*typed: str) -> str:
-    result = CliRunner().invoke(app, typed, catch_exceptions=False)
-    assert result.exit_code == 0
-    return result.stderr
 
 
 @pytest.fixture(scope="module")
