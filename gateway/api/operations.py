@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from gateway.api.classify import ModelVersion
+from gateway.api.documents import ModelVersion
 from gateway.api.schema import problems_of
 from gateway.decoding.pool import Decoders
 from gateway.errors import RETRY_AFTER_S, NoReplicaError, ShuttingDownError

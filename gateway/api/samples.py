@@ -5,7 +5,7 @@ import base64
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from gateway.api.classify import ModelVersion
+from gateway.api.documents import ModelVersion
 from gateway.api.operations import current_model
 from gateway.api.schema import problems_of
 from gateway.errors import InvalidParameterError, NoReplicaError, NotFoundError
